@@ -1,0 +1,188 @@
+"""What every command of the project needs: errors, progress, seeds, devices, files that are never half-written.
+
+It lives in `reid_eval` because `reid_eval` stands alone; `augment.runtime` adds run directories on top.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong. The message is one line: what, where, what to do. Exit code 2."""
+
+
+class MissingExtraError(InputError):
+    """A feature needs a package that is not installed; the message names the extra that brings it."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed: run `pip install 'patn-augment[{extra}]'`")
+
+
+def sha256_file(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256_bytes(data: bytes) -> str:
+    """SHA-256 of bytes, as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
+    """Yield a temporary name beside `path`; rename it to `path` only if the block ends without an error.
+
+    The temporary file keeps the suffix of `path`, so that writers which look at it (Pillow, pandas) behave.
+    With `durable` the bytes are fsynced before the rename; turn it off for files that a manifest can re-make.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        if durable:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp gives 0600; data sets are meant to be shared
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path | str, data: bytes, *, durable: bool = True) -> None:
+    """Write `data` to `path` atomically."""
+    with atomic_path(path, durable=durable) as temporary:
+        temporary.write_bytes(data)
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` to `path` atomically, as UTF-8 with the line ends it has."""
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as sorted, indented JSON, atomically: the same value gives the same bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:1`, `mps` into a usable device; `auto` prefers CUDA.
+
+    Raises:
+        InputError: the name is not a device, or this machine does not have it.
+    """
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise InputError(f"--device {name!r} is not a device: use auto, cpu, cuda, cuda:N or mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--device mps: this machine has no MPS device; use --device cpu")
+    return device
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and torch (every device)."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+class ProgressBar:
+    """Counts work done and shows count, rate and time left on standard error.
+
+    On a terminal it is a rich bar; elsewhere (a log file, CI) one line every `log_every` seconds, so that a long
+    run is never silent and never floods a log.
+    """
+
+    def __init__(self, what: str, total: int, unit: str, log_every: float = 15.0) -> None:
+        self.what, self.total, self.unit, self.log_every = what, total, unit, log_every
+        self.done = 0
+        self._first = 0
+        self._start = self._last_log = time.monotonic()
+        self._rich: Any = None
+        self._task: Any = None
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._rich = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+                console=Console(stderr=True),
+            )
+            self._task = self._rich.add_task(what, total=total, rate="", note="")
+
+    def __enter__(self) -> ProgressBar:
+        if self._rich is not None:
+            self._rich.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._rich is not None:
+            self._rich.stop()
+        elif self._last_log > self._start:
+            self._log("")
+
+    @property
+    def rate(self) -> float:
+        """Units a second since the start, work skipped by `skip` not counted."""
+        return (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
+
+    def skip(self, count: int) -> None:
+        """Count work that an earlier run did, without letting it flatter the rate."""
+        self._first += count
+        self.advance(count)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count `count` more units done; `note` is shown at the end of the line (a loss, a stage)."""
+        self.done += count
+        if self._rich is not None:
+            self._rich.update(self._task, completed=self.done, rate=f"{self.rate:.1f} {self.unit}/s", note=note)
+        elif time.monotonic() - self._last_log >= self.log_every:
+            self._log(note)
+
+    def _log(self, note: str) -> None:
+        self._last_log = time.monotonic()
+        left = (self.total - self.done) / max(self.rate, 1e-9)
+        line = f"{self.what}: {self.done}/{self.total}, {self.rate:.1f} {self.unit}/s, {left:.0f} s left {note}"
+        print(line.rstrip(), file=sys.stderr, flush=True)
+
+
+def progress(what: str, total: int, unit: str = "images") -> ProgressBar:
+    """A progress bar as a context manager: `with progress("Rendering", 640) as bar: bar.advance(8)`."""
+    return ProgressBar(what, total, unit)
