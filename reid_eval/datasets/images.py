@@ -1,0 +1,119 @@
+"""Reading pictures: a full check of a data set, and a stack of uint8 images."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from reid_eval.datasets.tables import SPLITS, ReidData, first_five
+from reid_eval.runtime import InputError, progress
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+T = TypeVar("T")
+
+
+def check_images(data: ReidData, splits: Sequence[str] = SPLITS, *, workers: int | None = None) -> int:
+    """Decode every image of `splits` in full; return how many were read.
+
+    Raises:
+        InputError: files are missing, empty or corrupt; it names the first five and says what to do.
+    """
+    paths = [path for split in splits for path in data.split(split)["path"]]
+    faults = _each("Checking images", paths, lambda path: _fault(data.root / path), workers)
+    bad = [f"{path} ({fault})" for path, fault in zip(paths, faults, strict=True) if fault]
+    if bad:
+        raise InputError(
+            f"{data.root}: {len(bad)} of {len(paths)} images cannot be read: {first_five(bad)}; "
+            "restore them from the data set's archive, or delete them"
+        )
+    return len(paths)
+
+
+def load_images(
+    root: Path | str,
+    paths: Iterable[str],
+    size: tuple[int, int],
+    *,
+    resample: str = "bicubic",
+    workers: int | None = None,
+) -> NDArray[np.uint8]:
+    """Read images into one array: uint8 [N, 3, H, W], RGB, resized to `size` = (H, W) where they differ.
+
+    Args:
+        root: the folder that `paths` are relative to.
+        paths: as in the column `path` of a table.
+        size: height and width in pixels.
+        resample: `bicubic` or `bilinear`; Pillow's filters, which anti-alias.
+        workers: threads; by default one a core, at most 8.
+
+    Raises:
+        InputError: a file cannot be read; the message names it.
+    """
+    if resample not in RESAMPLING:
+        raise InputError(f"resample {resample!r}: choose from {', '.join(RESAMPLING)}")
+    root, names = Path(root), list(paths)
+    height, width = size
+    stack = np.empty((len(names), 3, height, width), np.uint8)
+
+    def read(index: int) -> None:
+        stack[index] = _read(root / names[index], (width, height), RESAMPLING[resample])
+
+    _each("Reading images", range(len(names)), read, workers)
+    return stack
+
+
+def _read(path: Path, size: tuple[int, int], resample: Image.Resampling) -> NDArray[np.uint8]:
+    fault = None
+    try:
+        with Image.open(path) as file:
+            image = file.convert("RGB")
+    except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ... on bad bytes
+        fault = _explain(path, error)
+    if fault:
+        raise InputError(
+            f"{path}: cannot read this image ({fault}); restore it from the data set's archive, or delete it"
+        )
+    if image.size != size:
+        image = image.resize(size, resample)
+    return np.asarray(image, np.uint8).transpose(2, 0, 1)
+
+
+def _fault(path: Path) -> str | None:
+    """None for an image that decodes in full, otherwise what is wrong with it."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except Exception as error:
+        return _explain(path, error)
+    return None
+
+
+def _explain(path: Path, error: Exception) -> str:
+    if not path.exists():
+        return "a broken link" if path.is_symlink() else "missing"
+    if path.stat().st_size == 0:
+        return "0 bytes"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image"
+    return str(error).split("\n")[0] or type(error).__name__
+
+
+def _each(what: str, items: Sequence[object], work: Callable[..., T], workers: int | None) -> list[T]:
+    """`work` of each item, in threads (Pillow decodes without the GIL), in order, with a progress bar."""
+    results: list[T] = []
+    with progress(what, len(items)) as bar, ThreadPoolExecutor(workers or min(8, os.cpu_count() or 1)) as pool:
+        answers = pool.map(work, items)
+        while block := list(islice(answers, 64)):
+            results += block
+            bar.advance(len(block))
+    return results

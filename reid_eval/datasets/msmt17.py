@@ -1,0 +1,71 @@
+"""MSMT17's own release: list files instead of split folders, identities counted from 0 on both sides.
+
+Source: Wei et al., Person Transfer GAN to Bridge Domain Gap for Person Re-Identification, CVPR 2018.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from reid_eval.datasets.names import GRAMMARS
+from reid_eval.datasets.tables import ReidData, first_five, make_table
+from reid_eval.runtime import InputError
+
+LISTS = {"train": "list_train.txt", "query": "list_query.txt", "gallery": "list_gallery.txt"}
+IMAGE_FOLDERS = {
+    "train": ("train", "mask_train_v2"),
+    "query": ("test", "mask_test_v2"),
+    "gallery": ("test", "mask_test_v2"),
+}
+
+
+def has_lists(root: Path) -> bool:
+    """Whether `root` looks like the release: it has `list_train.txt`."""
+    return (root / LISTS["train"]).is_file()
+
+
+def read_lists(root: Path) -> ReidData:
+    """Read the release: lines `0000/0000_000_01_0303morning_0008_0.jpg 0` below `train` and `test`.
+
+    `list_val.txt` is left out, as torchreid and fast-reid do. V2's `mask_train_v2` and `mask_test_v2` are known too.
+
+    Raises:
+        InputError: a list or folder is missing, a list is empty, or lines do not follow the grammar.
+    """
+    tables = [make_table(_rows(root, split)) for split in LISTS]
+    query, gallery = renumber_test(*tables)
+    return ReidData(root, "msmt17", tables[0], query, gallery)
+
+
+def _rows(root: Path, split: str) -> list[tuple[object, ...]]:
+    file = root / LISTS[split]
+    if not file.is_file():
+        raise InputError(f"{root} has no {file.name}: msmt17's release needs {', '.join(LISTS.values())}")
+    folder = next((name for name in IMAGE_FOLDERS[split] if (root / name).is_dir()), None)
+    if folder is None:
+        raise InputError(f"{root} has no folder {' or '.join(IMAGE_FOLDERS[split])}, which {file.name} refers to")
+    lines = [line for line in file.read_text().splitlines() if line.strip()]
+    if not lines:
+        raise InputError(f"{file} is empty: {split} has no images")
+    rows: list[tuple[object, ...]] = []
+    unread: list[str] = []
+    for line in lines:
+        name, _, pid = line.rpartition(" ")
+        parsed = GRAMMARS["msmt17"].parse(name) if pid.isdigit() else None
+        if parsed is None:
+            unread.append(repr(line))
+        else:
+            rows.append((f"{folder}/{name}", *parsed._replace(pid=int(pid) + 1)))
+    if unread:
+        raise InputError(
+            f"{file}: {len(unread)} lines are not `0000/0000_000_01_0303morning_0008_0.jpg 0`: {first_five(unread)}"
+        )
+    return rows
+
+
+def renumber_test(train: pd.DataFrame, query: pd.DataFrame, gallery: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Query and gallery with pids that follow the training ones: in the release, both sides count from 0."""
+    offset = int(train["pid"].max())
+    return query.assign(pid=query["pid"] + offset), gallery.assign(pid=gallery["pid"] + offset)

@@ -1,0 +1,100 @@
+"""The tables that every reader returns and everything else takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from reid_eval.runtime import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+COLUMNS = ("path", "pid", "camid", "seq", "frame", "source")
+SPLITS = ("train", "query", "gallery")
+
+
+@dataclass(frozen=True, eq=False)
+class ReidData:
+    """A re-ID data set as three tables.
+
+    Each table has the columns `path` (POSIX, relative to `root`), `pid`, `camid` (as written in the name, so 1-based
+    in Market-1501), `seq`, `frame` (integers) and `source` (`real` or `generated`), is sorted by path and indexed
+    0..n-1. pid -1 is junk (kept in the gallery table, ignored by the evaluation), 0 a distractor.
+    """
+
+    root: Path
+    layout: str
+    """One of `reid_eval.datasets.LAYOUTS`, never `auto`."""
+    train: pd.DataFrame
+    query: pd.DataFrame
+    gallery: pd.DataFrame
+    identities: Mapping[int, str] = field(default_factory=dict)
+    """pid to the identity folder's name, for the layout `folders`; empty for the others."""
+
+    @property
+    def has_cameras(self) -> bool:
+        """False for the layout `folders`: camid 1 everywhere means unknown, so no pair can be called same-camera."""
+        return self.layout != "folders"
+
+    def split(self, name: str) -> pd.DataFrame:
+        """The table `train`, `query` or `gallery`.
+
+        Raises:
+            InputError: another name.
+        """
+        if name not in SPLITS:
+            raise InputError(f"split {name!r}: choose from {', '.join(SPLITS)}")
+        table: pd.DataFrame = getattr(self, name)
+        return table
+
+    def train_labels(self) -> NDArray[np.int64]:
+        """Class of each training image, int64 [n_train] in 0..identities-1: ranks of the sorted pids."""
+        return train_labels(self.train)
+
+
+def train_labels(table: pd.DataFrame) -> NDArray[np.int64]:
+    """Ranks of the sorted pids of `table`, int64 [n]."""
+    labels = np.unique(table["pid"].to_numpy(dtype=np.int64), return_inverse=True)[1]
+    return labels.reshape(-1).astype(np.int64)
+
+
+def make_table(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
+    """Rows in the order of `COLUMNS` to a table sorted by path, with integer columns even when it is empty."""
+    table = pd.DataFrame(sorted(rows), columns=list(COLUMNS))
+    return table.astype({"path": str, "pid": np.int64, "camid": np.int64, "seq": np.int64, "frame": np.int64})
+
+
+def first_five(items: Sequence[Any]) -> str:
+    """`a, b, c, d, e, ...`: the first five, with dots where more follow."""
+    return ", ".join(str(item) for item in items[:5]) + (", ..." if len(items) > 5 else "")
+
+
+def check_data(data: ReidData) -> ReidData:
+    """Check what holds for every layout; return `data` itself.
+
+    Raises:
+        InputError: an identity is in training and in test, or junk (pid -1) is in train or query.
+    """
+    for name in ("train", "query"):
+        table = data.split(name)
+        junk = table.loc[table["pid"] == -1, "path"].tolist()
+        if junk:
+            raise InputError(
+                f"{data.root}: {len(junk)} junk images (pid -1) in {name}: {first_five(junk)}; "
+                "only the gallery may hold junk, move or delete them"
+            )
+    test = set(data.query["pid"]) | set(data.gallery["pid"])
+    shared = sorted(pid for pid in set(data.train["pid"]) & test if pid > 0)
+    if shared:
+        names = [data.identities.get(pid, pid) for pid in shared]
+        raise InputError(
+            f"{data.root}: {len(shared)} identities are in train and in test (query or gallery): {first_five(names)}; "
+            "a re-ID evaluation needs people never trained on, so move each to one side"
+        )
+    return data
