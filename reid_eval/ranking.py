@@ -1,0 +1,134 @@
+"""Exact CMC, mAP and mINP by Market-1501's protocol.
+
+Sources: Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015 (CMC, mAP, junk and distractors);
+Ye et al., Deep Learning for Person Re-identification: A Survey and Outlook, TPAMI 2021 (mINP).
+
+For each query, gallery images of pid -1 (junk) and those that share pid and camera with the query are taken out; pid 0
+stays as a distractor. The rest is ranked by distance. Average precision is the mean, over the correct images, of
+hits so far / rank, as in torchreid's `evaluate_rank` (Market's Matlab code averages two precisions a step instead).
+
+Only the ranks of correct images matter, and the rank of one is the number of kept images that come before it. So the
+distances are sorted without their indices and each correct one is looked up: faster than torchreid's argsort, with
+memory for one row. Equal distances keep the gallery's order (a stable sort); torchreid leaves their order to numpy's
+unstable default, so the two agree where there are no ties.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from reid_eval.runtime import InputError
+
+JUNK = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """What `evaluate` finds."""
+
+    cmc: NDArray[np.float64]
+    """[max_rank]: `cmc[k - 1]` is the share of queries with a correct image among the first k, in 0..1."""
+    mAP: float
+    """Mean average precision, 0..1."""
+    mINP: float
+    """Mean inverse negative penalty, 0..1: correct images / rank of the last one."""
+    skipped: NDArray[np.int64]
+    """Indices of the queries without any correct image in the gallery; they count for nothing."""
+
+    def rank(self, k: int) -> float:
+        """Rank-k accuracy, 0..1."""
+        return float(self.cmc[k - 1])
+
+
+def evaluate(
+    distances: ArrayLike,
+    query_pids: ArrayLike,
+    gallery_pids: ArrayLike,
+    query_camids: ArrayLike | None = None,
+    gallery_camids: ArrayLike | None = None,
+    max_rank: int = 50,
+) -> Ranking:
+    """Rank the gallery for every query and score the ranking.
+
+    Args:
+        distances: [Q, G], smaller is nearer.
+        query_pids: [Q] integers.
+        gallery_pids: [G] integers; -1 is left out, 0 never matches unless a query has pid 0.
+        query_camids: [Q] integers, or None where cameras are unknown: then nothing is left out for sharing one.
+        gallery_camids: [G] integers, or None together with `query_camids`.
+        max_rank: length of the CMC curve; beyond the gallery's end the curve is flat.
+
+    Raises:
+        InputError: shapes do not fit, distances hold NaN, or no query has a correct image in the gallery.
+    """
+    if (query_camids is None) != (gallery_camids is None):
+        raise InputError("evaluate: give both query_camids and gallery_camids, or neither")
+    q_pids, g_pids = np.asarray(query_pids, np.int64), np.asarray(gallery_pids, np.int64)
+    q_cams = _cameras(query_camids, len(q_pids), 0)
+    g_cams = _cameras(gallery_camids, len(g_pids), 1)
+    table = np.asarray(distances)
+    _check(table, q_pids, g_pids, q_cams, g_cams, max_rank)
+    first, precision, penalty, skipped = [], [], [], []
+    valid = g_pids != JUNK
+    for index, row in enumerate(table):
+        same = g_pids == q_pids[index]
+        keep = valid & ~(same & (g_cams == q_cams[index]))
+        ranks = match_ranks(row[keep], same[keep])
+        if not len(ranks):
+            skipped.append(index)
+            continue
+        first.append(ranks[0])
+        precision.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+        penalty.append(len(ranks) / ranks[-1])
+    if not first:
+        raise InputError(
+            f"none of the {len(q_pids)} queries has a correct image in the gallery (same pid, other camera, not junk): "
+            "check that query and gallery show the same people, and from more than one camera"
+        )
+    hits = np.bincount(np.minimum(first, max_rank + 1), minlength=max_rank + 2)[1 : max_rank + 1]
+    cmc = np.cumsum(hits) / len(first)
+    return Ranking(cmc, float(np.mean(precision)), float(np.mean(penalty)), np.asarray(skipped, np.int64))
+
+
+def match_ranks(distances: NDArray[Any], matches: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Ascending ranks (from 1) of the `matches` in a stable sort of `distances`; both [G]."""
+    wanted = distances[matches]
+    ordered = np.sort(distances)
+    before = np.searchsorted(ordered, wanted, side="left")
+    equal = np.searchsorted(ordered, wanted, side="right") - before
+    for k in np.flatnonzero(equal > 1):
+        index = np.flatnonzero(matches)[k]
+        before[k] += np.count_nonzero(distances[:index] == wanted[k])
+    return np.sort(before).astype(np.int64) + 1
+
+
+def _cameras(camids: ArrayLike | None, count: int, unknown: int) -> NDArray[np.int64]:
+    """Camera numbers; without any, one for all queries and another for the whole gallery, so that none are shared."""
+    return np.full(count, unknown, np.int64) if camids is None else np.asarray(camids, np.int64)
+
+
+def _check(
+    table: NDArray[Any],
+    q_pids: NDArray[np.int64],
+    g_pids: NDArray[np.int64],
+    q_cams: NDArray[np.int64],
+    g_cams: NDArray[np.int64],
+    max_rank: int,
+) -> None:
+    if q_cams.shape != q_pids.shape or g_cams.shape != g_pids.shape:
+        raise InputError(
+            f"evaluate: {len(q_pids)} query pids with {len(q_cams)} cameras, "
+            f"{len(g_pids)} gallery pids with {len(g_cams)}: expected one camera a pid"
+        )
+    if table.shape != (len(q_pids), len(g_pids)):
+        raise InputError(
+            f"evaluate: distances are {table.shape}, expected {(len(q_pids), len(g_pids))} (query, gallery)"
+        )
+    if max_rank < 1:
+        raise InputError(f"evaluate: max_rank is {max_rank}, expected at least 1")
+    if any(np.isnan(row).any() for row in table):
+        raise InputError("evaluate: distances hold NaN, so the features do; the training has probably diverged")
