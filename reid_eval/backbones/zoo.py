@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from reid_eval.runtime import InputError, MissingExtraError
+from reid_eval.runtime import InputError
 
 PREFIX = "torchreid:"
 
@@ -20,7 +20,10 @@ def _models() -> Any:
             warnings.simplefilter("ignore")
             from torchreid.reid import models
     except ImportError as error:
-        raise MissingExtraError(error.name or "torchreid", "torchreid") from error
+        raise InputError(
+            f"backbones {PREFIX}NAME need torchreid, which does not import ({error}): "
+            "run `pip install torchreid gdown tensorboard`"
+        ) from error
     return models
 
 

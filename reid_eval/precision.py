@@ -1,0 +1,42 @@
+"""Choosing bfloat16 or float32."""
+
+from __future__ import annotations
+
+import torch
+
+from reid_eval.runtime import InputError
+
+
+def resolve_amp(amp: str, device: torch.device) -> str:
+    """Turn `auto`, `bf16` or `off` into `bf16` or `off`.
+
+    `auto` takes bfloat16 on CUDA devices that compute it and on CPUs with AMX or AVX512-BF16, where a training step
+    is several times faster than in float32; elsewhere bfloat16 is emulated and slower.
+
+    Raises:
+        InputError: another word.
+    """
+    if amp not in ("auto", "bf16", "off"):
+        raise InputError(f"amp {amp!r}: choose from auto, bf16, off")
+    if amp != "auto":
+        return amp
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "off"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "off"
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 matrices in hardware; False where torch cannot tell."""
+    for name in ("_is_amx_tile_supported", "_is_avx512_bf16_supported"):  # private: torch has no public question
+        question = getattr(torch.cpu, name, None)
+        try:
+            if question is not None and question():
+                return True
+        except RuntimeError:
+            continue
+    return False
+
+
+def autocast(amp: str, device: torch.device) -> torch.autocast:
+    """The autocast context for a resolved `amp`."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=amp == "bf16")

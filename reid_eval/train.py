@@ -1,0 +1,186 @@
+"""Training: cross-entropy over identities, the whole training set as one uint8 tensor on the device."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from reid_eval.backbones import ReidNet, build
+from reid_eval.datasets import ReidData, load_images
+from reid_eval.precision import autocast, resolve_amp
+from reid_eval.runtime import InputError, progress, resolve_device, seed_everything
+from reid_eval.settings import TrainSettings
+from reid_eval.transforms import erase, shift_and_flip, to_float
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train` returns."""
+
+    model: ReidNet
+    """In evaluation mode, on the device."""
+    losses: list[float]
+    """Cross-entropy of every step."""
+    accuracy: float
+    """Share of the last 10% of the training images seen that were classified right, 0..1."""
+    amp: str
+    """`bf16` or `off`: what was used."""
+    steps: int
+
+
+def budget(images: int, settings: TrainSettings) -> int:
+    """Optimisation steps of a training on so many images: epochs times batches an epoch, rounded up."""
+    return settings.epochs * math.ceil(images / settings.batch_size)
+
+
+def learning_rate(settings: TrainSettings, epoch: float) -> float:
+    """Factor on `settings.lr` at `epoch`, a fraction of which counts: warm-up times steps or cosine."""
+    warm = min(1.0, (epoch + 1e-3) / settings.warmup_epochs) if settings.warmup_epochs else 1.0
+    if settings.schedule == "cosine":
+        return warm * 0.5 * (1 + math.cos(math.pi * min(1.0, epoch / settings.epochs)))
+    return warm * float(settings.lr_gamma ** sum(epoch >= step for step in settings.lr_steps))
+
+
+def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Endless int64 [size] batches: shuffled passes over 0..count-1 joined end to end, so every batch is full."""
+    left = torch.empty(0, dtype=torch.int64)
+    while True:
+        while len(left) < size:
+            left = torch.cat([left, torch.randperm(count, generator=generator)])
+        yield left[:size]
+        left = left[size:]
+
+
+def make_optimizer(model: ReidNet, settings: TrainSettings) -> torch.optim.Optimizer:
+    """SGD or Adam with two groups, trunk and classifier; each group's full rate is kept as `full_lr`."""
+    factor = 1.0 if settings.init == "scratch" else settings.trunk_lr_factor
+    groups = [
+        {"params": list(model.trunk.parameters()), "lr": settings.lr * factor},
+        {"params": list(model.classifier.parameters()), "lr": settings.lr},
+    ]
+    for group in groups:
+        group["full_lr"] = group["lr"]
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(groups, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)
+
+
+def train_step(
+    model: ReidNet,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    label_smoothing: float = 0.0,
+    amp: str = "off",
+) -> tuple[Tensor, Tensor]:
+    """One optimisation step.
+
+    Args:
+        model: in training mode; its parameters change.
+        optimizer: over its parameters.
+        images: float32 [B, 3, H, W] in [-1, 1].
+        labels: int64 [B].
+        label_smoothing: 0..1.
+        amp: `bf16` or `off`.
+
+    Returns:
+        The loss and the number of images classified right, both detached scalars on the device.
+    """
+    with autocast(amp, images.device):
+        _, logits = model(images)
+    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+
+
+def train_on(
+    images: NDArray[np.uint8] | Tensor, labels: NDArray[np.int64], settings: TrainSettings, steps: int | None = None
+) -> Trained:
+    """Train a network on images in memory.
+
+    The same seed, machine and thread count give the same network on a CPU; CUDA kernels add rounding noise.
+
+    Args:
+        images: uint8 [N, 3, H, W], RGB.
+        labels: int64 [N], 0..C-1.
+        settings: see `TrainSettings`; `size` is not looked at.
+        steps: optimisation steps instead of `settings.epochs` passes; the schedule stretches over them.
+
+    Raises:
+        InputError: fewer than two identities, or the loss is no longer a number.
+    """
+    classes = int(labels.max(initial=-1)) + 1
+    if classes < 2:
+        raise InputError(f"training needs at least two identities, this data set has {classes}")
+    device = resolve_device(settings.device)
+    amp = resolve_amp(settings.amp, device)
+    seed_everything(settings.seed)
+    model = build(settings.backbone, classes, init=settings.init, last_stride=settings.last_stride)
+    model = model.to(device).to(memory_format=torch.channels_last).train()
+    stack, targets = torch.as_tensor(images).to(device), torch.as_tensor(labels).to(device)
+    steps = budget(len(stack), settings) if steps is None else steps
+    losses, right = _loop(model, stack, targets, settings, steps, amp)
+    _check_finite(losses[-1], settings)
+    tail = right[-max(1, steps // 10) :]
+    return Trained(model.eval(), losses, sum(tail) / (len(tail) * settings.batch_size), amp, steps)
+
+
+def _loop(
+    model: ReidNet, stack: Tensor, targets: Tensor, settings: TrainSettings, steps: int, amp: str
+) -> tuple[list[float], list[int]]:
+    generator = torch.Generator().manual_seed(settings.seed)
+    order = batches(len(stack), settings.batch_size, generator)
+    optimizer = make_optimizer(model, settings)
+    losses, right, note = [], [], ""
+    with progress(f"Training {settings.backbone}", steps, "steps") as bar:
+        for step in range(steps):
+            factor = learning_rate(settings, step / steps * settings.epochs)
+            for group in optimizer.param_groups:
+                group["lr"] = group["full_lr"] * factor
+            index = next(order).to(stack.device)
+            images = shift_and_flip(stack, index, settings.pad, settings.flip, generator)
+            if settings.erasing:
+                images = erase(images, settings.erasing, generator)
+            loss, correct = train_step(
+                model,
+                optimizer,
+                to_float(images),
+                targets[index],
+                label_smoothing=settings.label_smoothing,
+                amp=amp,
+            )
+            losses.append(loss)
+            right.append(correct)
+            if step % 10 == 0:
+                note = f"loss {_check_finite(loss.item(), settings):.2f}"
+            bar.advance(note=note)
+    return torch.stack(losses).tolist(), torch.stack(right).tolist()
+
+
+def _check_finite(loss: float, settings: TrainSettings) -> float:
+    if not math.isfinite(loss):
+        raise InputError(f"the training diverged (loss {loss}): lower lr, now {settings.lr}, or warm up longer")
+    return loss
+
+
+def train(data: ReidData, settings: TrainSettings, steps: int | None = None) -> Trained:
+    """Train on the training images of a data set; see `train_on`.
+
+    Raises:
+        InputError: an image cannot be read, or as in `train_on`.
+    """
+    images = load_images(data.root, data.train["path"], settings.size)
+    return train_on(images, data.train_labels(), settings, steps)
