@@ -1,5 +1,6 @@
 """PATN (Zhu et al., CVPR 2019): generator, discriminators, weights, training."""
 
+from augment.patn.authors import ImportReport, import_checkpoint
 from augment.patn.builders import (
     BUILDERS,
     build_discriminators,
@@ -8,16 +9,24 @@ from augment.patn.builders import (
     patn_market,
     patn_tiny,
 )
+from augment.patn.checkpoint import available_weights, load_generator, read_weights, save_generator, weights_sha256
 from augment.patn.discriminators import PATNDiscriminator
 from augment.patn.generator import PATNGenerator
 
 __all__ = [
     "BUILDERS",
+    "ImportReport",
     "PATNDiscriminator",
     "PATNGenerator",
+    "available_weights",
     "build_discriminators",
     "build_generator",
+    "import_checkpoint",
+    "load_generator",
     "patn_fashion",
     "patn_market",
     "patn_tiny",
+    "read_weights",
+    "save_generator",
+    "weights_sha256",
 ]

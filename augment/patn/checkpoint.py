@@ -1,0 +1,201 @@
+"""The only reader and writer of generator weights: safetensors, and JSON metadata that says what they are.
+
+The metadata holds one JSON object under `patn_augment`: `format_version`, `name`, `architecture` (the arguments of
+`PATNGenerator`), `dtype`, and `info`, whatever the training wants to tell. The authors' own files are read by
+`augment.patn.authors`.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from augment.patn.builders import architecture_name
+from augment.patn.generator import PATNGenerator
+from reid_eval.runtime import InputError, sha256_bytes, write_bytes
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+FORMAT_VERSION = 1
+METADATA_KEY = "patn_augment"
+DTYPES = {"float16": torch.float16, "float32": torch.float32}
+# A count of training batches; with BatchNorm's momentum fixed at 0.1 nothing reads it, and files leave it out.
+_COUNTER = ".num_batches_tracked"
+
+
+class WeightsFile(NamedTuple):
+    """A weights file taken apart: where it came from, its metadata, its tensors as stored, its bytes' SHA-256."""
+
+    source: str
+    metadata: dict[str, Any]
+    tensors: dict[str, Tensor]
+    sha256: str
+
+
+def save_generator(path: Path | str, model: PATNGenerator, info: Mapping[str, Any], dtype: str = "float16") -> str:
+    """Write a generator's weights, atomically; the same weights and info give the same bytes.
+
+    Convolutions' weights are stored as `dtype`; vectors (biases, BatchNorm) stay float32: they are few and their
+    range is wide.
+
+    Args:
+        path: where to, usually `*.safetensors`.
+        model: the generator; its mode and device do not matter.
+        info: JSON-able facts for the metadata: data, schedule, losses, figures.
+        dtype: `float16` or `float32`.
+
+    Returns:
+        SHA-256 of the file.
+
+    Raises:
+        InputError: unknown dtype, info that is not JSON, or a weight that is not finite in `dtype`.
+    """
+    if dtype not in DTYPES:
+        raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    tensors = {}
+    for key, value in model.state_dict().items():
+        if not key.endswith(_COUNTER):
+            kept = value.detach().to("cpu", DTYPES[dtype] if value.ndim > 1 else torch.float32)
+            if not kept.isfinite().all():
+                raise InputError(f"weight {key} is not finite in {dtype}: nothing was written")
+            tensors[key] = kept.contiguous()
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "name": architecture_name(model.architecture),
+        "architecture": model.architecture,
+        "dtype": dtype,
+        "info": dict(info),
+    }
+    try:
+        text = json.dumps(metadata, sort_keys=True, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"info of the weights is not JSON: {error}") from None
+    data = safetensors.torch.save(tensors, {METADATA_KEY: text})
+    write_bytes(path, data)
+    return sha256_bytes(data)
+
+
+def load_generator(name_or_path: Path | str, device: torch.device | str = "cpu") -> PATNGenerator:
+    """Load a generator in evaluation mode, weights as float32.
+
+    Args:
+        name_or_path: a file, or the name of weights that ship (`available_weights()`).
+        device: where the generator goes.
+
+    Returns:
+        The generator; what its file says of itself is `read_weights(name_or_path).metadata`.
+
+    Raises:
+        InputError: unknown name; a file that can't be read; a key missing, unexpected or of another shape.
+    """
+    file = read_weights(name_or_path)
+    try:
+        with torch.device("meta"):
+            model = PATNGenerator(**file.metadata["architecture"])
+    except (KeyError, TypeError, InputError) as error:
+        raise InputError(f"{file.source}: bad architecture in the metadata: {error}; get the file again") from None
+    model.to_empty(device="cpu")
+    load_strictly(model, file.tensors, file.source)
+    return model.to(device).eval()
+
+
+def weights_sha256(name_or_path: Path | str) -> str:
+    """SHA-256 of a weights file's bytes, named as for `load_generator`.
+
+    Raises:
+        InputError: unknown name, or a file that can't be read.
+    """
+    return sha256_bytes(_read_bytes(name_or_path)[1])
+
+
+def available_weights() -> list[str]:
+    """Names of the weights that ship, sorted."""
+    try:
+        return sorted(Path(entry.name).stem for entry in _folder().iterdir() if entry.name.endswith(".safetensors"))
+    except FileNotFoundError:
+        return []
+
+
+def read_weights(name_or_path: Path | str) -> WeightsFile:
+    """Read a weights file whole, without building the network.
+
+    Raises:
+        InputError: unknown name, not a safetensors file, or not one of ours.
+    """
+    source, data = _read_bytes(name_or_path)
+    try:
+        tensors = safetensors.torch.load(data)
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+    except Exception as error:  # the parsers raise many types on damaged bytes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{source} is not a readable safetensors file ({reason}): get it again") from None
+    try:
+        metadata = json.loads(header["__metadata__"][METADATA_KEY])
+        version = metadata["format_version"]
+    except (KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{source} has no {METADATA_KEY!r} metadata: not a generator of patn-augment; "
+            "convert the authors' .pth with `patn-augment import-checkpoint`"
+        ) from None
+    if version != FORMAT_VERSION:
+        raise InputError(f"{source} has format version {version}, this program reads {FORMAT_VERSION}: update it")
+    return WeightsFile(source, metadata, tensors, sha256_bytes(data))
+
+
+def load_strictly(model: PATNGenerator, tensors: Mapping[str, Tensor], source: str) -> None:
+    """Copy tensors into the model as float32; every key of either side must be in the other.
+
+    Raises:
+        InputError: keys missing, unexpected or of another shape, all named; values not finite.
+    """
+    wanted = model.state_dict()
+    check_keys({k: tuple(v.shape) for k, v in wanted.items()}, {k: tuple(v.shape) for k, v in tensors.items()}, source)
+    for key, value in tensors.items():
+        if not key.endswith(_COUNTER) and not (value.is_floating_point() and value.isfinite().all()):
+            raise InputError(f"{source}: {key} holds values that are not finite numbers; get the file again")
+    with torch.no_grad():
+        for key, value in wanted.items():  # state_dict's tensors share memory with the model
+            value.copy_(tensors[key]) if key in tensors else value.zero_()
+
+
+def check_keys(wanted: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[int, ...]], source: str) -> None:
+    """Compare names and shapes; BatchNorm's batch counters may be missing.
+
+    Raises:
+        InputError: any difference, each key named.
+    """
+    differences = [
+        ("missing", [k for k in wanted if k not in got and not k.endswith(_COUNTER)]),
+        ("unexpected", [k for k in got if k not in wanted]),
+        ("of another shape", [f"{k} {got[k]} for {wanted[k]}" for k in got if k in wanted and got[k] != wanted[k]]),
+    ]
+    found = "; ".join(f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in differences if keys)
+    if found:
+        raise InputError(f"{source} does not fit its architecture, keys {found}")
+
+
+def _folder() -> Traversable:
+    return importlib.resources.files("augment") / "weights"
+
+
+def _read_bytes(name_or_path: Path | str) -> tuple[str, bytes]:
+    """The file's description for messages, and its bytes. A file on disk wins only if it looks like a path."""
+    path = Path(name_or_path)
+    if isinstance(name_or_path, str) and path.name == name_or_path and path.suffix != ".safetensors":
+        entry = _folder() / f"{name_or_path}.safetensors"
+        if not entry.is_file():
+            names = ", ".join(available_weights()) or "none"
+            raise InputError(f"no weights named {name_or_path!r}: give a .safetensors file or one of: {names}")
+        return f"weights {name_or_path!r}", entry.read_bytes()
+    try:
+        return str(path), path.read_bytes()
+    except OSError as error:
+        raise InputError(f"can't read weights {path}: {error.strerror or error}") from None
