@@ -142,13 +142,15 @@ def _misfits(
     lent = {LIBRARY + name for name, ok in zip(library.names, library.usable, strict=True) if ok} if library else set()
     for number, row in enumerate(plan.to_dict("records"), start=2):
         source = row["condition"] or row["image"]
-        if source not in known:
+        if row["image"] and source not in known:
             yield number, f"{source} is not a training image of this data set"
-        elif known[source] != (row["pid"], row["camid"]):
+        elif known.get(source, here := (row["pid"], row["camid"])) != here:
             yield number, f"pid {row['pid']}, camid {row['camid']} are not those of {source}"
         if row["action"] == "generate":
             for what, name in (("condition", row["condition"]), ("pose", row["pose"])):
-                if not (name in kept if not name.startswith(LIBRARY) else name in lent):
+                if name not in known and not name.startswith(LIBRARY):
+                    yield number, f"{what} {name} is not a training image of this data set"
+                elif not (name in kept if not name.startswith(LIBRARY) else name in lent):
                     yield number, f"{what} {name} is not kept by this plan, so it must not be used"
                 elif name not in good and name not in lent:
                     yield number, f"{what} {name} has no usable keypoints (both shoulders and both hips)"

@@ -1,0 +1,29 @@
+"""A generator that needs no weights, and can die in the middle of its work."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+class Toy(torch.nn.Module):
+    """A seeded convolution of photo and poses; after `stop` calls it dies."""
+
+    def __init__(self, stop: int | None = None) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(0)
+        self.conv = torch.nn.Conv2d(39, 3, 5, padding=2).requires_grad_(False)
+        for parameter in self.conv.parameters():
+            parameter.copy_(torch.rand(parameter.shape, generator=generator).sub(0.5).mul(0.2))
+        self.calls, self.stop = 0, stop
+        self.batches: set[int] = set()
+
+    def forward(self, image: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        self.calls += 1
+        self.batches.add(len(image))
+        if self.stop is not None and self.calls > self.stop:
+            self.die()
+        return torch.tanh(self.conv(torch.cat([image, source, target], 1)))
+
+    def die(self) -> None:
+        raise KeyboardInterrupt
