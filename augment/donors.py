@@ -19,8 +19,8 @@ from augment.poses.skeleton import normalise, pose_distance
 from reid_eval.runtime import InputError
 
 POSE_SOURCES = ("dataset", "identity", "camera", "diverse", "library")
-DIVERSE_CANDIDATES = 512
-"""`diverse` looks at this many donors an identity, drawn from all: poses stay varied from one identity to the next."""
+DIVERSE_CANDIDATES = 128
+"""`diverse` looks at so many donors an identity, drawn from all; with more, every identity gets the same outliers."""
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]

@@ -90,7 +90,7 @@ def generate(
         link: how images get here that are not generated: `copy`, `hard` or `symlink` (relative).
         resume: go on with an unfinished folder; a finished one is left as it is.
         jpeg_quality: 1 to 100.
-        precision: `float32`, or `bf16`: about three times faster on CPUs with AMX, off by at most a grey level or two.
+        precision: `float32`, or `bf16`: three to five times faster on CPUs with AMX, but less exact.
         library: keypoints of the plan's `library:NAME` poses, in pixels of this data set's images.
         size: (H, W) the generator was trained for; default: its attribute `image_size`, else 128x64. Photos of
             another size are resized to it, joints with them, and the result takes the photo's size again.
