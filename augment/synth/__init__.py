@@ -1,0 +1,1 @@
+"""Procedural pedestrians: people without end, in any number of cameras, with exact joints and masks."""

@@ -1,0 +1,197 @@
+"""Writes synthetic people as a data set in the Market-1501 layout, with keypoints and, if asked for, masks."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from augment.poses.keypoints import Keypoints, write_keypoints
+from augment.runtime import cache_dir
+from augment.synth.draws import hashed_uniforms
+from augment.synth.render import PedestrianRenderer, Rendered
+from reid_eval.runtime import InputError, progress, write_bytes, write_json
+
+FACTS = "synth.json"
+_RENDERER = 1  # raise when the same settings begin to give other pictures
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class SynthSettings:
+    """What `patn-augment synth` draws. Identities 1 ... train_ids train, the next test_ids test.
+
+    `images_per_id` images of a person are dealt to its cameras in turn; the first of each camera of a test
+    identity is a query, the rest are gallery.
+    """
+
+    train_ids: int = 32
+    test_ids: int = 16
+    images_per_id: int = 12
+    cameras: int = 6
+    seed: int = 0
+    size: tuple[int, int] = (128, 64)
+    masks: bool = False
+
+    def check(self) -> None:
+        """Raise InputError for numbers that give no usable data set."""
+        wrong = [
+            f"--{name.replace('_', '-')} is {value}, must be at least {low}"
+            for name, value, low in (
+                ("train_ids", self.train_ids, 1),
+                ("test_ids", self.test_ids, 0),
+                ("images_per_id", self.images_per_id, 2),
+                ("cameras", self.cameras, 1),
+            )
+            if value < low
+        ]
+        if self.train_ids + self.test_ids >= 1_000_000:
+            wrong.append("--train-ids and --test-ids together must stay below a million")
+        if self.test_ids and min(self.cameras, self.images_per_id // 2) < 2:
+            wrong.append("test identities need two cameras and four images, or no query has a match")
+        if wrong:
+            raise InputError("; ".join(wrong))
+
+
+@dataclass(frozen=True)
+class _Shot:
+    """One image to draw."""
+
+    name: str
+    split: str
+    pid: int
+    camid: int
+    seq: int
+    frame: int
+
+
+def plan_shots(settings: SynthSettings) -> list[_Shot]:
+    """Which images the data set has: name, split and the four numbers that determine the picture."""
+    total = settings.train_ids + settings.test_ids
+    pids = torch.arange(1, total + 1, dtype=torch.int64)
+    draws = hashed_uniforms(settings.seed, "dataset", (pids,), settings.cameras + 2)
+    seen_by = min(settings.cameras, max(settings.images_per_id // 2, 1))
+    shots = []
+    for pid, row in zip(pids.tolist(), draws, strict=True):
+        order = torch.argsort(row[: settings.cameras])[:seen_by] + 1
+        start = 50 + int(row[-1] * 900)
+        for rank in range(settings.images_per_id):
+            camid, turn = int(order[rank % seen_by]), rank // seen_by
+            seq, frame = turn // 4, turn % 4 * 5  # four frames of a walk, then the person comes by again
+            split = "bounding_box_train" if pid <= settings.train_ids else "bounding_box_test"
+            if split == "bounding_box_test" and turn == 0 and seen_by > 1:
+                split = "query"
+            name = f"{pid:04d}_c{camid}s{seq + 1}_{start + 600 * turn + frame:06d}_00.jpg"
+            shots.append(_Shot(name, split, pid, camid, seq, frame))
+    return sorted(shots, key=lambda shot: (shot.split, shot.name))
+
+
+def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
+    """JPEG bytes of a uint8 `[3, H, W]` image."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image.transpose(1, 2, 0))).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def _save(
+    root: Path, shots: list[_Shot], drawn: Rendered, quality: list[int], masks: bool, pool: ThreadPoolExecutor
+) -> None:
+    images, cover = drawn.image.cpu().numpy(), drawn.mask.cpu().numpy()
+
+    def save(i: int) -> None:
+        path = root / shots[i].split / shots[i].name
+        path.write_bytes(encode_jpeg(images[i], quality[i]))  # the folder is renamed into place as a whole
+        if masks:
+            target = root / "masks" / shots[i].split / (path.stem + ".png")
+            Image.fromarray(cover[i].astype(np.uint8) * 255).save(target)
+
+    list(pool.map(save, range(len(shots))))
+
+
+def _draw_all(root: Path, settings: SynthSettings, device: torch.device | str) -> None:
+    renderer = PedestrianRenderer(settings.seed, settings.size, cameras=settings.cameras, device=device)
+    shots = plan_shots(settings)
+    for split in ("bounding_box_train", "bounding_box_test", "query"):
+        (root / split).mkdir(parents=True)
+        if settings.masks:
+            (root / "masks" / split).mkdir(parents=True)
+    joints = []
+    with progress("Drawing pedestrians", len(shots)) as bar, ThreadPoolExecutor(4) as pool:
+        for start in range(0, len(shots), _BATCH):
+            batch = shots[start : start + _BATCH]
+            columns = ([getattr(shot, key) for shot in batch] for key in ("pid", "camid", "seq", "frame"))
+            drawn = renderer.render(*(torch.tensor(column) for column in columns))
+            quality = renderer.cameras.quality[drawn.camids - 1].to(torch.int64).tolist()
+            _save(root, batch, drawn, quality, settings.masks, pool)
+            # One decimal is finer than any estimator and keeps the file readable.
+            joints.append(np.round(drawn.keypoints.cpu().numpy(), 1))
+            bar.advance(len(batch))
+    xy = np.concatenate(joints)
+    for split, wanted in (("train", ("bounding_box_train",)), ("test", ("query", "bounding_box_test"))):
+        rows = [i for i, shot in enumerate(shots) if shot.split in wanted]
+        table = Keypoints(tuple(shots[i].name for i in rows), xy[rows])
+        write_keypoints(root / f"market-annotation-{split}.csv", table)
+
+
+def facts(settings: SynthSettings) -> dict[str, object]:
+    """What determines the data set, as written to its `synth.json`."""
+    return {"renderer": _RENDERER, **asdict(settings), "size": list(settings.size)}
+
+
+def write_dataset(out: Path | str, settings: SynthSettings, device: torch.device | str = "cpu") -> Path:
+    """Draw a data set into the new folder `out`; it appears there only when it is complete.
+
+    Raises:
+        InputError: settings that give no usable data set, or `out` exists and is not empty.
+    """
+    settings.check()
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not empty: name a new folder, or remove it first")
+    work = out.parent / f".part-{out.name}"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        _draw_all(work, settings, device)
+        write_json(work / FACTS, facts(settings))
+        if out.exists():
+            out.rmdir()
+        work.replace(out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return out
+
+
+def embedded_dataset(settings: SynthSettings | None = None, device: torch.device | str = "cpu") -> tuple[Path, bool]:
+    """The data set that serves where the user names none: `(folder, was it there already)`, in the user's cache."""
+    settings = settings or SynthSettings()
+    digest = f"{settings.train_ids}-{settings.test_ids}-{settings.images_per_id}-{settings.cameras}-{settings.seed}"
+    path = cache_dir() / f"synthetic-v{_RENDERER}-{digest}"
+    try:
+        ready = json.loads((path / FACTS).read_text()) == facts(settings)
+    except (OSError, ValueError):
+        ready = False
+    if not ready:
+        shutil.rmtree(path, ignore_errors=True)
+        write_dataset(path, settings, device)
+    return path, ready
+
+
+def write_sheet(out: Path, images: np.ndarray, columns: int = 16) -> None:
+    """A PNG of uint8 `[N, 3, H, W]` images side by side, for looking at."""
+    count, _, height, width = images.shape
+    rows = -(-count // columns)
+    sheet = np.full((rows * (height + 2), columns * (width + 2), 3), 255, np.uint8)
+    for i, image in enumerate(images):
+        top, left = i // columns * (height + 2), i % columns * (width + 2)
+        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
+    buffer = io.BytesIO()
+    Image.fromarray(sheet).save(buffer, "PNG")
+    write_bytes(out, buffer.getvalue())
