@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.poses.skeleton import normalise, pose_distance
+from augment.poses.skeleton import normalise, pose_distance, torso, upright
 from reid_eval.runtime import InputError
 
 POSE_SOURCES = ("dataset", "identity", "camera", "diverse", "library")
@@ -61,6 +61,12 @@ class PosePool:
     def shape(self) -> NDArray[np.float64]:
         """Poses without place and size, float64 `[N, 18, 2]`."""
         return normalise(self.xy)
+
+    @cached_property
+    def credible(self) -> NDArray[np.bool_]:
+        """Poses that look like a pedestrian's, not like a detector's mistake, bool `[N]`: upright, of a common size."""
+        size = torso(self.xy)
+        return upright(self.xy) & (abs(np.log2(np.maximum(size, 1) / max(np.median(size), 1))) < 0.8)
 
     def scores(self, *draw: object) -> NDArray[np.uint64]:
         """Each candidate's number in this draw, uint64 `[N]`: the finaliser of splitmix64 over both hashes."""
@@ -118,9 +124,13 @@ def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: boo
 
 
 def _draw_diverse(pool: PosePool, pid: int, conditions: Rows, exclude: bool) -> list[int]:
-    """Farthest-point sampling: each pose is the farthest from all that the identity has, shown or chosen before."""
-    scores = pool.scores(pid, "diverse")
-    candidates = np.argsort(scores, kind="stable")[::-1][:DIVERSE_CANDIDATES]
+    """Farthest-point sampling: each pose is the farthest from all that the identity has, shown or chosen before.
+
+    What is farthest of all is a detector's mistake; hence only credible poses are lent, if there are any.
+    """
+    order = np.argsort(pool.scores(pid, "diverse"), kind="stable")[::-1]
+    people = order[pool.credible[order]]
+    candidates = (people if len(people) > 1 else order)[:DIVERSE_CANDIDATES]
     start = pose_distance(pool.shape[candidates], pool.shape[pool.pids == pid]).min(axis=1)
     gap = start.copy()
     chosen = []

@@ -38,6 +38,7 @@ JOINTS = (
 JOINT_COUNT = len(JOINTS)
 SHOULDERS = (2, 5)
 HIPS = (8, 11)
+HEAD = (0, 14, 15, 16, 17)
 
 LIMBS = (
     (1, 2),
@@ -96,9 +97,27 @@ def normalise(xy: Array) -> NDArray[np.float64]:
         raise ValueError("normalise needs poses with both shoulders and both hips; filter with usable() first")
     points = np.asarray(xy, dtype=np.float64)
     root = points[..., list(HIPS), :].mean(axis=-2, keepdims=True)
-    top = points[..., list(SHOULDERS), :].mean(axis=-2, keepdims=True)
-    torso = np.linalg.norm(top - root, axis=-1, keepdims=True)
-    return (points - root) / np.maximum(torso, 1.0)
+    return (points - root) / np.maximum(torso(points), 1.0)[..., None, None]
+
+
+def torso(xy: Array) -> NDArray[np.float64]:
+    """Length of the torso in pixels, `[..., 18, 2]` to `[...]`: middle of the shoulders to middle of the hips."""
+    points = np.asarray(xy, dtype=np.float64)
+    trunk = points[..., list(SHOULDERS), :].mean(axis=-2) - points[..., list(HIPS), :].mean(axis=-2)
+    return np.asarray(np.linalg.norm(trunk, axis=-1))
+
+
+def upright(xy: Array) -> NDArray[np.bool_]:
+    """Whether a usable pose can be a pedestrian's, `[..., 18, 2]` to `[...]`; what fails is a detector's mistake.
+
+    The shoulders' middle lies above the hips', by more than it lies aside; no joint of the head is below it; no joint
+    is over 4 torso lengths away from the hips.
+    """
+    shape = normalise(xy)
+    top = shape[..., list(SHOULDERS), :].mean(axis=-2)
+    head = np.nan_to_num(shape[..., list(HEAD), 1], nan=-np.inf).max(axis=-1)
+    reach = np.nan_to_num(np.abs(shape)).max(axis=(-2, -1))
+    return np.asarray((-top[..., 1] > np.abs(top[..., 0])) & (head <= top[..., 1]) & (reach <= 4))
 
 
 def pose_distance(a: Array, b: Array) -> NDArray[np.float64]:

@@ -20,6 +20,7 @@ from augment.plan import (
     write_plan,
 )
 from augment.poses import Keypoints, load_annotations, normalise, pose_distance
+from augment.poses.skeleton import upright
 from reid_eval.datasets import ReidData, read_dataset
 from reid_eval.runtime import InputError
 
@@ -178,6 +179,17 @@ def test_diverse_poses_cover_more_than_random_ones() -> None:
             gaps.append(pose_distance(shape[new], shape[old]).min(axis=1).mean())
         spread[source] = np.mean(gaps)
     assert spread["diverse"] > 1.1 * spread["dataset"]
+
+
+def test_diverse_poses_are_upright() -> None:
+    train, keypoints = people(dict.fromkeys(range(1, 7), 10))
+    fallen = keypoints.xy.copy()
+    fallen[::5, :, 1] = 127 - fallen[::5, :, 1]
+    keypoints = Keypoints(keypoints.names, fallen)
+    plan = make_plan(train, keypoints, ratio=0.5, pose_source="diverse")
+    lent = keypoints.rows(sorted(set(plan.loc[plan["action"] == "generate", "pose"])))
+    assert upright(keypoints.xy).sum() == 48
+    assert upright(keypoints.xy[lent]).all()
 
 
 def test_a_plan_is_the_same_twice_and_differs_by_seed() -> None:
