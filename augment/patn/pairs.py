@@ -1,0 +1,154 @@
+"""Where training pairs come from: two images of one person, with their joints."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reid_eval.runtime import InputError
+
+# Both shoulders and both hips, in the 18-joint order; the authors train on no image that lacks one.
+NEEDED_JOINTS = (2, 5, 8, 11)
+
+
+@dataclass
+class PairBatch:
+    """A batch of ordered pairs (condition, target) of one person each, on the training device.
+
+    Attributes:
+        image: float `[B, 3, H, W]` in [-1, 1], the condition image.
+        condition_keypoints: float32 `[B, 18, 2]`, (x, y) pixels in `image`, NaN missing.
+        target_keypoints: float32 `[B, 18, 2]`, (x, y) pixels in `target_image`, NaN missing.
+        target_image: float `[B, 3, H, W]` in [-1, 1].
+        target_mask: the person in `target_image`, `[B, 1, H, W]` in {0, 1}, where known.
+        fed: what these pairs are, for the message when a loss is not finite (row numbers, names).
+    """
+
+    image: Tensor
+    condition_keypoints: Tensor
+    target_keypoints: Tensor
+    target_image: Tensor
+    target_mask: Tensor | None = None
+    fed: object = None
+
+
+class PairSource(Protocol):
+    """An endless supply of pairs that is a pure function of the step, so that resuming needs none of its state."""
+
+    size: tuple[int, int]
+    """(H, W) of the images."""
+
+    def sample(self, step: int, batch_size: int) -> PairBatch:
+        """The batch of this step: the same for the same source, seed, step and size."""
+        ...
+
+
+class TensorPairs:
+    """Random ordered pairs within an identity, from images held in memory (section 4 and the authors' pair list).
+
+    As the authors do: every ordered pair of two different images of one identity is equally likely; images that lack
+    a shoulder or a hip are left out, as are junk (pid -1) and distractors (pid 0).
+
+    Args:
+        images: uint8 `[N, 3, H, W]`, RGB.
+        keypoints: float `[N, 18, 2]`, (x, y) pixels, NaN missing.
+        pids: int `[N]`.
+        seed: of the pairs.
+        device: where images are held and batches made.
+        masks: uint8 or bool `[N, H, W]`, non-zero on the person, or None.
+        keep_distractors: use pid 0 as any other identity (synthetic streams number from 0).
+
+    Raises:
+        InputError: shapes or types that do not fit, or no identity with two usable images.
+    """
+
+    def __init__(
+        self,
+        images: Tensor | np.ndarray,
+        keypoints: Tensor | np.ndarray,
+        pids: Tensor | np.ndarray,
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+        masks: Tensor | np.ndarray | None = None,
+        keep_distractors: bool = False,
+    ) -> None:
+        images, keypoints = torch.as_tensor(images), torch.as_tensor(keypoints)
+        identity = torch.as_tensor(pids)
+        _check(images, keypoints, identity)
+        usable = usable_rows(keypoints, identity, keep_distractors)
+        order = usable[torch.argsort(identity[usable], stable=True)]
+        _, counts = torch.unique_consecutive(identity[order], return_counts=True)
+        several = torch.repeat_interleave(counts > 1, counts)
+        self._rows, counts = order[several], counts[counts > 1]
+        if len(counts) == 0:
+            raise InputError(
+                f"no identity has two usable images among {len(images)}: "
+                "training pairs need both shoulders and both hips seen, and a pid above 0"
+            )
+        self._counts, self._starts = counts, torch.cumsum(counts, 0) - counts
+        self._pairs_until = torch.cumsum(counts * (counts - 1), 0)
+        self.n_identities, self.n_images = len(counts), len(self._rows)
+        self.n_pairs = int(self._pairs_until[-1])
+        self.size = (int(images.shape[2]), int(images.shape[3]))
+        self._seed, self._device = seed, torch.device(device)
+        self._images = images.to(self._device)
+        self._keypoints = keypoints.to(self._device, torch.float32)
+        self._masks = None if masks is None else torch.as_tensor(masks).to(self._device)
+
+    def rows(self, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
+        """The rows of a step's condition and target images, int64 `[batch_size]` each, drawn with replacement."""
+        generator = step_generator(self._seed, step)
+        pair = torch.randint(self.n_pairs, (batch_size,), generator=generator)
+        group = torch.searchsorted(self._pairs_until, pair, right=True)
+        count = self._counts[group]
+        within = pair - (self._pairs_until[group] - count * (count - 1))
+        condition = within // (count - 1)
+        target = within % (count - 1)
+        target = target + (target >= condition).long()  # skip the condition itself
+        start = self._starts[group]
+        return self._rows[start + condition], self._rows[start + target]
+
+    def sample(self, step: int, batch_size: int) -> PairBatch:
+        """The batch of this step; `fed` holds the rows of its conditions and targets."""
+        rows = self.rows(step, batch_size)
+        condition, target = (r.to(self._device) for r in rows)
+        return PairBatch(
+            image=to_float(self._images[condition]),
+            condition_keypoints=self._keypoints[condition],
+            target_keypoints=self._keypoints[target],
+            target_image=to_float(self._images[target]),
+            target_mask=None if self._masks is None else (self._masks[target] != 0).unsqueeze(1),
+            fed={"condition_rows": rows[0].tolist(), "target_rows": rows[1].tolist()},
+        )
+
+
+def usable_rows(keypoints: Tensor, pids: Tensor, keep_distractors: bool = False) -> Tensor:
+    """Rows the authors train on, int64 `[n]`, ascending: both shoulders and hips seen, neither junk nor distractor."""
+    seen = ~keypoints[:, list(NEEDED_JOINTS)].isnan().flatten(1).any(1)
+    return torch.nonzero(seen & (pids >= (0 if keep_distractors else 1))).flatten()
+
+
+def step_generator(seed: int, step: int) -> torch.Generator:
+    """A CPU generator that depends on nothing but seed and step; neighbouring steps are unrelated."""
+    digest = hashlib.blake2b(f"{seed}/{step}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 images to float32 in [-1, 1], same shape."""
+    return images.float() / 127.5 - 1.0
+
+
+def _check(images: Tensor, keypoints: Tensor, pids: Tensor) -> None:
+    rows = len(images)
+    if images.ndim != 4 or images.shape[1] != 3 or images.dtype != torch.uint8:
+        raise InputError(f"images must be uint8 [N, 3, H, W], got {images.dtype} {tuple(images.shape)}")
+    if tuple(keypoints.shape) != (rows, 18, 2) or not keypoints.is_floating_point():
+        raise InputError(f"keypoints must be float [{rows}, 18, 2], got {keypoints.dtype} {tuple(keypoints.shape)}")
+    if tuple(pids.shape) != (rows,) or pids.is_floating_point():
+        raise InputError(f"pids must be int [{rows}], got {pids.dtype} {tuple(pids.shape)}")

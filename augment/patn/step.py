@@ -1,0 +1,248 @@
+"""One optimisation step, and the state it moves; the loop around it is `augment.patn.train`."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam
+
+from augment.patn.builders import build_discriminators, build_generator
+from augment.patn.checkpoint import load_generator
+from augment.patn.discriminators import PATNDiscriminator
+from augment.patn.generator import PATNGenerator
+from augment.patn.losses import PerceptualLoss, gan_loss, l1_loss, load_perceptual
+from augment.patn.pairs import PairBatch
+from augment.patn.pool import ImagePool
+from augment.patn.settings import TrainSettings
+from augment.poses.heatmaps import pose_maps
+from reid_eval.runtime import InputError
+
+LOSS_NAMES = ("total", "l1", "perceptual", "gan_appearance", "gan_shape", "d_appearance", "d_shape")
+
+
+@dataclass
+class Judge:
+    """A discriminator with its optimizer and its pool of earlier generated pairs."""
+
+    network: PATNDiscriminator
+    optimizer: Adam
+    pool: ImagePool
+
+
+@dataclass
+class TrainState:
+    """All that training changes. `step` counts iterations done, `losses` are the last ones looked at by the loop.
+
+    `perceptual` never changes and is in no checkpoint.
+    """
+
+    generator: PATNGenerator
+    optimizer: Adam
+    appearance: Judge
+    shape: Judge
+    perceptual: PerceptualLoss | None
+    average: PATNGenerator | None
+    device: torch.device
+    step: int = 0
+    losses: dict[str, float] = field(default_factory=dict)
+    _parts: tuple[str, ...] = field(default=("appearance", "shape"), repr=False)
+
+    @property
+    def exported(self) -> PATNGenerator:
+        """The generator to keep: the moving average where there is one."""
+        return self.average or self.generator
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the random state, as tensors and plain values."""
+        state: dict[str, Any] = {
+            "step": self.step,
+            "losses": self.losses,
+            "generator": self.generator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+        for name in self._parts:
+            judge: Judge = getattr(self, name)
+            state[name] = {
+                "network": judge.network.state_dict(),
+                "optimizer": judge.optimizer.state_dict(),
+                "pool": judge.pool.state_dict(),
+            }
+        return state
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+        self.step, self.losses = state["step"], state["losses"]
+        self.generator.load_state_dict(state["generator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        for name in self._parts:
+            judge: Judge = getattr(self, name)
+            judge.network.load_state_dict(state[name]["network"])
+            judge.optimizer.load_state_dict(state[name]["optimizer"])
+            judge.pool.load_state_dict(state[name]["pool"], self.device)
+
+
+def build_state(settings: TrainSettings, device: torch.device | str = "cpu") -> TrainState:
+    """Networks as the seed makes them, optimizers, empty pools.
+
+    Raises:
+        InputError: settings that no network has, weights that can't be had or have another architecture.
+    """
+    device = torch.device(device)
+    torch.manual_seed(settings.seed)
+    generator = build_generator(settings.generator, **settings.overrides)
+    if settings.init_weights:
+        start = load_generator(settings.init_weights)
+        if start.architecture != generator.architecture:
+            raise InputError(
+                f"--init-weights {settings.init_weights} is {start.architecture}, "
+                f"the training builds {generator.architecture}"
+            )
+        generator.load_state_dict(start.state_dict())
+    numbers = generator.architecture
+    judges = build_discriminators(
+        numbers["image_channels"],
+        numbers["pose_channels"],
+        settings.batchnorm_gain,
+        ndf=settings.ndf,
+        n_blocks=settings.d_blocks,
+        norm=numbers["norm"],
+        dropout=settings.d_dropout,
+    )
+    perceptual = load_perceptual(settings.perceptual) if settings.lambda_perceptual else None
+    networks: list[nn.Module] = [generator, *judges, *([perceptual] if perceptual else [])]
+    for network in networks:
+        network.to(device, memory_format=_memory_format(settings))  # type: ignore[call-overload]
+    appearance, shape = (
+        Judge(network, _adam(network, settings, device), ImagePool(settings.pool_size, 2 * settings.seed + n))
+        for n, network in enumerate(judges)
+    )
+    average = copy.deepcopy(generator).eval().requires_grad_(False) if settings.ema_decay else None
+    optimizer = _adam(generator, settings, device)
+    return TrainState(generator.train(), optimizer, appearance, shape, perceptual, average, device)
+
+
+def train_step(state: TrainState, batch: PairBatch, settings: TrainSettings) -> Tensor:
+    """One iteration in the authors' order: generator, appearance discriminator, shape discriminator.
+
+    Losses (section 3.3): the generator's is `λ_gan (A + S) / 2 + λ_l1 L1 + λ_perceptual P`; each discriminator's is
+    `λ_gan (real + generated) / 2`. A discriminator judges real and generated in two passes, because BatchNorm would
+    mix them in one.
+
+    Args:
+        state: moved one step on, in place.
+        batch: pairs on the state's device.
+        settings: of the training.
+
+    Returns:
+        Detached float32 `[7]` on the device, in the order of `LOSS_NAMES`, before weighting except `total` and the
+        `d_` ones; 0 where a loss is off.
+    """
+    for optimizer in (state.optimizer, state.appearance.optimizer, state.shape.optimizer):
+        for group in optimizer.param_groups:
+            group["lr"] = settings.learning_rate(state.step)
+    layout = _memory_format(settings)
+    size = (batch.image.shape[2], batch.image.shape[3])
+    image, target = batch.image.contiguous(memory_format=layout), batch.target_image.contiguous(memory_format=layout)
+    condition_map, target_map = (
+        pose_maps(keypoints, size, settings.sigma).contiguous(memory_format=layout)
+        for keypoints in (batch.condition_keypoints, batch.target_keypoints)
+    )
+    adversarial = settings.lambda_gan > 0 and state.step >= settings.gan_start
+    with _autocast(state, settings):
+        generated = state.generator(image, condition_map, target_map).float()
+    losses = _update_generator(state, generated, image, target, target_map, batch.target_mask, settings, adversarial)
+    zero = losses["total"].new_zeros(())
+    if adversarial:
+        fake = generated.detach()
+        losses["d_appearance"] = _update_judge(state, state.appearance, target, fake, image, settings)
+        losses["d_shape"] = _update_judge(state, state.shape, target, fake, target_map, settings)
+    _update_average(state, settings)
+    state.step += 1
+    return torch.stack([losses.get(name, zero).detach() for name in LOSS_NAMES])
+
+
+def _update_generator(
+    state: TrainState,
+    generated: Tensor,
+    image: Tensor,
+    target: Tensor,
+    target_map: Tensor,
+    mask: Tensor | None,
+    settings: TrainSettings,
+    adversarial: bool,
+) -> dict[str, Tensor]:
+    losses = {"l1": l1_loss(generated, target, mask, settings.mask_weight)}
+    total = settings.lambda_l1 * losses["l1"]
+    if state.perceptual is not None:
+        with _autocast(state, settings):
+            losses["perceptual"] = state.perceptual(generated, target)
+        total = total + settings.lambda_perceptual * losses["perceptual"]
+    if adversarial:
+        for name, judge, other in (
+            ("gan_shape", state.shape, target_map),
+            ("gan_appearance", state.appearance, image),
+        ):
+            judge.network.requires_grad_(False)  # its own gradients of this pass would be thrown away
+            scores = _judge(state, judge, generated, other, settings)
+            judge.network.requires_grad_(True)
+            losses[name] = gan_loss(scores, True, settings.gan)
+        total = total + settings.lambda_gan * (losses["gan_appearance"] + losses["gan_shape"]) / 2
+    losses["total"] = total
+    state.optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    state.optimizer.step()
+    return losses
+
+
+def _update_judge(
+    state: TrainState, judge: Judge, real: Tensor, fake: Tensor, other: Tensor, settings: TrainSettings
+) -> Tensor:
+    judge.optimizer.zero_grad(set_to_none=True)
+    pooled = judge.pool.query(torch.cat((fake, other), dim=1))
+    real_loss = gan_loss(_judge(state, judge, real, other, settings), True, settings.gan)
+    with _autocast(state, settings):
+        scores = judge.network(pooled)
+    loss = settings.lambda_gan * (real_loss + gan_loss(scores, False, settings.gan)) / 2
+    loss.backward()
+    judge.optimizer.step()
+    return loss
+
+
+def _judge(state: TrainState, judge: Judge, image: Tensor, other: Tensor, settings: TrainSettings) -> Tensor:
+    # A context of its own each time: autocast keeps casts of weights, which are stale after an update
+    with _autocast(state, settings):
+        return judge.network(torch.cat((image, other), dim=1))
+
+
+@torch.no_grad()
+def _update_average(state: TrainState, settings: TrainSettings) -> None:
+    """Move the average towards the generator; early on it follows faster, or the start would linger."""
+    if state.average is None:
+        return
+    decay = min(settings.ema_decay, (1 + state.step) / (10 + state.step))
+    averages: list[Tensor] = list(state.average.parameters())
+    values: list[Tensor] = list(state.generator.parameters())
+    torch._foreach_lerp_(averages, values, 1 - decay)
+    for average, value in zip(state.average.buffers(), state.generator.buffers(), strict=True):
+        average.copy_(value)
+
+
+def _adam(network: nn.Module, settings: TrainSettings, device: torch.device) -> Adam:
+    fused = device.type == "cuda"
+    return Adam(network.parameters(), lr=settings.lr, betas=(settings.beta1, 0.999), fused=fused or None)
+
+
+def _autocast(state: TrainState, settings: TrainSettings) -> AbstractContextManager[Any]:
+    return torch.autocast(state.device.type, torch.bfloat16, enabled=settings.precision == "bf16")
+
+
+def _memory_format(settings: TrainSettings) -> torch.memory_format:
+    return torch.channels_last if settings.channels_last else torch.contiguous_format
