@@ -24,7 +24,7 @@ from augment.synth.shade import Light, shade
 _T = TypeVar("_T")
 _METRE = 60.0  # scene pixels to the metre where people walk
 _NOISE_TILE = 256
-_PASSERS_BY = 5
+_PASSERS_BY = 3
 
 
 class Rendered(NamedTuple):

@@ -79,7 +79,8 @@ def locate(
 def _noise_at(noise: Tensor, u: Tensor, v: Tensor) -> Tensor:
     """Nearest sample of a periodic noise tile."""
     size = noise.shape[-1]
-    return noise[torch.remainder(u, size).to(torch.int64), torch.remainder(v, size).to(torch.int64)]
+    # Wrap as integers: the float remainder of a tiny negative number is `size` itself.
+    return noise[u.floor().to(torch.int64) % size, v.floor().to(torch.int64) % size]
 
 
 def _upper_garment(s: Surface, people: Identities, colour: Tensor, blotch: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from augment.patn.pairs import PairBatch, TensorPairs
 from augment.synth.draws import hashed_uniforms
 from augment.synth.render import PedestrianRenderer, Rendered
 from reid_eval.runtime import progress
@@ -68,3 +69,29 @@ class PedestrianStream:
                 pieces.append(self.renderer.render(*(row[start : start + step] for row in rows)))
                 bar.advance(len(pieces[-1].pids))
         return Rendered(*(torch.cat(column) for column in zip(*pieces, strict=True)))
+
+
+class StreamPairs:
+    """The stream as a `PairSource` (see `augment.patn.pairs`): ordered pairs of two images of one unseen person.
+
+    One generation of people feeds `steps_per_generation` steps, then the next is drawn. Everything is a pure function
+    of (settings, step), so a resumed training draws the same people again.
+    """
+
+    def __init__(
+        self, settings: StreamSettings, device: torch.device | str = "cpu", *, steps_per_generation: int = 500
+    ) -> None:
+        self.size = settings.size
+        self._stream = PedestrianStream(settings, device)
+        self._device, self._steps = torch.device(device), steps_per_generation
+        self._number, self._pairs = -1, None  # type: int, TensorPairs | None
+
+    def sample(self, step: int, batch_size: int) -> PairBatch:
+        """The batch of this step; draws a new generation first if its time has come."""
+        number = step // self._steps
+        if self._pairs is None or number != self._number:
+            drawn = self._stream.generation(number)
+            seed = self._stream.settings.seed
+            self._pairs = TensorPairs(drawn.image, drawn.keypoints, drawn.pids, seed, self._device, drawn.mask)
+            self._number = number
+        return self._pairs.sample(step, batch_size)
