@@ -64,6 +64,12 @@ class Recipe(BaseModel):
     data: SynthSource | FolderSource
     train: dict[str, Any] = {}
 
+    def described(self) -> str:
+        """The training data in words, for the weights' metadata."""
+        if isinstance(self.data, SynthSource):
+            return f"synthetic pedestrians, augment.synth, world {self.data.seed} (endless stream)"
+        return f"the training split of {Path(self.data.root).name}"
+
     def settings(self) -> TrainSettings:
         """The training settings.
 
@@ -74,7 +80,9 @@ class Recipe(BaseModel):
 
         known = {field.name for field in fields(TrainSettings)}
         if unknown := sorted(set(self.train) - known):
-            raise InputError(f"recipe: unknown keys under train: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+            raise InputError(
+                f"recipe: unknown keys under train: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+            )
         return TrainSettings(**self.train)
 
 

@@ -1,0 +1,36 @@
+# make demo: install, augment the embedded data set, evaluate it, leave a picture.   make test: install, lint, test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Test processes share the cores: one thread each is faster than all of them fighting for all cores.
+TEST_THREADS ?= 1
+
+.PHONY: setup demo test lint bench clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 10) <= sys.version_info[:2] <= (3, 12) else "Python 3.10 to 3.12 is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/patn-augment generate --ratio 0.5
+	$(BIN)/patn-augment reid-eval --backbone resnet50
+	$(BIN)/patn-augment sheet "$$(ls -d runs/augmented-*/ | sort | tail -n 1 | sed 's,/$$,,')" runs/demo-sheet.png
+	@echo "Look at runs/demo-sheet.png: condition, target pose, generated, real image in that pose."
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: lint
+	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/pytest -n auto --dist worksteal
+
+bench: setup
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,203 @@
+"""The command line `patn-augment`: parse, validate, one call. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+SEED = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same bytes."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="patn-augment")
+def cli() -> None:
+    """Give every person of a re-identification data set more poses, and measure what that buys.
+
+    Add --debug anywhere for a traceback instead of a one-line error.
+    """
+
+
+@cli.command()
+@click.option("--ratio", type=click.FloatRange(min=0), required=True, help="Share of each identity's training images "
+              "that is replaced (--mode replace, 0 to 1) or added (--mode add, 1.0 doubles).")  # fmt: skip
+@click.option("--data", type=EXISTING, help="Data set folder. Default: the embedded synthetic data set.")
+@click.option("--out", type=FOLDER, help="Folder to write. Default: a new one under ./runs.")
+@click.option("--layout", default="auto", show_default=True,
+              type=click.Choice(["auto", "market1501", "dukemtmc", "msmt17", "cuhk03-np", "folders"]))  # fmt: skip
+@click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
+@click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True)
+@click.option("--pose-source", type=click.Choice(["dataset", "identity", "camera", "diverse", "library"]),
+              default="dataset", show_default=True, help="Where the new poses come from.")  # fmt: skip
+@click.option("--library", type=EXISTING, help="Keypoints file of poses, for --pose-source library.")
+@click.option("--exclude-same-image", is_flag=True, help="Never take a pose from the condition image itself.")
+@click.option("--weights", help="Name of shipped weights or a .safetensors file. Default: the best for the device.")
+@SEED
+@DEVICE
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Never changes the result."
+)
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
+@click.option("--link", type=click.Choice(["copy", "hard", "symlink"]), default="copy", show_default=True,
+              help="How real images get into the new folder.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
+@click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
+def generate(shard: str, **options: Any) -> None:
+    """Replace or add training images by generated ones in new poses; write a Market-1501 folder.
+
+    \b
+    patn-augment generate --ratio 0.5
+    patn-augment generate --data Market-1501 --ratio 0.5 --out Market-1501-p0.5
+    """
+    from augment.workflow import GenerateOptions, generate_folder
+
+    generate_folder(GenerateOptions(shard=_shard(shard), **options), click.echo)
+
+
+@cli.command("reid-eval")
+@click.option("--backbone", default="resnet50", show_default=True, help="resnet50, inception_v2 or torchreid:NAME.")
+@click.option("--data", type=EXISTING, help="The original data set. Default: what the augmented folder was made of.")
+@click.option(
+    "--augmented", type=EXISTING, help="The augmented folder. Default: the newest under ./runs, or a new one."
+)
+@click.option("--preset", type=click.Choice(["quick", "ide"]), default="quick", show_default=True)
+@click.option("--init", help="scratch, imagenet or a weights file. Default: the preset's.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: the preset's.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds, from --seed on."
+)
+@SEED
+@DEVICE
+def reid_eval(
+    backbone: str, data: Path | None, augmented: Path | None, preset: str, seeds: int, seed: int, **other: Any
+) -> None:
+    """Train a re-ID baseline on the original and on the augmented images; print both and the gain.
+
+    \b
+    patn-augment reid-eval --backbone resnet50
+    patn-augment reid-eval --backbone inception_v2 --data Market-1501 --augmented Market-1501-p0.5 --preset ide
+    """
+    from augment.workflow import evaluate_pair
+
+    overrides = {"backbone": backbone, **other}
+    if other["epochs"]:
+        overrides["max_steps"] = 0
+    evaluate_pair(data, augmented, preset, overrides, list(range(seed, seed + seeds)), click.echo)
+
+
+@cli.command()
+@click.argument("out", type=FOLDER)
+@click.option("--train-ids", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--test-ids", type=click.IntRange(min=0), default=16, show_default=True)
+@click.option("--images-per-id", type=click.IntRange(min=2), default=12, show_default=True)
+@click.option("--cameras", type=click.IntRange(min=1), default=6, show_default=True)
+@click.option("--height", type=click.IntRange(min=32), default=128, show_default=True)
+@click.option("--width", type=click.IntRange(min=16), default=64, show_default=True)
+@click.option("--masks", is_flag=True, help="Also write the exact person masks, as PNG.")
+@SEED
+@DEVICE
+def synth(out: Path, height: int, width: int, device: str, **options: Any) -> None:
+    """Draw a synthetic data set of pedestrians in the Market-1501 layout, with keypoints."""
+    from augment.synth.dataset import SynthSettings, write_dataset
+    from reid_eval.runtime import resolve_device
+
+    settings = SynthSettings(size=(height, width), **options)
+    write_dataset(out, settings, resolve_device(device))
+    total = (settings.train_ids + settings.test_ids) * settings.images_per_id
+    click.echo(f"Wrote {out}: {settings.train_ids} + {settings.test_ids} synthetic identities, {total} images.")
+
+
+@cli.command()
+@click.option("--recipe", required=True, help="A YAML file, or the name of a recipe that ships.")
+@click.option("--out", type=FOLDER, required=True, help="Run directory: checkpoint, log, weights.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value, such as train.lr=1e-4.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@click.option("--max-seconds", type=click.FloatRange(min=1), help="Stop after this time, with a checkpoint.")
+@DEVICE
+def train(
+    recipe: str, out: Path, overrides: tuple[str, ...], resume: bool, max_seconds: float | None, device: str
+) -> None:
+    """Train a generator as a recipe says."""
+    from augment.workflow import train_recipe
+
+    train_recipe(recipe, out, overrides, resume, max_seconds, device, click.echo)
+
+
+@cli.command("import-checkpoint")
+@click.argument("checkpoint", type=EXISTING)
+@click.argument("out", type=FOLDER)
+def import_checkpoint(checkpoint: Path, out: Path) -> None:
+    """Convert the PATN authors' latest_net_netG.pth to safetensors, strictly."""
+    from augment.patn import import_checkpoint as convert
+
+    click.echo("\n".join(convert(checkpoint, out).lines()))
+
+
+@cli.command()
+@click.argument("folder", type=EXISTING)
+def verify(folder: Path) -> None:
+    """Check an augmented folder against its manifest; exit code 1 if files are missing, changed or extra."""
+    from augment.generate import verify as check
+
+    report = check(folder)
+    click.echo(report.message)
+    if not report.ok:
+        sys.exit(1)
+
+
+@cli.command()
+@click.argument("folder", type=EXISTING)
+@click.argument("png", type=FOLDER, required=False)
+@click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="Generated images to show.")
+@SEED
+def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
+    """Picture of an augmented folder: condition, target pose, generated, real image in that pose."""
+    from augment.sheet import folder_sheet
+
+    png = png or folder.parent / f"{folder.name}.sheet.png"
+    folder_sheet(folder, png, count=count, seed=seed)
+    click.echo(f"Wrote {png}")
+
+
+def _shard(text: str) -> tuple[int, int]:
+    try:
+        index, count = map(int, text.split("/"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: write I/N, such as 0/4", param_hint="--shard") from None
+    return index, count
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: one-line errors; exit code 2 for bad input, 1 for anything unexpected, 130 when interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    try:
+        cli.main(args=arguments, prog_name="patn-augment", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except click.Abort:
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        from reid_eval.runtime import InputError
+
+        if isinstance(error, InputError):
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(2)
+        click.echo(f"Error: {type(error).__name__}: {error} (add --debug for the traceback)", err=True)
+        sys.exit(1)

@@ -1,0 +1,253 @@
+"""What the commands do, between reading options and printing: defaults, and who calls whom."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augment.runtime import new_run_dir, newest_augmented, package_versions
+from reid_eval.runtime import InputError, write_json
+
+Say = Callable[[str], None]
+DEFAULT_CPU_WEIGHTS = "patn-synth-tiny"
+DEFAULT_GPU_WEIGHTS = "patn-synth"
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """Options of `patn-augment generate`; None where the user named nothing."""
+
+    ratio: float
+    data: Path | None = None
+    out: Path | None = None
+    layout: str = "auto"
+    keypoints: Path | None = None
+    mode: str = "replace"
+    pose_source: str = "dataset"
+    library: Path | None = None
+    exclude_same_image: bool = False
+    weights: str | None = None
+    seed: int = 0
+    device: str = "auto"
+    batch_size: int = 64
+    precision: str = "float32"
+    quality: int = 95
+    link: str = "copy"
+    resume: bool = False
+    shard: tuple[int, int] = (0, 1)
+
+    def recorded(self) -> dict[str, Any]:
+        """What goes into the manifest: what bears on the bytes, and no path of this machine."""
+        return {
+            "ratio": self.ratio,
+            "mode": self.mode,
+            "pose_source": self.pose_source,
+            "library": self.library.name if self.library else None,
+            "exclude_same_image": self.exclude_same_image,
+            "seed": self.seed,
+        }
+
+
+def source_data(data: Path | None, say: Say) -> Path:
+    """The data set to work on: the user's, or the embedded synthetic one, and say so."""
+    if data is not None:
+        return data
+    from augment.synth.dataset import embedded_dataset
+
+    say("No --data given: using the embedded synthetic data set (drawn pedestrians, nobody's photos).")
+    path, ready = embedded_dataset()
+    say(f"Data set: {path} ({'reused' if ready else 'drawn now'})")
+    return path
+
+
+def pick_weights(weights: str | None, device: str) -> str:
+    """The user's weights, or the best that ship for this device.
+
+    Raises:
+        InputError: nothing ships and nothing was named.
+    """
+    if weights:
+        return weights
+    from augment.patn import available_weights
+    from reid_eval.runtime import resolve_device
+
+    shipped = available_weights()
+    if DEFAULT_GPU_WEIGHTS in shipped and resolve_device(device).type == "cuda":
+        return DEFAULT_GPU_WEIGHTS
+    if DEFAULT_CPU_WEIGHTS in shipped:
+        return DEFAULT_CPU_WEIGHTS
+    raise InputError("no weights ship with this installation: give --weights FILE (see `patn-augment train --help`)")
+
+
+def run_file(out: Path) -> Path:
+    """The description of the run that made `out`, beside the folder and not in it: the folder's bytes must not
+    depend on where or when it was made."""
+    return out.parent / f"{out.name}.run.json"
+
+
+def generate_folder(options: GenerateOptions, say: Say) -> Path:
+    """`patn-augment generate`: plan, generate, describe. Returns the augmented folder."""
+    from augment.generate import generate
+    from augment.patn import load_generator, read_weights, weights_sha256
+    from augment.plan import plan_dataset
+    from augment.poses.keypoints import load_annotations, read_keypoints
+    from reid_eval.datasets import check_images, read_dataset
+    from reid_eval.runtime import resolve_device
+
+    if options.resume and options.out is None:
+        raise InputError("--resume needs --out: name the unfinished folder")
+    root = source_data(options.data, say)
+    data = read_dataset(root, options.layout)
+    keypoints = load_annotations(root, options.keypoints)
+    library = read_keypoints(options.library) if options.library else None
+    plan, summary = plan_dataset(
+        data,
+        keypoints,
+        ratio=options.ratio,
+        mode=options.mode,
+        pose_source=options.pose_source,
+        library=library,
+        exclude_same_image=options.exclude_same_image,
+        seed=options.seed,
+    )
+    weights = pick_weights(options.weights, options.device)
+    device = resolve_device(options.device)
+    generator = load_generator(weights, device)
+    facts = read_weights(weights).metadata
+    check_images(data)
+    say(summary.message)
+    say(f"Weights: {weights}{_about(facts)}; device: {device}; precision: {options.precision}")
+    out = options.out or new_run_dir("augmented")
+    manifest = generate(
+        data,
+        keypoints,
+        plan,
+        generator,
+        out=out,
+        weights_name=Path(weights).name,
+        weights_sha=weights_sha256(weights),
+        device=device,
+        batch_size=options.batch_size,
+        link=options.link,
+        resume=options.resume,
+        jpeg_quality=options.quality,
+        precision=options.precision,
+        library=library,
+        size=_trained_size(facts),
+        arguments=options.recorded(),
+        shard=options.shard,
+    )
+    if manifest is None:
+        say(f"This shard is done; {out} is complete when the others are.")
+        return out
+    describe_run(run_file(out), {"data": str(root.resolve()), "weights": weights, "augmented": str(out.resolve())})
+    say(f"Wrote {out}: {summary.kept} real and {summary.generated} generated training images.")
+    say(f"Next: patn-augment sheet {out}   and   patn-augment reid-eval --backbone resnet50")
+    return out
+
+
+def describe_run(path: Path, facts: dict[str, Any]) -> None:
+    """Write what made a result: the command line, versions and the given facts."""
+    command = ["patn-augment", *sys.argv[1:]]
+    write_json(path, {**facts, "command": command, "versions": package_versions()})
+
+
+def _about(facts: Any) -> str:
+    data = facts.get("info", {}).get("data") if isinstance(facts.get("info"), dict) else facts.get("data")
+    return f" (trained on {data})" if data else ""
+
+
+def _trained_size(facts: Any) -> tuple[int, int] | None:
+    size = facts.get("size") or (facts.get("info") or {}).get("size")
+    return (int(size[0]), int(size[1])) if size else None
+
+
+def _origin(augmented: Path) -> Path | None:
+    """The data set that an augmented folder was made of, as its run file says."""
+    try:
+        return Path(json.loads(run_file(augmented).read_text())["data"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path, Path]:
+    """(original, augmented) for an evaluation, from what the user named and the newest of ./runs.
+
+    Raises:
+        InputError: the original of a named folder is not known, or no augmented folder of the named data set is.
+    """
+    if augmented is not None:
+        original = data or _origin(augmented)
+        if original is None:
+            raise InputError(f"{augmented} does not say what it was made of: give --data, the original data set")
+        return original, augmented
+    newest = newest_augmented()
+    if data is not None:
+        if newest is None or _origin(newest) != data.resolve():
+            raise InputError(
+                f"the newest folder under ./runs was not made of {data}: "
+                f"run `patn-augment generate --data {data} --ratio 0.5` first, or give --augmented FOLDER"
+            )
+        return data, newest
+    original = _origin(newest) if newest else None
+    if newest is not None and original is not None and original.is_dir():
+        say(f"No --augmented given: using the newest augmented folder, {newest}, made of {original}.")
+        return original, newest
+    say("No augmented folder under ./runs yet: making one (patn-augment generate --ratio 0.5).")
+    made = generate_folder(GenerateOptions(ratio=0.5), say)
+    return _origin(made) or source_data(None, say), made
+
+
+def evaluate_pair(
+    data: Path | None, augmented: Path | None, preset: str, overrides: dict[str, Any], seeds: list[int], say: Say
+) -> Path:
+    """`patn-augment reid-eval`: compare, print, keep the numbers. Returns the file with the numbers."""
+    from reid_eval.backbones import check_backbone
+    from reid_eval.datasets import read_dataset
+    from reid_eval.harness import compare, format_comparison, settings_from
+
+    settings = settings_from(preset, overrides)
+    check_backbone(settings.backbone)
+    original, folder = find_pair(data, augmented, say)
+    if preset == "quick":
+        say("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide.")
+    comparison = compare(read_dataset(original), read_dataset(folder), settings, seeds)
+    say(format_comparison(comparison))
+    target = new_run_dir("reid-eval") / "result.json"
+    write_json(target, comparison.to_dict())
+    describe_run(target.with_name("run.json"), {"data": str(original.resolve()), "augmented": str(folder.resolve())})
+    say(f"Numbers: {target}")
+    return target
+
+
+def train_recipe(
+    recipe: str,
+    out: Path,
+    overrides: tuple[str, ...],
+    resume: bool,
+    max_seconds: float | None,
+    device: str,
+    say: Say,
+) -> None:
+    """`patn-augment train`: read the recipe, open its data, train, say where the weights are."""
+    from dataclasses import replace
+
+    from augment.patn import train_generator
+    from augment.recipe import load_recipe
+    from reid_eval.runtime import resolve_device
+
+    parsed = load_recipe(recipe, overrides)
+    settings = replace(parsed.settings(), max_seconds=max_seconds)
+    where = resolve_device(device)
+    command = " ".join(["patn-augment train --recipe", Path(recipe).stem, *(f"--set {item}" for item in overrides)])
+    info = {"data": parsed.described(), "licence": "MIT", "command": command, "device": where.type}
+    describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
+    result = train_generator(settings, parsed.data.open(where), out, where, resume=resume, info=info)
+    if result.finished:
+        say(f"Finished after {result.step} steps: {result.weights}")
+    else:
+        say(f"Stopped at step {result.step} of {settings.total_steps}; the same command with --resume goes on.")
