@@ -236,8 +236,12 @@ def _update_average(state: TrainState, settings: TrainSettings) -> None:
 
 
 def _adam(network: nn.Module, settings: TrainSettings, device: torch.device) -> Adam:
-    fused = device.type == "cuda"
-    return Adam(network.parameters(), lr=settings.lr, betas=(settings.beta1, 0.999), fused=fused or None)
+    """Adam in one kernel where this PyTorch has it for the device (a CPU: since 2.4)."""
+    arguments: dict[str, Any] = {"lr": settings.lr, "betas": (settings.beta1, 0.999)}
+    try:
+        return Adam(network.parameters(), fused=device.type in ("cpu", "cuda"), **arguments)
+    except RuntimeError:
+        return Adam(network.parameters(), **arguments)
 
 
 def _autocast(state: TrainState, settings: TrainSettings) -> AbstractContextManager[Any]:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from augment.patn import BUILDERS, PATNGenerator, build_discriminators, build_generator, patn_tiny
-from augment.patn.blocks import norm_layer
+from augment.patn.blocks import Dropout, norm_layer
 from augment.patn.discriminators import PATNDiscriminator, init_discriminator
 from reid_eval.runtime import InputError
 
@@ -175,3 +175,23 @@ def test_bad_shapes() -> None:
         generator(condition, condition, target)
     with pytest.raises(InputError, match=r"target_map must be \(2, 18, 16, 8\), got \(1, 18, 16, 8\)"):
         generator(image, condition, target[:1])
+
+
+@pytest.mark.parametrize("layout", [torch.channels_last, torch.contiguous_format])
+def test_fast_dropout_is_dropout(layout: torch.memory_format) -> None:
+    layer, x = Dropout(0.5), torch.ones(3, 5, 63, 41).contiguous(memory_format=layout).requires_grad_()
+    torch.manual_seed(3)
+    out = layer(x)
+    assert out.is_contiguous(memory_format=layout)
+    assert set(out.unique().tolist()) == {0.0, 2.0}
+    assert abs(out.mean() - 1) < 0.03  # four standard deviations are 0.02
+    kept = (out > 0).float()
+    for shift, dim in ((1, 0), (1, 1), (1, 2), (1, 3), (8, 3)):  # neighbours decide apart
+        assert abs((kept * kept.roll(shift, dim)).mean() - 0.25) < 0.03
+    out.sum().backward()
+    assert torch.equal(x.grad, out.detach())
+    torch.manual_seed(3)
+    assert torch.equal(out, layer(x))
+    assert not torch.equal(out, layer(x))
+    assert torch.equal(layer.eval()(x), x)
+    assert set(Dropout(0.2)(x).unique().tolist()) == {0.0, 1.25}
