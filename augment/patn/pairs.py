@@ -80,6 +80,9 @@ class TensorPairs:
         images, keypoints = torch.as_tensor(images), torch.as_tensor(keypoints)
         identity = torch.as_tensor(pids)
         _check(images, keypoints, identity)
+        self._masks = None if masks is None else torch.as_tensor(masks)
+        if self._masks is not None and self._masks.shape != images[:, 0].shape:
+            raise InputError(f"masks must be {tuple(images[:, 0].shape)}, got {tuple(self._masks.shape)}")
         usable = usable_rows(keypoints, identity, keep_distractors)
         order = usable[torch.argsort(identity[usable], stable=True)]
         _, counts = torch.unique_consecutive(identity[order], return_counts=True)
@@ -98,7 +101,7 @@ class TensorPairs:
         self._seed, self._device = seed, torch.device(device)
         self._images = images.to(self._device)
         self._keypoints = keypoints.to(self._device, torch.float32)
-        self._masks = None if masks is None else torch.as_tensor(masks).to(self._device)
+        self._masks = None if self._masks is None else self._masks.to(self._device)
 
     def rows(self, step: int, batch_size: int) -> tuple[Tensor, Tensor]:
         """The rows of a step's condition and target images, int64 `[batch_size]` each, drawn with replacement."""

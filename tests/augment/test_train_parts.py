@@ -213,5 +213,7 @@ def test_bad_arrays() -> None:
         TensorPairs(images, keypoints[:1], pids)
     with pytest.raises(InputError, match=r"pids must be int \[2\]"):
         TensorPairs(images, keypoints, pids.astype(np.float64))
+    with pytest.raises(InputError, match=r"masks must be \(2, 8, 4\), got \(2, 4, 8\)"):
+        TensorPairs(images, keypoints, pids, masks=np.zeros((2, 4, 8), dtype=np.uint8))
     with pytest.raises(InputError, match="no identity has two usable images among 2"):
         TensorPairs(images, keypoints, np.array([1, 2]))
