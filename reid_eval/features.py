@@ -40,7 +40,8 @@ def extract(
     model.eval()
     device = model.mean.device
     found = [torch.empty(0, model.width)]
-    for block in torch.as_tensor(images).split(batch_size):
+    for start in range(0, len(images), batch_size):
+        block = torch.as_tensor(images[start : start + batch_size])
         batch = to_float(block.to(device)).contiguous(memory_format=torch.channels_last)
         with autocast(amp, device):
             features = model(batch)[0].float()

@@ -31,6 +31,8 @@ class TrainSettings:
     size: tuple[int, int] = (128, 64)
     """(H, W) in pixels; images are resized to it."""
     epochs: int = 60
+    max_steps: int = 0
+    """Stop growing with the data set: at most so many optimisation steps, over which the schedule stretches; 0: off."""
     batch_size: int = 32
     optimizer: str = "sgd"
     """`sgd` (Nesterov, momentum 0.9) or `adam`."""
@@ -51,6 +53,9 @@ class TrainSettings:
     erasing: float = 0.0
     """Probability of random erasing (Zhong et al., AAAI 2020)."""
     label_smoothing: float = 0.0
+    bn_batches: int = 0
+    """After training, measure batch normalisation's statistics anew over so many batches; 0 keeps the running ones,
+    which lag behind a short training (Wu & Johnson, Rethinking "Batch" in BatchNorm, 2021)."""
     seed: int = 0
     device: str = "auto"
     amp: str = "auto"
@@ -77,7 +82,14 @@ def _faults(settings: TrainSettings) -> list[str]:
     for key, known in CHOICES.items():
         if getattr(settings, key) not in known:
             faults.append(f"{key} is {getattr(settings, key)!r}, choose from {', '.join(known)}")
-    for key, least in (("epochs", 1), ("batch_size", 2), ("eval_batch_size", 1), ("pad", 0)):
+    for key, least in (
+        ("epochs", 1),
+        ("batch_size", 2),
+        ("eval_batch_size", 1),
+        ("pad", 0),
+        ("max_steps", 0),
+        ("bn_batches", 0),
+    ):
         if getattr(settings, key) < least:
             faults.append(f"{key} is {getattr(settings, key)}, expected at least {least}")
     for key in ("erasing", "label_smoothing"):
@@ -95,13 +107,15 @@ PRESETS: dict[str, TrainSettings] = {
     # For a look within minutes on two CPU cores, not for a paper: small images, few steps, from scratch.
     "quick": TrainSettings(
         size=(128, 64),
-        epochs=14,
+        epochs=12,
+        max_steps=240,
         batch_size=16,
         optimizer="adam",
         lr=5e-4,
         schedule="cosine",
         warmup_epochs=1.0,
         pad=4,
+        bn_batches=8,
     ),
     # The baseline of the years of PATN: Zheng, Yang & Hauptmann, Person Re-identification: Past, Present and Future,
     # 2016 (IDE: classify identities, compare the pooled features), with the numbers of Zheng's public code

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -39,8 +39,9 @@ class Trained:
 
 
 def budget(images: int, settings: TrainSettings) -> int:
-    """Optimisation steps of a training on so many images: epochs times batches an epoch, rounded up."""
-    return settings.epochs * math.ceil(images / settings.batch_size)
+    """Optimisation steps of a training on so many images: epochs times batches (rounded up), at most `max_steps`."""
+    steps = settings.epochs * math.ceil(images / settings.batch_size)
+    return min(steps, settings.max_steps or steps)
 
 
 def learning_rate(settings: TrainSettings, epoch: float) -> float:
@@ -63,16 +64,21 @@ def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tenso
 
 def make_optimizer(model: ReidNet, settings: TrainSettings) -> torch.optim.Optimizer:
     """SGD or Adam with two groups, trunk and classifier; each group's full rate is kept as `full_lr`."""
+    try:
+        return _optimizer(model, settings, fused=True)
+    except RuntimeError:  # a torch before 2.4 fuses on CUDA only
+        return _optimizer(model, settings, fused=False)
+
+
+def _optimizer(model: ReidNet, settings: TrainSettings, fused: bool) -> torch.optim.Optimizer:
     factor = 1.0 if settings.init == "scratch" else settings.trunk_lr_factor
-    groups = [
-        {"params": list(model.trunk.parameters()), "lr": settings.lr * factor},
-        {"params": list(model.classifier.parameters()), "lr": settings.lr},
+    groups: list[dict[str, Any]] = [
+        {"params": list(part.parameters()), "lr": rate, "full_lr": rate}
+        for part, rate in ((model.trunk, settings.lr * factor), (model.classifier, settings.lr))
     ]
-    for group in groups:
-        group["full_lr"] = group["lr"]
     if settings.optimizer == "adam":
-        return torch.optim.Adam(groups, weight_decay=settings.weight_decay)
-    return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay)
+        return torch.optim.Adam(groups, weight_decay=settings.weight_decay, fused=fused)
+    return torch.optim.SGD(groups, momentum=0.9, nesterov=True, weight_decay=settings.weight_decay, fused=fused)
 
 
 def train_step(
@@ -126,7 +132,7 @@ def train_on(
     if classes < 2:
         raise InputError(f"training needs at least two identities, this data set has {classes}")
     device = resolve_device(settings.device)
-    amp = resolve_amp(settings.amp, device)
+    amp = resolve_amp(settings.amp, device, (images.shape[2], images.shape[3]))
     seed_everything(settings.seed)
     model = build(settings.backbone, classes, init=settings.init, last_stride=settings.last_stride)
     model = model.to(device).to(memory_format=torch.channels_last).train()
@@ -134,6 +140,8 @@ def train_on(
     steps = budget(len(stack), settings) if steps is None else steps
     losses, right = _loop(model, stack, targets, settings, steps, amp)
     _check_finite(losses[-1], settings)
+    if settings.bn_batches:
+        _measure_statistics(model, stack, settings, amp)
     tail = right[-max(1, steps // 10) :]
     return Trained(model.eval(), losses, sum(tail) / (len(tail) * settings.batch_size), amp, steps)
 
@@ -168,6 +176,24 @@ def _loop(
                 note = f"loss {_check_finite(loss.item(), settings):.2f}"
             bar.advance(note=note)
     return torch.stack(losses).tolist(), torch.stack(right).tolist()
+
+
+@torch.no_grad()
+def _measure_statistics(model: ReidNet, stack: Tensor, settings: TrainSettings, amp: str) -> None:
+    """Set batch normalisation's statistics to their mean over `bn_batches` plain batches."""
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    momenta = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.reset_running_stats()
+        layer.momentum = None  # a plain average over the batches
+    generator = torch.Generator().manual_seed(settings.seed)
+    order = batches(len(stack), settings.batch_size, generator)
+    for _ in range(settings.bn_batches):
+        images = shift_and_flip(stack, next(order), 0, settings.flip, generator)
+        with autocast(amp, stack.device):
+            model(to_float(images))
+    for layer, momentum in zip(layers, momenta, strict=True):
+        layer.momentum = momentum
 
 
 def _check_finite(loss: float, settings: TrainSettings) -> float:

@@ -70,7 +70,7 @@ def detect_layout(root: Path) -> str:
         if not names and has_identity_folders(root / MARKET_FOLDERS["train"]):
             return "folders"
         return guess_grammar(names) or "market1501"
-    if has_identity_folders(root) or has_identity_folders(root / "train"):
+    if any(has_identity_folders(root / folder) for folder in ("", "train", "query", "gallery", "test")):
         return "folders"
     raise InputError(f"{root} holds no data set: {_missing_hint(root)}")
 
