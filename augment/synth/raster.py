@@ -3,6 +3,8 @@
 A tapered capsule with an elliptical section becomes, in a frame squeezed so that the section is round, a sphere swept
 along a segment. Seen along the view ray its silhouette is a 2-D capsule, so a pixel needs one clamp and one square
 root per primitive; the depth buffer keeps the nearest. Orthographic rays; perspective enters through the positions.
+The depth is that of the sphere whose centre the ray passes closest: exact for an axis across the view, a little deep
+for one that points at the camera.
 """
 
 from __future__ import annotations

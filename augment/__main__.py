@@ -1,0 +1,5 @@
+"""`python -m augment` is `patn-augment`."""
+
+from augment.cli import main
+
+main()
