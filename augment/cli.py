@@ -168,6 +168,23 @@ def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
     click.echo(f"Wrote {png}")
 
 
+@cli.command()
+@click.argument("weights")
+@click.option("--data", type=EXISTING, help="Pairs of this data set's test split. Default: unseen synthetic people.")
+@click.option("--pairs", type=click.IntRange(min=1), default=512, show_default=True)
+@click.option("--sheet", "png", type=FOLDER, help="Also write a picture of 32 pairs.")
+@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
+@DEVICE
+def measure(weights: str, data: Path | None, pairs: int, png: Path | None, target: Path | None, device: str) -> None:
+    """Measure a generator on pairs it has not seen: L1 to the target, and what copying the photo would give.
+
+    WEIGHTS is the name of shipped weights or a .safetensors file.
+    """
+    from augment.workflow import measure_weights
+
+    measure_weights(weights, data, pairs, png, target, device, click.echo)
+
+
 def _shard(text: str) -> tuple[int, int]:
     try:
         index, count = map(int, text.split("/"))

@@ -1,4 +1,4 @@
-"""Training pairs from a data set on disk: its training images and joints, in memory."""
+"""Pairs from a data set on disk: the images and joints of one split, in memory."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ if TYPE_CHECKING:
 
 
 def folder_pairs(source: FolderSource, device: torch.device | str) -> TensorPairs:
-    """Read the training split of `source.root`; images without joints are left out, and there must be some with.
+    """Read `source.split` of `source.root`; images without joints are left out, and there must be some with.
 
     Raises:
         InputError: no such data set or keypoints, or no identity with two usable images.
     """
     data = read_dataset(source.root, source.layout)
+    split = data.split(source.split)
     keypoints = load_annotations(source.root, source.keypoints)
-    rows = keypoints.rows(data.train["path"].tolist())
-    table = data.train[rows >= 0]
+    rows = keypoints.rows(split["path"].tolist())
+    table = split[rows >= 0]
     if table.empty:
-        raise InputError(f"{source.root}: no training image has a keypoints row: give --keypoints FILE")
+        raise InputError(
+            f"{source.root}: no image of the {source.split} split has a keypoints row: give --keypoints FILE"
+        )
     paths = table["path"].tolist()
     images = load_images(data.root, paths, source.size)
     xy = keypoints.xy[rows[rows >= 0]] * _scales(data.root, paths, source.size)[:, None]
-    return TensorPairs(images, xy, table["pid"].to_numpy(), source.seed, device)
+    return TensorPairs(images, xy, table["pid"].to_numpy(copy=True), source.seed, device)
 
 
 def _scales(root: object, paths: list[str], size: tuple[int, int]) -> np.ndarray:

@@ -40,18 +40,19 @@ class SynthSource(BaseModel):
 
 
 class FolderSource(BaseModel):
-    """Training pairs from the training split of a data set on disk, held in memory as uint8."""
+    """Pairs from one split of a data set on disk (the training split, to train), held in memory as uint8."""
 
     model_config = ConfigDict(extra="forbid")
     source: Literal["folder"]
     root: str
     keypoints: str | None = None
     layout: str = "auto"
+    split: Literal["train", "query", "gallery"] = "train"
     size: tuple[int, int] = (128, 64)
     seed: int = 0
 
     def open(self, device: torch.device | str) -> PairSource:
-        """Read the images and joints of the training split."""
+        """Read the images and joints of the split."""
         from augment.folder_pairs import folder_pairs
 
         return folder_pairs(self, device)
@@ -68,7 +69,7 @@ class Recipe(BaseModel):
         """The training data in words, for the weights' metadata."""
         if isinstance(self.data, SynthSource):
             return f"synthetic pedestrians, augment.synth, world {self.data.seed} (endless stream)"
-        return f"the training split of {Path(self.data.root).name}"
+        return f"the {self.data.split} split of {Path(self.data.root).name}"
 
     def settings(self) -> TrainSettings:
         """The training settings.

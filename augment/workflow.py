@@ -251,3 +251,29 @@ def train_recipe(
         say(f"Finished after {result.step} steps: {result.weights}")
     else:
         say(f"Stopped at step {result.step} of {settings.total_steps}; the same command with --resume goes on.")
+
+
+def measure_weights(
+    weights: str, data: Path | None, count: int, png: Path | None, target: Path | None, device: str, say: Say
+) -> None:
+    """`patn-augment measure`: figures and, if asked for, a picture."""
+    from augment.folder_pairs import folder_pairs
+    from augment.measure import measure, pairs_sheet, unseen_pairs
+    from augment.patn import load_generator
+    from augment.recipe import FolderSource
+    from reid_eval.runtime import resolve_device
+
+    where = resolve_device(device)
+    generator = load_generator(weights, where)
+    if data is None:
+        say("Pairs of synthetic people in a world that no shipped weights were trained in.")
+        pairs = unseen_pairs(device=where)
+    else:
+        pairs = folder_pairs(FolderSource(source="folder", root=str(data), split="gallery"), where)
+    result = measure(generator, pairs, count)
+    say(result.message)
+    if target:
+        write_json(target, result.to_dict())
+    if png:
+        pairs_sheet(generator, pairs, png)
+        say(f"Wrote {png}")
