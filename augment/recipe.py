@@ -55,7 +55,8 @@ class FolderSource(BaseModel):
         """Read the images and joints of the split."""
         from augment.folder_pairs import folder_pairs
 
-        return folder_pairs(self, device)
+        options = self.model_dump(exclude={"source", "root"})
+        return folder_pairs(self.root, device=device, **options)
 
 
 class Recipe(BaseModel):

@@ -260,7 +260,6 @@ def measure_weights(
     from augment.folder_pairs import folder_pairs
     from augment.measure import measure, pairs_sheet, unseen_pairs
     from augment.patn import load_generator
-    from augment.recipe import FolderSource
     from reid_eval.runtime import resolve_device
 
     where = resolve_device(device)
@@ -269,7 +268,7 @@ def measure_weights(
         say("Pairs of synthetic people in a world that no shipped weights were trained in.")
         pairs = unseen_pairs(device=where)
     else:
-        pairs = folder_pairs(FolderSource(source="folder", root=str(data), split="gallery"), where)
+        pairs = folder_pairs(data, split="gallery", device=where)
     result = measure(generator, pairs, count)
     say(result.message)
     if target:

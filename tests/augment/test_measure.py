@@ -72,7 +72,8 @@ def test_nobody_trains_in_the_unseen_world() -> None:
 
 
 def test_pairs_of_a_folder(tiny_root: Path) -> None:
-    pairs = folder_pairs(FolderSource(source="folder", root=str(tiny_root)), "cpu")
+    pairs = folder_pairs(tiny_root)
     assert (pairs.n_identities, pairs.n_images) == (3, 9 + 6 + 2)  # two images of identity 11 are unusable
-    larger = folder_pairs(FolderSource(source="folder", root=str(tiny_root), size=(256, 128)), "cpu")
+    larger = FolderSource(source="folder", root=str(tiny_root), size=(256, 128)).open("cpu")
+    assert isinstance(larger, TensorPairs)
     assert torch.allclose(larger._keypoints.nan_to_num(0), 2 * pairs._keypoints.nan_to_num(0))
