@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -359,11 +360,22 @@ def _workers() -> ThreadPoolExecutor:
     slower. Whole chunks in parallel never wait for each other.
     """
 
-    def alone() -> None:
-        torch.set_num_threads(1)  # of this thread
-        torch.set_grad_enabled(False)
+    count = os.cpu_count() or 1
+    before = torch.get_num_threads()
+    started = threading.Barrier(count + 1)
 
-    return ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="render", initializer=alone)
+    def alone() -> None:
+        torch.set_num_threads(1)
+        torch.set_grad_enabled(False)
+        started.wait()
+
+    pool = ThreadPoolExecutor(count, thread_name_prefix="render", initializer=alone)
+    for _ in range(count):
+        pool.submit(lambda: None)
+    started.wait()
+    # Setting it in a thread also sets what threads that start later get; give everyone else back what they had.
+    torch.set_num_threads(before)
+    return pool
 
 
 def _direction(view: _View, vectors: Tensor) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -316,3 +318,20 @@ def test_generations_of_the_stream_are_new_people_outside_of_data_sets() -> None
     _, camids, _, _ = stream.schedule(0)
     assert int(camids.min()) >= 1
     assert int(camids.max()) <= 4
+
+
+def test_rendering_leaves_the_number_of_threads_alone() -> None:
+    """Otherwise a training that draws its own data would run on one core."""
+    code = (
+        "import threading, torch\n"
+        "torch.set_num_threads(2)\n"
+        "from augment.synth.render import PedestrianRenderer\n"
+        "one = torch.ones(1, dtype=torch.int64)\n"
+        "PedestrianRenderer(cameras=1).render(one, one, one, one)\n"
+        "found = [torch.get_num_threads()]\n"
+        "thread = threading.Thread(target=lambda: found.append(torch.get_num_threads()))\n"
+        "thread.start(); thread.join()\n"
+        "assert found == [2, 2], found\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
