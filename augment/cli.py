@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -17,6 +17,15 @@ SEED = click.option(
 )
 
 
+LAYOUT = click.option(
+    "--layout",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "market1501", "dukemtmc", "msmt17", "cuhk03-np", "folders"]),
+)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="patn-augment")
 def cli() -> None:
@@ -26,29 +35,43 @@ def cli() -> None:
     """
 
 
+def _plan_options(command: F) -> F:
+    """The options that determine a plan, shared by `plan` and `generate`."""
+    sources = ["dataset", "identity", "camera", "diverse", "library"]
+    options = [
+        click.option("--ratio", type=click.FloatRange(min=0), help="Share of each identity's training images that is "
+                     "replaced (--mode replace, 0 to 1) or added (--mode add, 1.0 doubles)."),
+        click.option("--data", type=EXISTING, help="Data set folder. Default: the embedded synthetic data set."),
+        LAYOUT,
+        click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own."),
+        click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True),
+        click.option("--pose-source", type=click.Choice(sources), default="dataset", show_default=True,
+                     help="Where the new poses come from."),
+        click.option("--library", type=EXISTING, help="Keypoints file of poses, for --pose-source library."),
+        click.option("--exclude-same-image", is_flag=True, help="Never take a pose from the condition image itself."),
+        SEED,
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @cli.command()
-@click.option("--ratio", type=click.FloatRange(min=0), required=True, help="Share of each identity's training images "
-              "that is replaced (--mode replace, 0 to 1) or added (--mode add, 1.0 doubles).")  # fmt: skip
-@click.option("--data", type=EXISTING, help="Data set folder. Default: the embedded synthetic data set.")
+@_plan_options
+@click.option("--plan", type=EXISTING, help="Carry out this plan (see `patn-augment plan`) instead of drawing one.")
 @click.option("--out", type=FOLDER, help="Folder to write. Default: a new one under ./runs.")
-@click.option("--layout", default="auto", show_default=True,
-              type=click.Choice(["auto", "market1501", "dukemtmc", "msmt17", "cuhk03-np", "folders"]))  # fmt: skip
-@click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
-@click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True)
-@click.option("--pose-source", type=click.Choice(["dataset", "identity", "camera", "diverse", "library"]),
-              default="dataset", show_default=True, help="Where the new poses come from.")  # fmt: skip
-@click.option("--library", type=EXISTING, help="Keypoints file of poses, for --pose-source library.")
-@click.option("--exclude-same-image", is_flag=True, help="Never take a pose from the condition image itself.")
 @click.option("--weights", help="Name of shipped weights or a .safetensors file. Default: the best for the device.")
-@SEED
 @DEVICE
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Never changes the result."
-)
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Never changes a byte.")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
-@click.option("--link", type=click.Choice(["copy", "hard", "symlink"]), default="copy", show_default=True,
-              help="How real images get into the new folder.")  # fmt: skip
+@click.option(
+    "--link",
+    type=click.Choice(["copy", "hard", "symlink"]),
+    default="copy",
+    show_default=True,
+    help="How real images get into the new folder.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
 def generate(shard: str, **options: Any) -> None:
@@ -63,12 +86,23 @@ def generate(shard: str, **options: Any) -> None:
     generate_folder(GenerateOptions(shard=_shard(shard), **options), click.echo)
 
 
+@cli.command()
+@click.argument("out", type=FOLDER)
+@_plan_options
+def plan(out: Path, **options: Any) -> None:
+    """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT."""
+    from augment.workflow import GenerateOptions, write_plan_file
+
+    write_plan_file(GenerateOptions(**options), out, click.echo)
+
+
 @cli.command("reid-eval")
 @click.option("--backbone", default="resnet50", show_default=True, help="resnet50, inception_v2 or torchreid:NAME.")
 @click.option("--data", type=EXISTING, help="The original data set. Default: what the augmented folder was made of.")
 @click.option(
     "--augmented", type=EXISTING, help="The augmented folder. Default: the newest under ./runs, or a new one."
 )
+@LAYOUT
 @click.option("--preset", type=click.Choice(["quick", "ide"]), default="quick", show_default=True)
 @click.option("--init", help="scratch, imagenet or a weights file. Default: the preset's.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the preset's.")
@@ -78,7 +112,14 @@ def generate(shard: str, **options: Any) -> None:
 @SEED
 @DEVICE
 def reid_eval(
-    backbone: str, data: Path | None, augmented: Path | None, preset: str, seeds: int, seed: int, **other: Any
+    backbone: str,
+    data: Path | None,
+    augmented: Path | None,
+    layout: str,
+    preset: str,
+    seeds: int,
+    seed: int,
+    **other: Any,
 ) -> None:
     """Train a re-ID baseline on the original and on the augmented images; print both and the gain.
 
@@ -91,13 +132,13 @@ def reid_eval(
     overrides = {"backbone": backbone, **other}
     if other["epochs"]:
         overrides["max_steps"] = 0
-    evaluate_pair(data, augmented, preset, overrides, list(range(seed, seed + seeds)), click.echo)
+    evaluate_pair(data, augmented, preset, overrides, list(range(seed, seed + seeds)), click.echo, layout)
 
 
 @cli.command()
 @click.argument("out", type=FOLDER)
 @click.option("--train-ids", type=click.IntRange(min=1), default=32, show_default=True)
-@click.option("--test-ids", type=click.IntRange(min=0), default=16, show_default=True)
+@click.option("--test-ids", type=click.IntRange(min=1), default=16, show_default=True)
 @click.option("--images-per-id", type=click.IntRange(min=2), default=12, show_default=True)
 @click.option("--cameras", type=click.IntRange(min=1), default=6, show_default=True)
 @click.option("--height", type=click.IntRange(min=32), default=128, show_default=True)
@@ -163,6 +204,7 @@ def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
     """Picture of an augmented folder: condition, target pose, generated, real image in that pose."""
     from augment.sheet import folder_sheet
 
+    folder = folder.resolve()
     png = png or folder.parent / f"{folder.name}.sheet.png"
     folder_sheet(folder, png, count=count, seed=seed)
     click.echo(f"Wrote {png}")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from augment.patn import TensorPairs
 from augment.poses.keypoints import load_annotations
+from augment.render import image_size, scale_joints
 from reid_eval.datasets import load_images, read_dataset
 from reid_eval.runtime import InputError
 
@@ -46,14 +46,6 @@ def folder_pairs(
     if table.empty:
         raise InputError(f"{root}: no image of the {split} split has a keypoints row: give --keypoints FILE")
     paths = table["path"].tolist()
-    xy = joints.xy[rows[rows >= 0]] * _scales(data.root, paths, size)[:, None]
+    own = [image_size(data.root / path) for path in paths]
+    xy = np.stack([scale_joints(joints.xy[row], old, size) for row, old in zip(rows[rows >= 0], own, strict=True)])
     return TensorPairs(load_images(data.root, paths, size), xy, table["pid"].to_numpy(copy=True), seed, device)
-
-
-def _scales(root: Path, paths: list[str], size: tuple[int, int]) -> np.ndarray:
-    """`[N, 2]` factors (x, y) from each image's own pixels to `size`; only headers are read."""
-    scales = np.empty((len(paths), 2), dtype=np.float32)
-    for i, path in enumerate(paths):
-        with Image.open(root / path) as image:
-            scales[i] = size[1] / image.width, size[0] / image.height
-    return scales

@@ -70,6 +70,7 @@ def generate(
     precision: str = "float32",
     library: Keypoints | None = None,
     size: tuple[int, int] | None = None,
+    sigma: float = 6.0,
     arguments: Mapping[str, Any] | None = None,
     shard: tuple[int, int] = (0, 1),
 ) -> Manifest | None:
@@ -94,6 +95,7 @@ def generate(
         library: keypoints of the plan's `library:NAME` poses, in pixels of this data set's images.
         size: (H, W) the generator was trained for; default: its attribute `image_size`, else 128x64. Photos of
             another size are resized to it, joints with them, and the result takes the photo's size again.
+        sigma: of the pose maps the generator was trained with, in pixels.
         arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
         shard: (index, count): do only the index-th of count equal parts.
 
@@ -118,6 +120,7 @@ def generate(
         weights_sha256=weights_sha,
         layout=data.layout,
         generator_size=(int(height), int(width)),
+        sigma=float(sigma),
         precision=precision,  # type: ignore[arg-type]  # checked above
         device=where.type,
         jpeg_quality=jpeg_quality,
@@ -129,7 +132,7 @@ def generate(
     if _open_folder(out, job, resume or shard[1] > 1):
         return read_manifest(out)
     tasks = _tasks(data, keypoints, library, plan, out)
-    settings = Settings(job.generator_size, where, precision, jpeg_quality, batch_size)
+    settings = Settings(job.generator_size, where, precision, jpeg_quality, batch_size, job.sigma)
     chunks = chunks_of(tasks, shard)
     with progress("Generating", sum(map(len, chunks))) as bar:
         render(chunks, generator, settings, bar)
@@ -147,7 +150,7 @@ def _check_options(batch_size: int, link: str, quality: int, precision: str, sha
     if link not in LINKS:
         raise InputError(f"--link {link!r}: choose from {', '.join(LINKS)}")
     if not 1 <= quality <= 100:
-        raise InputError(f"--jpeg-quality {quality}: expected 1 to 100")
+        raise InputError(f"--quality {quality}: expected 1 to 100")
     if precision not in PRECISIONS:
         raise InputError(f"--precision {precision!r}: choose from {', '.join(PRECISIONS)}")
     if not 0 <= shard[0] < shard[1]:

@@ -38,8 +38,8 @@ class Measured:
     share: float
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON keeps."""
-        return asdict(self)
+        """Plain values that JSON keeps; what is not known is None."""
+        return {key: None if value != value else value for key, value in asdict(self).items()}
 
     @property
     def message(self) -> str:
@@ -54,13 +54,17 @@ class Measured:
 
 
 def unseen_pairs(
-    identities: int = 128, images_per_id: int = 4, seed: int = UNSEEN_WORLD, device: torch.device | str = "cpu"
+    identities: int = 128,
+    images_per_id: int = 4,
+    seed: int = UNSEEN_WORLD,
+    size: tuple[int, int] = (128, 64),
+    device: torch.device | str = "cpu",
 ) -> TensorPairs:
     """Pairs of synthetic people of another world than any shipped weights were trained in: other people, cameras,
     places."""
     from augment.synth.stream import PedestrianStream, StreamSettings
 
-    settings = StreamSettings(seed=seed, identities=identities, images_per_id=images_per_id, cameras=12)
+    settings = StreamSettings(seed=seed, identities=identities, images_per_id=images_per_id, cameras=12, size=size)
     drawn = PedestrianStream(settings, device).generation(0)
     return TensorPairs(drawn.image, drawn.keypoints, drawn.pids, seed, device, masks=drawn.mask)
 
@@ -72,7 +76,7 @@ def transfer(generator: PATNGenerator, batch: PairBatch, size: tuple[int, int], 
     return generator(batch.image, *maps)
 
 
-def measure(generator: PATNGenerator, pairs: TensorPairs, count: int = 512) -> Measured:
+def measure(generator: PATNGenerator, pairs: TensorPairs, count: int = 512, sigma: float = 6.0) -> Measured:
     """Average over `count` pairs; `generator` in eval mode, on the pairs' device."""
     totals = torch.zeros(4, dtype=torch.float64)
     inside = 0.0
@@ -81,7 +85,7 @@ def measure(generator: PATNGenerator, pairs: TensorPairs, count: int = 512) -> M
             batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
             mask = batch.target_mask
             weight = torch.full_like(batch.image[:, :1], torch.nan) if mask is None else mask.to(batch.image)
-            made = transfer(generator, batch, pairs.size)
+            made = transfer(generator, batch, pairs.size, sigma)
             errors = [(image - batch.target_image).abs() * 127.5 for image in (made, batch.image)]
             whole = [error.mean((1, 2, 3)).sum() for error in errors]
             person = [(error * weight).sum() / 3 for error in errors]
@@ -94,11 +98,11 @@ def measure(generator: PATNGenerator, pairs: TensorPairs, count: int = 512) -> M
 
 
 def pairs_sheet(
-    generator: PATNGenerator, pairs: TensorPairs, path: Path | str, count: int = 32, groups: int = 4
+    generator: PATNGenerator, pairs: TensorPairs, path: Path | str, count: int = 32, groups: int = 4, sigma: float = 6.0
 ) -> None:
     """PNG of `count` pairs: condition, target pose, generated, target."""
     batches = [pairs.sample(10_000 + step, _BATCH) for step in range(-(-count // _BATCH))]
-    made = [transfer(generator, batch, pairs.size) for batch in batches]
+    made = [transfer(generator, batch, pairs.size, sigma) for batch in batches]
 
     def pictures(tensors: list[Tensor]) -> list[np.ndarray]:
         stack = torch.cat(tensors)[:count].cpu()

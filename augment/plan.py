@@ -25,6 +25,7 @@ from augment.donors import POSE_SOURCES, PosePool, draw_poses, stable_hash
 from augment.plan_file import COLUMNS, LIBRARY, TRAIN, check_plan, read_plan, write_plan
 from augment.poses.keypoints import Keypoints
 from reid_eval.datasets import ReidData
+from reid_eval.datasets.names import image_stem
 from reid_eval.runtime import InputError
 
 __all__ = [
@@ -123,7 +124,7 @@ def output_path(image: str, layout: str, generated: int | None = None, suffix: s
     Names stay what they are in every layout; in `folders` so does the identity's folder.
     """
     path = PurePosixPath(image)
-    name = path.name if generated is None else f"{path.stem}_gen{generated:04d}{suffix}"
+    name = path.name if generated is None else f"{image_stem(path.name)}_gen{generated:04d}{suffix}"
     return f"{TRAIN}/{path.parent.name}/{name}" if layout == "folders" else f"{TRAIN}/{name}"
 
 

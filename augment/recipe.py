@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from reid_eval.runtime import InputError
 
@@ -81,11 +81,15 @@ class Recipe(BaseModel):
         from augment.patn import TrainSettings
 
         known = {field.name for field in fields(TrainSettings)}
+        values = {key: _number(value) if key not in _WORDS else value for key, value in self.train.items()}
         if unknown := sorted(set(self.train) - known):
             raise InputError(
                 f"recipe: unknown keys under train: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
             )
-        return TrainSettings(**self.train)
+        try:
+            return TypeAdapter(TrainSettings).validate_python(values)
+        except ValidationError as error:
+            raise InputError(f"recipe: train: {_problems(error)}") from None
 
 
 def recipe_path(name: str) -> Path:
@@ -121,8 +125,11 @@ def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"{path}: {problems}") from None
+        raise InputError(f"{path}: {_problems(error)}") from None
+
+
+def _problems(error: ValidationError) -> str:
+    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
@@ -135,14 +142,19 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
             raise InputError(f"--set {override}: {parent} is not a group of settings")
-    value = yaml.safe_load(text)
-    place[last] = float(value) if isinstance(value, str) and _is_number(value) else value
-
-
-def _is_number(text: str) -> bool:
-    """YAML 1.1 reads 1e-4 as text; people who override a learning rate mean the number."""
     try:
-        float(text)
+        place[last] = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override}: the value is not YAML") from None
+
+
+# Settings that are words or names: a file called 1e5 stays a name.
+_WORDS = ("generator", "gan", "perceptual", "init_weights", "precision", "batchnorm_gain")
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 1e-4 as text; people who write a learning rate mean the number."""
+    try:
+        return float(value) if isinstance(value, str) else value
     except ValueError:
-        return False
-    return True
+        return value

@@ -50,13 +50,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to render: (H, W) of the network, device, precision (`float32` or `bf16`), JPEG quality, images a step."""
+    """How to render: (H, W) of the network, device, precision (`float32` or `bf16`), JPEG quality, images a step,
+    and the pose maps' sigma in pixels."""
 
     size: tuple[int, int]
     device: torch.device
     precision: str
     jpeg_quality: int
     batch_size: int
+    sigma: float = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +187,8 @@ def _compute(generator: Generator, chunk: Sequence[_Loaded], settings: Settings)
     # [N, H, W, 3] memory seen as [N, 3, H, W] is channels-last, which is half as fast again on CPUs
     image = images.permute(0, 3, 1, 2).float().div(127.5).sub(1)
     source, target = (
-        pose_maps(joints[:, i], settings.size).contiguous(memory_format=torch.channels_last) for i in (0, 1)
+        pose_maps(joints[:, i], settings.size, settings.sigma).contiguous(memory_format=torch.channels_last)
+        for i in (0, 1)
     )
     bf16 = settings.precision == "bf16"
     with torch.inference_mode(), torch.autocast(settings.device.type, torch.bfloat16, enabled=bf16):

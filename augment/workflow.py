@@ -7,10 +7,16 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from augment.runtime import new_run_dir, newest_augmented, package_versions
 from reid_eval.runtime import InputError, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from augment.poses.keypoints import Keypoints
+    from reid_eval.datasets import ReidData
 
 Say = Callable[[str], None]
 DEFAULT_CPU_WEIGHTS = "patn-synth-tiny"
@@ -21,11 +27,12 @@ DEFAULT_GPU_WEIGHTS = "patn-synth"
 class GenerateOptions:
     """Options of `patn-augment generate`; None where the user named nothing."""
 
-    ratio: float
+    ratio: float | None
     data: Path | None = None
     out: Path | None = None
     layout: str = "auto"
     keypoints: Path | None = None
+    plan: Path | None = None
     mode: str = "replace"
     pose_source: str = "dataset"
     library: Path | None = None
@@ -40,9 +47,16 @@ class GenerateOptions:
     resume: bool = False
     shard: tuple[int, int] = (0, 1)
 
+    def __post_init__(self) -> None:
+        if self.ratio is None and self.plan is None:
+            raise InputError("give --ratio, such as --ratio 0.5, or --plan FILE")
+        if self.out is None and (self.resume or self.shard[1] > 1):
+            raise InputError("--resume and --shard need --out: name the folder that is being made")
+
     def recorded(self) -> dict[str, Any]:
         """What goes into the manifest: what bears on the bytes, and no path of this machine."""
         return {
+            "plan": self.plan.name if self.plan else None,
             "ratio": self.ratio,
             "mode": self.mode,
             "pose_source": self.pose_source,
@@ -86,24 +100,39 @@ def pick_weights(weights: str | None, device: str) -> str:
 def run_file(out: Path) -> Path:
     """The description of the run that made `out`, beside the folder and not in it: the folder's bytes must not
     depend on where or when it was made."""
+    out = out.absolute()
     return out.parent / f"{out.name}.run.json"
 
 
-def generate_folder(options: GenerateOptions, say: Say) -> Path:
-    """`patn-augment generate`: plan, generate, describe. Returns the augmented folder."""
-    from augment.generate import generate
-    from augment.patn import load_generator, read_weights, weights_sha256
-    from augment.plan import plan_dataset
+@dataclass(frozen=True)
+class Inputs:
+    """What a generation starts from."""
+
+    root: Path
+    data: ReidData
+    keypoints: Keypoints
+    library: Keypoints | None
+    plan: pd.DataFrame
+
+
+def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
+    """Read data set and keypoints, check that they fit, and draw the plan (or read `--plan`)."""
+    from augment.plan import plan_dataset, read_plan
+    from augment.poses.check import check_keypoints
     from augment.poses.keypoints import load_annotations, read_keypoints
     from reid_eval.datasets import check_images, read_dataset
-    from reid_eval.runtime import resolve_device
 
-    if options.resume and options.out is None:
-        raise InputError("--resume needs --out: name the unfinished folder")
     root = source_data(options.data, say)
     data = read_dataset(root, options.layout)
+    check_images(data)
     keypoints = load_annotations(root, options.keypoints)
+    if message := check_keypoints(data, keypoints).message:
+        say(f"Note: {message}")
     library = read_keypoints(options.library) if options.library else None
+    if options.plan is not None:
+        plan = read_plan(options.plan)
+        say(f"Plan: {options.plan}, {int((plan['action'] == 'generate').sum())} images to generate")
+        return Inputs(root, data, keypoints, library, plan)
     plan, summary = plan_dataset(
         data,
         keypoints,
@@ -114,39 +143,60 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
         exclude_same_image=options.exclude_same_image,
         seed=options.seed,
     )
-    weights = pick_weights(options.weights, options.device)
-    device = resolve_device(options.device)
-    generator = load_generator(weights, device)
-    facts = read_weights(weights).metadata
-    check_images(data)
     say(summary.message)
-    say(f"Weights: {weights}{_about(facts)}; device: {device}; precision: {options.precision}")
-    out = options.out or new_run_dir("augmented")
+    return Inputs(root, data, keypoints, library, plan)
+
+
+def write_plan_file(options: GenerateOptions, target: Path, say: Say) -> None:
+    """`patn-augment plan`: write the plan that `generate` would carry out."""
+    from augment.plan import write_plan
+
+    write_plan(target, draw_plan(options, say).plan)
+    say(f"Wrote {target}; carry it out with patn-augment generate --plan {target}")
+
+
+def generate_folder(options: GenerateOptions, say: Say) -> Path:
+    """`patn-augment generate`: plan, generate, describe. Returns the augmented folder."""
+    from augment.generate import generate
+    from augment.patn import load_generator, read_weights
+    from reid_eval.runtime import resolve_device
+
+    device = resolve_device(options.device)
+    name = pick_weights(options.weights, options.device)
+    weights = read_weights(name)
+    inputs = draw_plan(options, say)
+    size, sigma = trained_for(weights.metadata)
+    say(f"Weights: {name}{_about(weights.metadata)}; device: {device}; precision: {options.precision}")
+    out = (options.out or new_run_dir("augmented")).absolute()
+    shown = options.out or out.relative_to(Path.cwd())
     manifest = generate(
-        data,
-        keypoints,
-        plan,
-        generator,
+        inputs.data,
+        inputs.keypoints,
+        inputs.plan,
+        load_generator(weights, device),
         out=out,
-        weights_name=Path(weights).name,
-        weights_sha=weights_sha256(weights),
+        weights_name=Path(name).name,
+        weights_sha=weights.sha256,
         device=device,
         batch_size=options.batch_size,
         link=options.link,
         resume=options.resume,
         jpeg_quality=options.quality,
         precision=options.precision,
-        library=library,
-        size=_trained_size(facts),
+        library=inputs.library,
+        size=size,
+        sigma=sigma,
         arguments=options.recorded(),
         shard=options.shard,
     )
     if manifest is None:
-        say(f"This shard is done; {out} is complete when the others are.")
+        say(f"This shard is done; {shown} is complete when the others are.")
         return out
-    describe_run(run_file(out), {"data": str(root.resolve()), "weights": weights, "augmented": str(out.resolve())})
-    say(f"Wrote {out}: {summary.kept} real and {summary.generated} generated training images.")
-    say(f"Next: patn-augment sheet {out}   and   patn-augment reid-eval --backbone resnet50")
+    describe_run(run_file(out), {"data": str(inputs.root.resolve()), "weights": name, "augmented": str(out)})
+    made = manifest.counts["train_generated"]
+    say(f"Wrote {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
+    evaluate = "" if options.out is None else f" --augmented {shown}"
+    say(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return out
 
 
@@ -156,14 +206,16 @@ def describe_run(path: Path, facts: dict[str, Any]) -> None:
     write_json(path, {**facts, "command": command, "versions": package_versions()})
 
 
-def _about(facts: Any) -> str:
-    data = facts.get("info", {}).get("data") if isinstance(facts.get("info"), dict) else facts.get("data")
+def _about(metadata: dict[str, Any]) -> str:
+    data = metadata.get("info", {}).get("data")
     return f" (trained on {data})" if data else ""
 
 
-def _trained_size(facts: Any) -> tuple[int, int] | None:
-    size = facts.get("size") or (facts.get("info") or {}).get("size")
-    return (int(size[0]), int(size[1])) if size else None
+def trained_for(metadata: dict[str, Any]) -> tuple[tuple[int, int], float]:
+    """(H, W) of the images and sigma of the pose maps that weights were trained with, as their file says."""
+    info = metadata.get("info", {})
+    size = info.get("size") or (128, 64)
+    return (int(size[0]), int(size[1])), float(info.get("settings", {}).get("sigma", 6.0))
 
 
 def _origin(augmented: Path) -> Path | None:
@@ -197,15 +249,25 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     if newest is not None and original is not None and original.is_dir():
         say(f"No --augmented given: using the newest augmented folder, {newest}, made of {original}.")
         return original, newest
-    say("No augmented folder under ./runs yet: making one (patn-augment generate --ratio 0.5).")
+    why = (
+        "No augmented folder under ./runs yet" if newest is None else f"The data set that {newest} was made of is gone"
+    )
+    say(f"{why}: making a new one (patn-augment generate --ratio 0.5).")
     made = generate_folder(GenerateOptions(ratio=0.5), say)
     return _origin(made) or source_data(None, say), made
 
 
 def evaluate_pair(
-    data: Path | None, augmented: Path | None, preset: str, overrides: dict[str, Any], seeds: list[int], say: Say
+    data: Path | None,
+    augmented: Path | None,
+    preset: str,
+    overrides: dict[str, Any],
+    seeds: list[int],
+    say: Say,
+    layout: str = "auto",
 ) -> Path:
     """`patn-augment reid-eval`: compare, print, keep the numbers. Returns the file with the numbers."""
+    from augment.manifest import MANIFEST, read_manifest
     from reid_eval.backbones import check_backbone
     from reid_eval.datasets import read_dataset
     from reid_eval.harness import compare, format_comparison, settings_from
@@ -215,7 +277,9 @@ def evaluate_pair(
     original, folder = find_pair(data, augmented, say)
     if preset == "quick":
         say("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide.")
-    comparison = compare(read_dataset(original), read_dataset(folder), settings, seeds)
+    made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else layout
+    first = read_dataset(original, made_as if layout == "auto" else layout)
+    comparison = compare(first, read_dataset(folder, made_as), settings, seeds)
     say(format_comparison(comparison))
     target = new_run_dir("reid-eval") / "result.json"
     write_json(target, comparison.to_dict())
@@ -237,6 +301,7 @@ def train_recipe(
     from dataclasses import replace
 
     from augment.patn import train_generator
+    from augment.patn.train import CHECKPOINT
     from augment.recipe import load_recipe
     from reid_eval.runtime import resolve_device
 
@@ -245,6 +310,11 @@ def train_recipe(
     where = resolve_device(device)
     command = " ".join(["patn-augment train --recipe", Path(recipe).stem, *(f"--set {item}" for item in overrides)])
     info = {"data": parsed.described(), "licence": "MIT", "command": command, "device": where.type}
+    data = parsed.data.model_dump(mode="json")
+    if (out / CHECKPOINT).exists():
+        if not resume:
+            raise InputError(f"{out} already holds a training: give --resume to go on, or another folder")
+        _check_same_data(out / "run.json", data)
     describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
     result = train_generator(settings, parsed.data.open(where), out, where, resume=resume, info=info)
     if result.finished:
@@ -253,26 +323,37 @@ def train_recipe(
         say(f"Stopped at step {result.step} of {settings.total_steps}; the same command with --resume goes on.")
 
 
+def _check_same_data(path: Path, data: dict[str, Any]) -> None:
+    try:
+        earlier = json.loads(path.read_text())["recipe"]["data"]
+    except (OSError, ValueError, KeyError):
+        return  # nobody said; the settings in the checkpoint are compared in any case
+    if changed := [key for key in {*earlier, *data} if earlier.get(key) != data.get(key)]:
+        raise InputError(f"can't resume on other data: {', '.join(sorted(changed))} changed since {path}")
+
+
 def measure_weights(
     weights: str, data: Path | None, count: int, png: Path | None, target: Path | None, device: str, say: Say
 ) -> None:
     """`patn-augment measure`: figures and, if asked for, a picture."""
     from augment.folder_pairs import folder_pairs
     from augment.measure import measure, pairs_sheet, unseen_pairs
-    from augment.patn import load_generator
+    from augment.patn import load_generator, read_weights
     from reid_eval.runtime import resolve_device
 
     where = resolve_device(device)
-    generator = load_generator(weights, where)
+    file = read_weights(weights)
+    generator = load_generator(file, where)
+    size, sigma = trained_for(file.metadata)
     if data is None:
         say("Pairs of synthetic people in a world that no shipped weights were trained in.")
-        pairs = unseen_pairs(device=where)
+        pairs = unseen_pairs(size=size, device=where)
     else:
-        pairs = folder_pairs(data, split="gallery", device=where)
-    result = measure(generator, pairs, count)
+        pairs = folder_pairs(data, split="gallery", size=size, device=where)
+    result = measure(generator, pairs, count, sigma)
     say(result.message)
     if target:
         write_json(target, result.to_dict())
     if png:
-        pairs_sheet(generator, pairs, png)
+        pairs_sheet(generator, pairs, png, sigma=sigma)
         say(f"Wrote {png}")

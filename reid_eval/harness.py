@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from reid_eval.datasets import ReidData
+from reid_eval.datasets import ReidData, check_images
 from reid_eval.runtime import InputError
 from reid_eval.settings import PRESETS, TrainSettings, preset_name, settings_from
 
@@ -200,6 +200,9 @@ def compare(
         raise InputError(
             f"{augmented.root} trains on {len(leaked)} identities that {original.root} tests on: {leaked[:5]}"
         )
+    # Hours of training must not end at a broken file that a second's look finds.
+    check_images(original)
+    check_images(augmented, ("train",))
     steps = budget(len(original.train), settings)
     comparison = Comparison([], [])
     for seed in seeds or [settings.seed]:

@@ -21,15 +21,18 @@ if TYPE_CHECKING:
     import torch
 
 
+def _read_umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+# Read once: reading means setting, which threads that save at the same time must not do.
+_UMASK = _read_umask()
+
+
 class InputError(ValueError):
     """Something the user gave is wrong. The message is one line: what, where, what to do. Exit code 2."""
-
-
-class MissingExtraError(InputError):
-    """A feature needs a package that is not installed; the message names the extra that brings it."""
-
-    def __init__(self, package: str, extra: str) -> None:
-        super().__init__(f"{package} is not installed: run `pip install 'patn-augment[{extra}]'`")
 
 
 def sha256_file(path: Path | str) -> str:
@@ -63,9 +66,7 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
         if durable:
             with open(temporary, "rb") as file:
                 os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp gives 0600; data sets are meant to be shared
+        temporary.chmod(0o666 & ~_UMASK)  # mkstemp gives 0600; data sets are meant to be shared
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -52,13 +52,19 @@ class ImportReport:
         return lines
 
 
-def import_checkpoint(pth_path: Path | str, out_path: Path | str, dtype: str = "float32") -> ImportReport:
+_SIZES = {"batch": (128, 64), "instance": (256, 176)}
+
+
+def import_checkpoint(
+    pth_path: Path | str, out_path: Path | str, dtype: str = "float32", size: tuple[int, int] | None = None
+) -> ImportReport:
     """Convert a generator checkpoint of the authors' code.
 
     Args:
         pth_path: `latest_net_netG.pth` or the like, from any PyTorch since 0.3; read with `weights_only`.
         out_path: the safetensors file to write, atomically.
         dtype: `float32` keeps every bit, `float16` halves the file.
+        size: (H, W) it was trained at; default: 128x64 with BatchNorm, 256x176 with InstanceNorm.
 
     Returns:
         What was found, dropped and written.
@@ -81,7 +87,14 @@ def import_checkpoint(pth_path: Path | str, out_path: Path | str, dtype: str = "
     check_keys(shapes, {key: tuple(value.shape) for key, value in kept.items()}, source)
     model.to_empty(device="cpu")
     load_strictly(model, kept, source)
-    info = {"imported_from": Path(pth_path).name, "imported_sha256": sha256_file(pth_path)}
+    info = {
+        "imported_from": Path(pth_path).name,
+        "imported_sha256": sha256_file(pth_path),
+        "data": f"whatever the authors' {Path(pth_path).name} was trained on",
+        # Their two releases: BatchNorm for Market-1501, InstanceNorm for DeepFashion.
+        "size": list(size or _SIZES[architecture["norm"]]),
+        "settings": {"sigma": 6.0},
+    }
     sha256 = save_generator(out_path, model, info, dtype)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     name = architecture_name(architecture)

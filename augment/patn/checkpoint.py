@@ -83,11 +83,11 @@ def save_generator(path: Path | str, model: PATNGenerator, info: Mapping[str, An
     return sha256_bytes(data)
 
 
-def load_generator(name_or_path: Path | str, device: torch.device | str = "cpu") -> PATNGenerator:
+def load_generator(name_or_path: Path | str | WeightsFile, device: torch.device | str = "cpu") -> PATNGenerator:
     """Load a generator in evaluation mode, weights as float32.
 
     Args:
-        name_or_path: a file, or the name of weights that ship (`available_weights()`).
+        name_or_path: a file, the name of weights that ship (`available_weights()`), or what `read_weights` gave.
         device: where the generator goes.
 
     Returns:
@@ -96,7 +96,7 @@ def load_generator(name_or_path: Path | str, device: torch.device | str = "cpu")
     Raises:
         InputError: unknown name; a file that can't be read; a key missing, unexpected or of another shape.
     """
-    file = read_weights(name_or_path)
+    file = name_or_path if isinstance(name_or_path, WeightsFile) else read_weights(name_or_path)
     try:
         with torch.device("meta"):
             model = PATNGenerator(**file.metadata["architecture"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from augment.poses.keypoints import Keypoints, write_keypoints
 from augment.runtime import cache_dir
 from augment.synth.draws import hashed_uniforms
 from augment.synth.render import PedestrianRenderer, Rendered
-from reid_eval.runtime import InputError, progress, write_bytes, write_json
+from reid_eval.runtime import InputError, progress, write_json
 
 FACTS = "synth.json"
 _RENDERER = 1  # raise when the same settings begin to give other pictures
@@ -46,7 +47,7 @@ class SynthSettings:
             f"--{name.replace('_', '-')} is {value}, must be at least {low}"
             for name, value, low in (
                 ("train_ids", self.train_ids, 1),
-                ("test_ids", self.test_ids, 0),
+                ("test_ids", self.test_ids, 1),
                 ("images_per_id", self.images_per_id, 2),
                 ("cameras", self.cameras, 1),
             )
@@ -54,7 +55,7 @@ class SynthSettings:
         ]
         if self.train_ids + self.test_ids >= 1_000_000:
             wrong.append("--train-ids and --test-ids together must stay below a million")
-        if self.test_ids and min(self.cameras, self.images_per_id // 2) < 2:
+        if min(self.cameras, self.images_per_id // 2) < 2:
             wrong.append("test identities need two cameras and four images, or no query has a match")
         if wrong:
             raise InputError("; ".join(wrong))
@@ -152,12 +153,13 @@ def write_dataset(out: Path | str, settings: SynthSettings, device: torch.device
         InputError: settings that give no usable data set, or `out` exists and is not empty.
     """
     settings.check()
-    out = Path(out)
+    out = Path(out).resolve()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty: name a new folder, or remove it first")
-    work = out.parent / f".part-{out.name}"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # A name of its own: two first commands at once must not draw into each other's folder.
+    work = Path(tempfile.mkdtemp(prefix=f".part-{out.name}-", dir=out.parent))
+    work.chmod(0o755)
     try:
         _draw_all(work, settings, device)
         write_json(work / FACTS, facts(settings))
@@ -174,24 +176,20 @@ def embedded_dataset(settings: SynthSettings | None = None, device: torch.device
     settings = settings or SynthSettings()
     digest = f"{settings.train_ids}-{settings.test_ids}-{settings.images_per_id}-{settings.cameras}-{settings.seed}"
     path = cache_dir() / f"synthetic-v{_RENDERER}-{digest}"
+    if _is_ready(path, settings):
+        return path, True
+    shutil.rmtree(path, ignore_errors=True)
     try:
-        ready = json.loads((path / FACTS).read_text()) == facts(settings)
-    except (OSError, ValueError):
-        ready = False
-    if not ready:
-        shutil.rmtree(path, ignore_errors=True)
         write_dataset(path, settings, device)
-    return path, ready
+    except (InputError, OSError):
+        if not _is_ready(path, settings):  # else another process has just drawn it
+            raise
+    return path, False
 
 
-def write_sheet(out: Path, images: np.ndarray, columns: int = 16) -> None:
-    """A PNG of uint8 `[N, 3, H, W]` images side by side, for looking at."""
-    count, _, height, width = images.shape
-    rows = -(-count // columns)
-    sheet = np.full((rows * (height + 2), columns * (width + 2), 3), 255, np.uint8)
-    for i, image in enumerate(images):
-        top, left = i // columns * (height + 2), i % columns * (width + 2)
-        sheet[top : top + height, left : left + width] = image.transpose(1, 2, 0)
-    buffer = io.BytesIO()
-    Image.fromarray(sheet).save(buffer, "PNG")
-    write_bytes(out, buffer.getvalue())
+def _is_ready(path: Path, settings: SynthSettings) -> bool:
+    try:
+        found = json.loads((path / FACTS).read_text())
+    except (OSError, ValueError):
+        return False
+    return bool(found == facts(settings))

@@ -53,7 +53,8 @@ def _rows(root: Path, split: str) -> list[tuple[object, ...]]:
     unread: list[str] = []
     for line in lines:
         name, _, pid = line.rpartition(" ")
-        parsed = GRAMMARS["msmt17"].parse(name) if pid.isdigit() else None
+        inside = not name.startswith(("/", "\\")) and ".." not in name.replace("\\", "/").split("/")
+        parsed = GRAMMARS["msmt17"].parse(name) if pid.isdigit() and inside else None
         if parsed is None:
             unread.append(repr(line))
         else:

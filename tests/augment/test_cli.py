@@ -17,6 +17,7 @@ from drawn import hashes
 
 from augment.cli import cli, main
 from augment.patn import patn_tiny, save_generator
+from augment.poses.keypoints import Keypoints, read_keypoints, write_keypoints
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -178,11 +179,11 @@ def _fails(capsys: pytest.CaptureFixture[str], pattern: str, *arguments: object)
 @pytest.mark.parametrize(
     ("arguments", "pattern"),
     [
-        (("generate",), "Missing option '--ratio'"),
+        (("generate",), "give --ratio, such as --ratio 0.5"),
         (("generate", "--ratio", "half"), "'half' is not a valid float"),
         (("generate", "--ratio", -0.1), "-0.1 is not in the range"),
         (("generate", "--ratio", 0.5, "--data", "nowhere"), "'nowhere' does not exist"),
-        (("generate", "--ratio", 0.5, "--resume"), "--resume needs --out"),
+        (("generate", "--ratio", 0.5, "--resume"), "--resume and --shard need --out"),
         (("generate", "--ratio", 0.5, "--shard", "two"), "write I/N, such as 0/4"),
         (("reid-eval", "--backbone", "resnet5"), "resnet5.*resnet50.*inception_v2"),
         (
@@ -198,6 +199,12 @@ def _fails(capsys: pytest.CaptureFixture[str], pattern: str, *arguments: object)
             "data.synth.people|data.*people",
         ),
         (("train", "--recipe", "patn_synth_tiny", "--out", "x", "--set", "lr"), "write KEY=VALUE"),
+        (("train", "--recipe", "patn_synth_tiny", "--out", "x", "--set", "train.lr={"), "the value is not YAML"),
+        (
+            ("train", "--recipe", "patn_synth_tiny", "--out", "x", "--set", "train.batch_size=abc"),
+            "batch_size: .*integer",
+        ),
+        (("generate", "--ratio", 0.5, "--shard", "0/2"), "--resume and --shard need --out"),
         (("synth", "w", "--cameras", 1), "two cameras and four images"),
         (("verify", "."), "manifest"),
     ],
@@ -261,6 +268,64 @@ def test_bad_keypoints(here: Path, tiny_root: Path, weights: Path, capsys: pytes
     broken.write_text("\n".join([*lines[:3], lines[3].replace("[", "[oops, ", 1)]))
     command = ("generate", "--data", tiny_root, "--ratio", 0.5, "--keypoints", broken, "--weights", weights)
     _fails(capsys, r"broken.csv: row 4, column 2", *command)
+
+
+def test_keypoints_of_other_images(
+    here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The wrong file must not give a folder with nothing generated; rows for larger images must not pass."""
+    command = ("generate", "--data", tiny_root, "--ratio", 0.5, "--weights", weights, "--keypoints")
+    other = here / "other.csv"
+    text = (tiny_root / "market-annotation-train.csv").read_text()
+    other.write_text(text.replace("_c1s1_", "_c9s1_").replace("_c2s1_", "_c9s2_").replace("_c3s1_", "_c9s3_"))
+    _fails(capsys, r"no training image has usable keypoints.*images without a keypoints row", *command, other)
+    keypoints = read_keypoints(tiny_root / "market-annotation-train.csv")
+    write_keypoints(other, Keypoints(keypoints.names, keypoints.xy * 3))
+    _fails(capsys, r"images have joints outside of them.*64x128 pixels.*another size", *command, other)
+
+
+def test_rows_and_images_that_do_not_meet_are_listed(
+    here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = here / "some.csv"
+    keypoints = read_keypoints(tiny_root / "market-annotation-train.csv")
+    names = ("9999_c1s1_000001_00.jpg", *keypoints.names[1:])
+    write_keypoints(file, Keypoints(names, keypoints.xy))
+    command = ("generate", "--data", tiny_root, "--ratio", 0.5, "--weights", weights, "--keypoints", file)
+    assert run(*command, "--out", here / "out") == 0
+    said = capsys.readouterr().out
+    assert re.search(rf"images without a keypoints row: .*{keypoints.names[0]}", said)
+    assert "1 keypoints rows without an image: 9999_c1s1_000001_00.jpg" in said
+
+
+def test_a_plan_is_written_edited_and_carried_out(here: Path, tiny_root: Path, weights: Path) -> None:
+    plan = ("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.5)
+    generate = ("generate", "--data", tiny_root, "--weights", weights)
+    assert run(*plan) == 0
+    assert run(*generate, "--plan", here / "plan.csv", "--out", here / "a") == 0
+    assert run(*generate, "--ratio", 0.5, "--out", here / "b") == 0
+    a, b = hashes(here / "a"), hashes(here / "b")
+    assert {name for name in a if a[name] != b.get(name)} == {"augmentation/manifest.json"}  # it names the plan's file
+
+
+def test_training_goes_on_only_with_the_same_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["train", "--recipe", "patn_synth_tiny", "--out", here / "run", "--set", "data.identities=4"]
+    for change in ("data.cameras=2", "train.batch_size=2", "train.overrides={ngf: 4, n_blocks: 2}", "train.ndf=4"):
+        command += ["--set", change]
+    assert run(*command, "--max-seconds", 1) == 0
+    before = (here / "run" / "run.json").read_text()
+    _fails(capsys, "already holds a training: give --resume", *command)
+    _fails(capsys, "can't resume on other data: seed changed", *command, "--resume", "--set", "data.seed=4")
+    assert (here / "run" / "run.json").read_text() == before
+
+
+def test_reid_eval_looks_at_all_images_before_it_trains(
+    here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("generate", "--data", tiny_root, "--ratio", 0.5, "--out", here / "out", "--weights", weights) == 0
+    victim = next((here / "out" / "bounding_box_train").glob("*_gen*.jpg"))
+    victim.write_bytes(b"")
+    _fails(capsys, victim.name, "reid-eval", "--augmented", here / "out")
 
 
 def test_bad_weights(here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -285,7 +285,7 @@ def test_names_are_unique() -> None:
 
 def test_the_embedded_data_set_is_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATN_AUGMENT_CACHE", str(tmp_path))
-    settings = SynthSettings(train_ids=1, test_ids=0, images_per_id=2)
+    settings = SynthSettings(train_ids=1, test_ids=1, images_per_id=4, cameras=2)
     path, ready = embedded_dataset(settings)
     assert not ready
     assert embedded_dataset(settings) == (path, True)
