@@ -230,7 +230,7 @@ def test_links_stand_for_copies(
     [
         ({"link": "soft"}, "--link 'soft': choose from copy, hard, symlink"),
         ({"batch_size": 0}, "--batch-size 0: expected 1 or more"),
-        ({"jpeg_quality": 101}, "--jpeg-quality 101"),
+        ({"jpeg_quality": 101}, "--quality 101: expected 1 to 100"),
         ({"precision": "int8"}, "--precision 'int8': choose from float32, bf16"),
         ({"device": "abacus"}, "--device 'abacus' is not a device"),
     ],
