@@ -104,7 +104,7 @@ def plan(out: Path, **options: Any) -> None:
 )
 @LAYOUT
 @click.option("--preset", type=click.Choice(["quick", "ide"]), default="quick", show_default=True)
-@click.option("--init", help="scratch, imagenet or a weights file. Default: the preset's.")
+@click.option("--init", help="scratch (default), imagenet or a weights file.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the preset's.")
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds, from --seed on."
@@ -168,7 +168,7 @@ def train(
     recipe: str, out: Path, overrides: tuple[str, ...], resume: bool, max_seconds: float | None, device: str
 ) -> None:
     """Train a generator as a recipe says."""
-    from augment.workflow import train_recipe
+    from augment.training import train_recipe
 
     train_recipe(recipe, out, overrides, resume, max_seconds, device, click.echo)
 
@@ -222,7 +222,7 @@ def measure(weights: str, data: Path | None, pairs: int, png: Path | None, targe
 
     WEIGHTS is the name of shipped weights or a .safetensors file.
     """
-    from augment.workflow import measure_weights
+    from augment.training import measure_weights
 
     measure_weights(weights, data, pairs, png, target, device, click.echo)
 

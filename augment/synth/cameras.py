@@ -70,3 +70,28 @@ def blur(image: Tensor, sigma: Tensor) -> Tensor:
             total = torch.addcmul(total, padded.narrow(axis, tap, length), weight[:, tap])
         image = total
     return image
+
+
+def crop_scenes(scenes: Tensor, camera: Tensor, u: Tensor, v: Tensor) -> Tensor:
+    """Bilinear, mirrored at the borders: `[B, 3, H, W]` from scenes `[C, 3, Hs, Ws]` at columns u `[B, 1, W]`, rows v.
+
+    A gather from the bank; `grid_sample` would first copy a whole scene for every image.
+    """
+    height, width = scenes.shape[2:]
+
+    def taps(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+        low = torch.floor(position - 0.5)
+        first, second = ((size - 0.5 - (torch.remainder(low + k + 0.5, 2 * size) - size).abs()) for k in (0, 1))
+        return first.to(torch.int64), second.to(torch.int64), position - 0.5 - low
+
+    left, right, across = taps(u, width)
+    above, below, down = taps(v, height)
+    plane = scenes.permute(0, 2, 3, 1)
+    which = camera[:, None, None]
+
+    def mixed(row: Tensor) -> Tensor:
+        start = plane[which, row, left]
+        return start + (plane[which, row, right] - start) * across[..., None]
+
+    upper = mixed(above)
+    return (upper + (mixed(below) - upper) * down[..., None]).permute(0, 3, 1, 2)

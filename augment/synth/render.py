@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -14,13 +10,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from augment.synth.body import Parts, make_parts
-from augment.synth.cameras import Cameras, blur, make_cameras
+from augment.synth.cameras import Cameras, blur, crop_scenes, make_cameras
 from augment.synth.draws import Draws
 from augment.synth.gait import Skeleton, make_motion, make_skeleton, openpose_joints
 from augment.synth.identity import Identities, make_identities
 from augment.synth.raster import Hits, Solids, make_solids, rasterise
 from augment.synth.scenes import SCENE_SIZE, fractal_noise
 from augment.synth.shade import Light, shade
+from augment.synth.view import View, direction, rotation_of
+from augment.synth.workers import workers
 
 _T = TypeVar("_T")
 _METRE = 60.0  # scene pixels to the metre where people walk
@@ -42,41 +40,6 @@ class Rendered(NamedTuple):
     true_keypoints: Tensor
     pids: Tensor
     camids: Tensor
-
-
-class _View(NamedTuple):
-    """How a batch is seen: rotation body -> view, perspective, and the box that is cut, all per image."""
-
-    rotation: Tensor  # [B, 3, 3]
-    distance: Tensor  # [B] metres
-    centre: Tensor  # [B, 2] view-space centre of the box
-    extent: Tensor  # [B, 2] width and height of the box in metres
-
-    def to_view(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Body-space points `[B, ..., 3]` -> view space, and the perspective factor `[B, ...]`."""
-        extra = points.dim() - 2
-        rotation = self.rotation.view(-1, *([1] * extra), 3, 3)
-        # A written-out product: batched matrix multiplication may round differently with the batch size.
-        turned = (rotation * points[..., None, :]).sum(-1)
-        distance = self.distance.view(-1, *([1] * extra))
-        scale = distance / (distance - turned[..., 2]).clamp_min(1.0)
-        return torch.cat([turned[..., :2] * scale[..., None], turned[..., 2:]], dim=-1), scale
-
-
-def _rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
-    def matrix(rows: list[list[Tensor]]) -> Tensor:
-        return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-
-    zero, one = torch.zeros_like(yaw), torch.ones_like(yaw)
-    cy, sy, cp, sp, cr, sr = yaw.cos(), yaw.sin(), pitch.cos(), pitch.sin(), roll.cos(), roll.sin()
-    turn = matrix([[cy, zero, sy], [zero, one, zero], [-sy, zero, cy]])
-    tilt = matrix([[one, zero, zero], [zero, cp, -sp], [zero, sp, cp]])
-    lean = matrix([[cr, -sr, zero], [sr, cr, zero], [zero, zero, one]])
-
-    def product(a: Tensor, b: Tensor) -> Tensor:
-        return (a[..., :, :, None] * b[..., None, :, :]).sum(-2)
-
-    return product(lean, product(tilt, turn))
 
 
 class PedestrianRenderer:
@@ -111,10 +74,10 @@ class PedestrianRenderer:
         self._alone(self._populate)
 
     def _alone(self, function: Callable[..., _T], *arguments: object) -> _T:
-        """Call `function` where its small operators are not shared out over cores; see `_workers`."""
+        """Call `function` where its small operators are not shared out over cores; see `augment.synth.workers`."""
         if self.device.type != "cpu":
             return function(*arguments)
-        return _workers().submit(function, *arguments).result()
+        return workers().submit(function, *arguments).result()
 
     @torch.no_grad()
     def _populate(self) -> None:
@@ -150,7 +113,7 @@ class PedestrianRenderer:
         inputs = [t.to(self.device, torch.int64) for t in (pids, camids, seqs, frames)]
         chunks = list(zip(*(t.split(self.chunk) for t in inputs), strict=True))
         if self.device.type == "cpu":
-            pieces = list(_workers().map(lambda chunk: self._draw(*chunk), chunks))
+            pieces = list(workers().map(lambda chunk: self._draw(*chunk), chunks))
         else:
             pieces = [self._draw(*chunk) for chunk in chunks]
         return Rendered(*(torch.cat(column) for column in zip(*pieces, strict=True)))
@@ -175,24 +138,24 @@ class PedestrianRenderer:
         return Rendered(image, mask, seen, true, pids, camids)
 
     def _paint_people(
-        self, people: Identities, skeleton: Skeleton, parts: Parts, view: _View, light: Light
+        self, people: Identities, skeleton: Skeleton, parts: Parts, view: View, light: Light
     ) -> tuple[Tensor, Tensor, Hits]:
         """Premultiplied colour `[B, 3, H, W]` and cover `[B, 1, H, W]` of the people alone, and the raw hits."""
         solids = self._solids(parts, view)
         x, y = self._grid(view, self.supersample)
         hits = rasterise(solids, x, y)
-        spine = (view.to_view(skeleton.pelvis)[0], _direction(view, skeleton.neck - skeleton.pelvis))
+        spine = (view.to_view(skeleton.pelvis)[0], direction(view, skeleton.neck - skeleton.pelvis))
         colour = shade(parts, solids, hits, x, y, people, light, spine, self._cloth)
         cover = F.avg_pool2d(hits.mask[:, None].to(torch.float32), self.supersample)
         return F.avg_pool2d(colour, self.supersample), cover, hits
 
-    def _look(self, held: Draws, moment: Draws, camera: Tensor, frames: Tensor, parts: Parts) -> _View:
+    def _look(self, held: Draws, moment: Draws, camera: Tensor, frames: Tensor, parts: Parts) -> View:
         """Choose the view and cut a detector's box around the person, a little wrong as detectors are."""
         yaw = held.between(-torch.pi, torch.pi) + moment.bell(0.0, 0.10) + held.bell(0.0, 0.05) * frames
         pitch = (self.cameras.pitch[camera] + held.bell(0.0, 0.04)).clamp(0.0, 0.75)
-        rotation = _rotation(yaw, pitch, moment.bell(0.0, 0.025))
+        rotation = rotation_of(yaw, pitch, moment.bell(0.0, 0.025))
         distance = self.cameras.distance[camera] * held.between(0.8, 1.3)
-        loose = _View(rotation, distance, torch.zeros_like(rotation[:, 0, :2]), torch.ones_like(rotation[:, 0, :2]))
+        loose = View(rotation, distance, torch.zeros_like(rotation[:, 0, :2]), torch.ones_like(rotation[:, 0, :2]))
         ends = torch.cat([parts.a, parts.b], dim=1)
         radii = torch.cat([parts.ra, parts.rb], dim=1)
         points, scale = loose.to_view(ends)
@@ -208,9 +171,9 @@ class PedestrianRenderer:
         centre = centre + torch.stack([moment.bell(0.0, 0.03) * width, moment.bell(0.0, 0.014) * height], dim=1)
         lift = torch.where(cut, (high - low)[:, 1] * 0.5 - height * 0.47, torch.zeros_like(height))
         centre = centre + torch.stack([torch.zeros_like(lift), lift], dim=1)
-        return _View(rotation, distance, centre, torch.stack([width, height], dim=1))
+        return View(rotation, distance, centre, torch.stack([width, height], dim=1))
 
-    def _solids(self, parts: Parts, view: _View) -> Solids:
+    def _solids(self, parts: Parts, view: View) -> Solids:
         a, scale_a = view.to_view(parts.a)
         b, scale_b = view.to_view(parts.b)
         left = (view.rotation[:, None] * parts.left[..., None, :]).sum(-1)
@@ -227,7 +190,7 @@ class PedestrianRenderer:
             parts.cut,
         )
 
-    def _grid(self, view: _View, factor: int) -> tuple[Tensor, Tensor]:
+    def _grid(self, view: View, factor: int) -> tuple[Tensor, Tensor]:
         """View-space coordinates of the pixel columns `[B, 1, W]` and rows `[B, H, 1]`."""
         height, width = self.size[0] * factor, self.size[1] * factor
         u = (torch.arange(width, device=self.device) + 0.5) / width - 0.5
@@ -236,8 +199,8 @@ class PedestrianRenderer:
         y = view.centre[:, 1, None] + v[None] * view.extent[:, 1, None]
         return x[:, None, :], y[:, :, None]
 
-    def _light(self, camera: Tensor, view: _View, held: Draws) -> Light:
-        up = _direction(view, torch.tensor([0.0, 1.0, 0.0], device=self.device).expand(len(camera), 3))
+    def _light(self, camera: Tensor, view: View, held: Draws) -> Light:
+        up = direction(view, torch.tensor([0.0, 1.0, 0.0], device=self.device).expand(len(camera), 3))
         azimuth = self.cameras.sun_azimuth[camera] + held.bell(0.0, 0.3)
         flat = torch.stack([azimuth.cos() * 0.75, torch.zeros_like(azimuth), azimuth.sin() * 0.75], dim=1)
         sun = flat + 0.66 * up
@@ -245,7 +208,7 @@ class PedestrianRenderer:
         return Light(up, sun / sun.norm(dim=1, keepdim=True), strength)
 
     def _background(
-        self, held: Draws, moment: Draws, camera: Tensor, frames: Tensor, view: _View, skeleton: Skeleton
+        self, held: Draws, moment: Draws, camera: Tensor, frames: Tensor, view: View, skeleton: Skeleton
     ) -> Tensor:
         """Crop the camera's scene around the person's feet and lay the person's shadow on the ground."""
         height, width = SCENE_SIZE
@@ -257,7 +220,7 @@ class PedestrianRenderer:
         x, y = self._grid(view, 1)
         u = start[:, None, None] + (x - feet[:, 0, None, None]) * zoom[:, None, None]
         v = stand[:, None, None] - (y - feet[:, 1, None, None] + 0.05) * zoom[:, None, None]
-        crop = _sample(self.cameras.scenes, camera, u, v) * held.between(0.85, 1.12)[:, None, None, None]
+        crop = crop_scenes(self.cameras.scenes, camera, u, v) * held.between(0.85, 1.12)[:, None, None, None]
         steep = (self.cameras.pitch[camera].sin() * 0.9 + 0.08)[:, None, None]
         dx, dy = (x - feet[:, 0, None, None]) / 0.34, (y - feet[:, 1, None, None] + 0.06) / (0.34 * steep)
         shadow = torch.exp(-(dx * dx) - dy * dy) * 0.55
@@ -302,7 +265,7 @@ class PedestrianRenderer:
         return (picture * 255.0 + 0.5).clamp(0, 255).to(torch.uint8)
 
     def _joints(
-        self, joints: Tensor, hits: Hits, view: _View, occluder: Tensor, people: Identities, moment: Draws
+        self, joints: Tensor, hits: Hits, view: View, occluder: Tensor, people: Identities, moment: Draws
     ) -> tuple[Tensor, Tensor]:
         """Project the joints; call missing what an estimator would miss behind the body, an object, or the border."""
         height, width = self.size
@@ -325,62 +288,6 @@ class PedestrianRenderer:
         noisy = torch.stack([noisy[..., 0].clamp(0, width - 1), noisy[..., 1].clamp(0, height - 1)], dim=-1)
         true = pixels.masked_fill(outside[..., None], float("nan"))
         return true, noisy.masked_fill((missed | outside)[..., None], float("nan"))
-
-
-def _sample(scenes: Tensor, camera: Tensor, u: Tensor, v: Tensor) -> Tensor:
-    """Bilinear, mirrored at the borders: `[B, 3, H, W]` from scenes `[C, 3, Hs, Ws]` at columns u `[B, 1, W]`, rows v.
-
-    A gather from the bank; `grid_sample` would first copy a whole scene for every image.
-    """
-    height, width = scenes.shape[2:]
-
-    def taps(position: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-        low = torch.floor(position - 0.5)
-        first, second = ((size - 0.5 - (torch.remainder(low + k + 0.5, 2 * size) - size).abs()) for k in (0, 1))
-        return first.to(torch.int64), second.to(torch.int64), position - 0.5 - low
-
-    left, right, across = taps(u, width)
-    above, below, down = taps(v, height)
-    plane = scenes.permute(0, 2, 3, 1)
-    which = camera[:, None, None]
-
-    def mixed(row: Tensor) -> Tensor:
-        start = plane[which, row, left]
-        return start + (plane[which, row, right] - start) * across[..., None]
-
-    upper = mixed(above)
-    return (upper + (mixed(below) - upper) * down[..., None]).permute(0, 3, 1, 2)
-
-
-@lru_cache(maxsize=1)
-def _workers() -> ThreadPoolExecutor:
-    """One thread a core, each running its operators alone.
-
-    Thousands of small operators shared out over cores meet at a barrier each; on a busy machine that is fifty times
-    slower. Whole chunks in parallel never wait for each other.
-    """
-
-    count = os.cpu_count() or 1
-    before = torch.get_num_threads()
-    started = threading.Barrier(count + 1)
-
-    def alone() -> None:
-        torch.set_num_threads(1)
-        torch.set_grad_enabled(False)
-        started.wait()
-
-    pool = ThreadPoolExecutor(count, thread_name_prefix="render", initializer=alone)
-    for _ in range(count):
-        pool.submit(lambda: None)
-    started.wait()
-    # Setting it in a thread also sets what threads that start later get; give everyone else back what they had.
-    torch.set_num_threads(before)
-    return pool
-
-
-def _direction(view: _View, vectors: Tensor) -> Tensor:
-    turned = (view.rotation * vectors[..., None, :]).sum(-1)
-    return turned / turned.norm(dim=-1, keepdim=True).clamp_min(1e-6)
 
 
 # How far behind the visible surface a joint of each kind lies when nothing else is in front of it (share of stature),

@@ -1,0 +1,81 @@
+"""What `patn-augment train` and `measure` do, between reading options and printing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from augment.workflow import Say, describe_run, trained_for
+from reid_eval.runtime import InputError, write_json
+
+
+def train_recipe(
+    recipe: str,
+    out: Path,
+    overrides: tuple[str, ...],
+    resume: bool,
+    max_seconds: float | None,
+    device: str,
+    say: Say,
+) -> None:
+    """`patn-augment train`: read the recipe, open its data, train, say where the weights are."""
+    from dataclasses import replace
+
+    from augment.patn import train_generator
+    from augment.patn.train import CHECKPOINT
+    from augment.recipe import load_recipe
+    from reid_eval.runtime import resolve_device
+
+    parsed = load_recipe(recipe, overrides)
+    settings = replace(parsed.settings(), max_seconds=max_seconds)
+    where = resolve_device(device)
+    command = " ".join(["patn-augment train --recipe", Path(recipe).stem, *(f"--set {item}" for item in overrides)])
+    info = {"data": parsed.described(), "licence": "MIT", "command": command, "device": where.type}
+    data = parsed.data.model_dump(mode="json")
+    if (out / CHECKPOINT).exists():
+        if not resume:
+            raise InputError(f"{out} already holds a training: give --resume to go on, or another folder")
+        _check_same_data(out / "run.json", data)
+    describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
+    result = train_generator(settings, parsed.data.open(where), out, where, resume=resume, info=info)
+    if result.finished:
+        say(f"Finished after {result.step} steps: {result.weights}")
+    else:
+        say(f"Stopped at step {result.step} of {settings.total_steps}; the same command with --resume goes on.")
+
+
+def _check_same_data(path: Path, data: dict[str, Any]) -> None:
+    try:
+        earlier = json.loads(path.read_text())["recipe"]["data"]
+    except (OSError, ValueError, KeyError):
+        return  # nobody said; the settings in the checkpoint are compared in any case
+    if changed := [key for key in {*earlier, *data} if earlier.get(key) != data.get(key)]:
+        raise InputError(f"can't resume on other data: {', '.join(sorted(changed))} changed since {path}")
+
+
+def measure_weights(
+    weights: str, data: Path | None, count: int, png: Path | None, target: Path | None, device: str, say: Say
+) -> None:
+    """`patn-augment measure`: figures and, if asked for, a picture."""
+    from augment.folder_pairs import folder_pairs
+    from augment.measure import measure, pairs_sheet, unseen_pairs
+    from augment.patn import load_generator, read_weights
+    from reid_eval.runtime import resolve_device
+
+    where = resolve_device(device)
+    file = read_weights(weights)
+    generator = load_generator(file, where)
+    size, sigma = trained_for(file.metadata)
+    if data is None:
+        say("Pairs of synthetic people in a world that no shipped weights were trained in.")
+        pairs = unseen_pairs(size=size, device=where)
+    else:
+        pairs = folder_pairs(data, split="gallery", size=size, device=where)
+    result = measure(generator, pairs, count, sigma)
+    say(result.message)
+    if target:
+        write_json(target, result.to_dict())
+    if png:
+        pairs_sheet(generator, pairs, png, sigma=sigma)
+        say(f"Wrote {png}")
