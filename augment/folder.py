@@ -114,6 +114,14 @@ def test_annotations(keypoints: Keypoints, data: ReidData) -> Keypoints:
     return _table(table)
 
 
+def told_apart(train: Keypoints, test: Keypoints) -> Keypoints:
+    """`train`, its rows written with their folder where `test` has one of the same name (as in MSMT17, where both
+    splits number their people from 0)."""
+    shared = set(train.names) & set(test.names)
+    names = (f"{TRAIN}/{name}" if name in shared else name for name in train.names)
+    return Keypoints(tuple(names), train.xy)
+
+
 def _test_path(path: str, split: str, layout: str) -> str:
     tail = path.split("/")[-2:] if layout == "folders" else path.split("/")[-1:]
     return "/".join([TEST_FOLDERS[split], *tail])

@@ -19,7 +19,15 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from augment.folder import LINKS, list_copies, place, remove_parts, test_annotations, train_annotations
+from augment.folder import (
+    LINKS,
+    list_copies,
+    place,
+    remove_parts,
+    test_annotations,
+    told_apart,
+    train_annotations,
+)
 from augment.manifest import (
     MANIFEST,
     PART,
@@ -227,8 +235,8 @@ def _finish(
     write_text(out / PLAN, plan_text(plan))
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(target_joints, tasks))
-    train = train_annotations(keypoints, plan, made, data.layout)
     test = test_annotations(keypoints, data)
+    train = told_apart(train_annotations(keypoints, plan, made, data.layout), test)
     for name, table in zip(ANNOTATIONS, (train, test), strict=True):
         write_keypoints(out / name, table)
     manifest = Manifest(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from drawn import some_pose, standing
 
+from augment.folder import told_apart
 from augment.poses import (
     JOINTS,
     LIMBS,
@@ -202,3 +203,13 @@ def test_pets_mini_has_right_eye_and_ear_on_the_side_of_the_right_shoulder(pets_
     for right, left in ((14, 15), (16, 17), (8, 11)):
         side = (x[:, right] - x[:, left]) * shoulders
         assert (side[np.isfinite(side) & (side != 0)] > 0).mean() > 0.9
+
+
+def test_equal_names_in_train_and_test_are_told_apart() -> None:
+    """MSMT17's splits both number from 0: one name, two people."""
+    train = Keypoints(("0000_c1_0001.jpg", "0000_c1_0002.jpg"), np.full((2, 18, 2), 1, np.float32))
+    test = Keypoints(("0000_c1_0002.jpg",), np.full((1, 18, 2), 2, np.float32))
+    both = merge([told_apart(train, test), test])
+    paths = ["bounding_box_train/0000_c1_0001.jpg", "bounding_box_train/0000_c1_0002.jpg"]
+    assert both.xy[both.rows(paths)][:, 0, 0].tolist() == [1, 1]
+    assert both.xy[both.rows(["query/0000_c1_0002.jpg"])][:, 0, 0].tolist() == [2]
