@@ -78,12 +78,12 @@ class TensorPairs:
         keep_distractors: bool = False,
     ) -> None:
         images, keypoints = torch.as_tensor(images), torch.as_tensor(keypoints)
-        identity = torch.as_tensor(pids)
+        identity = torch.as_tensor(pids).cpu()  # rows are drawn on the CPU, wherever the images are
         _check(images, keypoints, identity)
         self._masks = None if masks is None else torch.as_tensor(masks)
         if self._masks is not None and self._masks.shape != images[:, 0].shape:
             raise InputError(f"masks must be {tuple(images[:, 0].shape)}, got {tuple(self._masks.shape)}")
-        usable = usable_rows(keypoints, identity, keep_distractors)
+        usable = usable_rows(keypoints.cpu(), identity, keep_distractors)
         order = usable[torch.argsort(identity[usable], stable=True)]
         _, counts = torch.unique_consecutive(identity[order], return_counts=True)
         several = torch.repeat_interleave(counts > 1, counts)
