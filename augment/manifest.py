@@ -17,7 +17,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from augment.runtime import MANIFEST
-from reid_eval.runtime import InputError, progress, sha256_file, write_json
+from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
 
 UNFINISHED = "augmentation/unfinished.json"
 PART = ".part-"
@@ -167,11 +167,7 @@ class VerifyReport:
         if self.ok:
             return f"{self.checked} files, all as the manifest says"
         kinds = (("missing", self.missing), ("changed", self.changed), ("extra", self.extra))
-        return "; ".join(
-            f"{len(names)} {kind}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
-            for kind, names in kinds
-            if names
-        )
+        return "; ".join(f"{len(names)} {kind}: {first_five(names)}" for kind, names in kinds if names)
 
 
 def verify(out: Path | str) -> VerifyReport:

@@ -26,7 +26,7 @@ from augment.plan_file import COLUMNS, LIBRARY, TRAIN, check_plan, read_plan, wr
 from augment.poses.keypoints import Keypoints
 from reid_eval.datasets import ReidData
 from reid_eval.datasets.names import image_stem
-from reid_eval.runtime import InputError
+from reid_eval.runtime import InputError, first_five
 
 __all__ = [
     "COLUMNS",
@@ -167,8 +167,7 @@ class PlanSummary:
             (self.identities_short, "identities have too few usable images for the ratio and keep more"),
         ):
             if items:
-                first = ", ".join(str(item) for item in items[:5]) + (", ..." if len(items) > 5 else "")
-                lines.append(f"{len(items)} {what}: {first}")
+                lines.append(f"{len(items)} {what}: {first_five(items)}")
         if self.fallbacks:
             lines.append(f"{self.fallbacks} poses come from the whole data set: the chosen pose source had none")
         return "\n".join(lines)

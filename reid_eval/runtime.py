@@ -12,7 +12,7 @@ import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,11 @@ _UMASK = _read_umask()
 
 class InputError(ValueError):
     """Something the user gave is wrong. The message is one line: what, where, what to do. Exit code 2."""
+
+
+def first_five(items: Sequence[Any]) -> str:
+    """`a, b, c, d, e, ...`: the first five, with dots where more follow."""
+    return ", ".join(str(item) for item in items[:5]) + (", ..." if len(items) > 5 else "")
 
 
 def sha256_file(path: Path | str) -> str:

@@ -10,10 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from augment.poses.skeleton import usable
 from reid_eval.runtime import InputError
-
-# Both shoulders and both hips, in the 18-joint order; the authors train on no image that lacks one.
-NEEDED_JOINTS = (2, 5, 8, 11)
 
 
 @dataclass
@@ -132,7 +130,7 @@ class TensorPairs:
 
 def usable_rows(keypoints: Tensor, pids: Tensor, keep_distractors: bool = False) -> Tensor:
     """Rows the authors train on, int64 `[n]`, ascending: both shoulders and hips seen, neither junk nor distractor."""
-    seen = ~keypoints[:, list(NEEDED_JOINTS)].isnan().flatten(1).any(1)
+    seen = torch.from_numpy(usable(keypoints.numpy()))
     return torch.nonzero(seen & (pids >= (0 if keep_distractors else 1))).flatten()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.poses.skeleton import JOINT_COUNT, JOINTS, usable
-from reid_eval.runtime import InputError, write_text
+from reid_eval.runtime import InputError, first_five, write_text
 
 HEADER = "name:keypoints_y:keypoints_x"
 MISSING = -1
@@ -93,7 +93,7 @@ class Match:
     def message(self) -> str:
         """One line that lists both kinds of stragglers (count and first five of each), empty if there are none."""
         parts = [
-            f"{len(names)} {what}: {', '.join(names[:5])}{', ...' if len(names) > 5 else ''}"
+            f"{len(names)} {what}: {first_five(names)}"
             for what, names in (
                 ("images without a keypoints row", self.images_without_row),
                 ("keypoints rows without an image", self.rows_without_image),

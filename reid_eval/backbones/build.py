@@ -13,8 +13,7 @@ from reid_eval.backbones.inception_v2 import inception_v2_trunk
 from reid_eval.backbones.net import ReidNet
 from reid_eval.backbones.resnet import resnet50_imagenet, resnet50_trunk
 from reid_eval.backbones.zoo import PREFIX, torchreid_names, torchreid_trunk
-from reid_eval.datasets.tables import first_five
-from reid_eval.runtime import InputError
+from reid_eval.runtime import InputError, first_five
 
 BACKBONES: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
     "resnet50": resnet50_trunk,

@@ -12,8 +12,8 @@ import os
 from pathlib import Path
 
 from reid_eval.datasets.names import is_generated, is_image
-from reid_eval.datasets.tables import ReidData, first_five, make_table
-from reid_eval.runtime import InputError
+from reid_eval.datasets.tables import ReidData, make_table
+from reid_eval.runtime import InputError, first_five
 
 SPLIT_FOLDERS = {
     "train": ("train", "bounding_box_train"),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 from PIL import Image
 
-from reid_eval.datasets.tables import SPLITS, ReidData, first_five
-from reid_eval.runtime import InputError, progress
+from reid_eval.datasets.tables import SPLITS, ReidData
+from reid_eval.runtime import InputError, first_five, progress
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

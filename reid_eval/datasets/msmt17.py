@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from reid_eval.datasets.names import GRAMMARS
-from reid_eval.datasets.tables import ReidData, first_five, make_table
-from reid_eval.runtime import InputError
+from reid_eval.datasets.tables import ReidData, make_table
+from reid_eval.runtime import InputError, first_five
 
 LISTS = {"train": "list_train.txt", "query": "list_query.txt", "gallery": "list_gallery.txt"}
 IMAGE_FOLDERS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 from reid_eval.datasets.folders import has_identity_folders, read_folders
 from reid_eval.datasets.msmt17 import has_lists, read_lists, renumber_test
 from reid_eval.datasets.names import GRAMMARS, guess_grammar, is_image
-from reid_eval.datasets.tables import ReidData, check_data, first_five, make_table
-from reid_eval.runtime import InputError
+from reid_eval.datasets.tables import ReidData, check_data, make_table
+from reid_eval.runtime import InputError, first_five
 
 MARKET_FOLDERS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
 LAYOUTS = ("market1501", "dukemtmc", "msmt17", "cuhk03-np", "folders")

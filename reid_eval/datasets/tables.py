@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from reid_eval.runtime import InputError
+from reid_eval.runtime import InputError, first_five
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -68,11 +68,6 @@ def make_table(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     """Rows in the order of `COLUMNS` to a table sorted by path, with integer columns even when it is empty."""
     table = pd.DataFrame(sorted(rows), columns=list(COLUMNS))
     return table.astype({"path": str, "pid": np.int64, "camid": np.int64, "seq": np.int64, "frame": np.int64})
-
-
-def first_five(items: Sequence[Any]) -> str:
-    """`a, b, c, d, e, ...`: the first five, with dots where more follow."""
-    return ", ".join(str(item) for item in items[:5]) + (", ..." if len(items) > 5 else "")
 
 
 def check_data(data: ReidData) -> ReidData:
