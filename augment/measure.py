@@ -102,16 +102,28 @@ def pairs_sheet(
 ) -> None:
     """PNG of `count` pairs: condition, target pose, generated, target."""
     batches = [pairs.sample(10_000 + step, _BATCH) for step in range(-(-count // _BATCH))]
-    made = [transfer(generator, batch, pairs.size, sigma) for batch in batches]
+    rows = [(batch, transfer(generator, batch, pairs.size, sigma)) for batch in batches]
+    _sheet(rows, path, count, groups)
 
+
+def batch_sheet(
+    generator: PATNGenerator, batch: PairBatch, path: Path | str, groups: int = 4, sigma: float = 6.0
+) -> None:
+    """PNG of one batch: condition, target pose, generated, target."""
+    size = (batch.image.shape[2], batch.image.shape[3])
+    _sheet([(batch, transfer(generator, batch, size, sigma))], path, len(batch.image), groups)
+
+
+def _sheet(rows: list[tuple[PairBatch, Tensor]], path: Path | str, count: int, groups: int) -> None:
     def pictures(tensors: list[Tensor]) -> list[np.ndarray]:
         stack = torch.cat(tensors)[:count].cpu()
         return list(((stack + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
 
+    batches = [batch for batch, _ in rows]
     sheet = generation_sheet(
         pictures([batch.image for batch in batches]),
         list(torch.cat([batch.target_keypoints for batch in batches])[:count].cpu().numpy()),
-        pictures(made),
+        pictures([made for _, made in rows]),
         pictures([batch.target_image for batch in batches]),
         captions=("photo", "pose", "generated", "real"),
         groups=groups,

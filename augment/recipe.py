@@ -27,6 +27,8 @@ class SynthSource(BaseModel):
     identities: int = 512
     images_per_id: int = 8
     cameras: int = 64
+    walk_images: int = 3
+    pairing: Literal["identity", "camera"] = "identity"
     size: tuple[int, int] = (128, 64)
     steps_per_generation: int = 500
 

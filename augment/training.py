@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from augment.workflow import Say, describe_run, trained_for
 from reid_eval.runtime import InputError, write_json
+
+if TYPE_CHECKING:
+    from augment.patn import PairSource, TrainSettings
+    from augment.patn.step import TrainState
 
 
 def train_recipe(
@@ -38,11 +43,28 @@ def train_recipe(
             raise InputError(f"{out} already holds a training: give --resume to go on, or another folder")
         _check_same_data(out / "run.json", data)
     describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
-    result = train_generator(settings, parsed.data.open(where), out, where, resume=resume, info=info)
+    source = parsed.data.open(where)
+    result = train_generator(
+        settings, source, out, where, resume=resume, info=info, on_sheet=_sheets(source, out, settings)
+    )
     if result.finished:
         say(f"Finished after {result.step} steps: {result.weights}")
     else:
         say(f"Stopped at step {result.step} of {settings.total_steps}; the same command with --resume goes on.")
+
+
+def _sheets(source: PairSource, out: Path, settings: TrainSettings) -> Callable[[TrainState], None]:
+    """A function that draws what the generator can do now, always on the same pairs."""
+    from augment.measure import batch_sheet
+
+    def draw(state: TrainState) -> None:
+        network = state.exported
+        training = network.training
+        network.eval().use_blocks(network.architecture["n_blocks"])
+        batch_sheet(network, source.preview(16), out / "sheets" / f"step_{state.step:06d}.png", sigma=settings.sigma)
+        network.train(training)
+
+    return draw
 
 
 def _check_same_data(path: Path, data: dict[str, Any]) -> None:

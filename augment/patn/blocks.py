@@ -31,6 +31,11 @@ def norm_layer(norm: str, channels: int) -> nn.Module:
     raise InputError(f"norm must be one of {', '.join(NORMS)}, got {norm!r}")
 
 
+def is_norm(layer: nn.Module) -> bool:
+    """Whether `norm_layer` (or its twin that is synchronised over processes) made this layer."""
+    return isinstance(layer, nn.modules.batchnorm._NormBase)
+
+
 def conv_has_bias(norm: str) -> bool:
     """A convolution before BatchNorm needs no bias; the authors give one to those before InstanceNorm."""
     return norm == "instance"

@@ -13,7 +13,7 @@ from reid_eval.runtime import InputError
 
 # Architecture numbers by name. `patn_market` and `patn_fashion` are the authors'; `patn_tiny` is the same network
 # made small enough for a CPU and a few megabytes of weights.
-_NUMBERS: dict[str, dict[str, Any]] = {
+NUMBERS: dict[str, dict[str, Any]] = {
     "patn_market": {"ngf": 64, "n_blocks": 9, "norm": "batch", "dropout": 0.5},
     "patn_fashion": {"ngf": 64, "n_blocks": 9, "norm": "instance", "dropout": 0.5},
     "patn_tiny": {"ngf": 24, "n_blocks": 5, "norm": "batch", "dropout": 0.5},
@@ -82,14 +82,14 @@ def architecture_name(architecture: dict[str, Any]) -> str:
     """The name of the builder that gives this architecture, or `patn` if none does."""
     for name in BUILDERS:
         with torch.device("meta"):
-            if PATNGenerator(**_NUMBERS[name]).architecture == architecture:
+            if PATNGenerator(**NUMBERS[name]).architecture == architecture:
                 return name
     return "patn"
 
 
 def _build(name: str, overrides: dict[str, Any]) -> PATNGenerator:
     try:
-        generator = PATNGenerator(**{**_NUMBERS[name], **overrides})
+        generator = PATNGenerator(**{**NUMBERS[name], **overrides})
     except TypeError as error:
         raise InputError(f"{name}: {error}") from None
     init_generator(generator)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from augment.patn.blocks import PATBlock, decoder, encoder, join_codes
+from augment.patn.blocks import PATBlock, decoder, encoder, is_norm, join_codes, norm_layer
 from reid_eval.runtime import InputError
 
 
@@ -47,6 +47,9 @@ class PATNGenerator(nn.Module):
         n_downsampling: strided convolutions (authors: 2); H and W must be divisible by 2 to this power.
         norm: `batch` (Market-1501) or `instance` (DeepFashion).
         dropout: rate inside the blocks in training (authors: 0.5 for both data sets); 0 leaves the layers out.
+        any_depth: make every number of blocks a way out (not in the paper): the decoder gets norm layers of its own
+            for each exit before the last, since statistics differ between exits (Yu et al., Slimmable Neural Networks,
+            ICLR 2019). Train with random exits; the full depth is the plain network's.
 
     Raises:
         InputError: an argument out of its range.
@@ -61,6 +64,7 @@ class PATNGenerator(nn.Module):
         n_downsampling: int = 2,
         norm: str = "batch",
         dropout: float = 0.5,
+        any_depth: bool = False,
     ) -> None:
         super().__init__()
         sizes = {
@@ -77,6 +81,32 @@ class PATNGenerator(nn.Module):
             raise InputError(f"dropout must be at least 0 and below 1, got {dropout}")
         self.architecture: dict[str, Any] = {**sizes, "norm": norm, "dropout": dropout}
         self.model = _Streams(**self.architecture)
+        self.exits: nn.ModuleList | None = None
+        if any_depth:  # absent from a plain network's description, so that older files stay equal to it
+            self.architecture["any_depth"] = True
+            self.exits = nn.ModuleList(self._norms_of_decoder() for _ in range(n_blocks - 1))
+        self.blocks = n_blocks
+
+    def _norms_of_decoder(self) -> nn.ModuleList:
+        norm, width, levels = (self.architecture[key] for key in ("norm", "ngf", "n_downsampling"))
+        return nn.ModuleList(norm_layer(norm, width * 2**level) for level in reversed(range(levels)))
+
+    def use_blocks(self, blocks: int) -> PATNGenerator:
+        """Leave after so many blocks from now on: 1 ... `n_blocks`; a network that is not any-depth has one depth.
+
+        Raises:
+            InputError: a depth that these weights do not serve.
+        """
+        most = self.architecture["n_blocks"]
+        if not 1 <= blocks <= most:
+            raise InputError(f"--blocks must be 1 to {most} for this generator, got {blocks}")
+        if blocks != most and self.exits is None:
+            raise InputError(
+                f"--blocks {blocks}: these weights serve {most} blocks only; any-depth ones come of a training with "
+                "train.overrides.any_depth (recipe patn_any_depth)"
+            )
+        self.blocks = blocks
+        return self
 
     def forward(self, image: Tensor, condition_map: Tensor, target_map: Tensor) -> Tensor:
         """Redraw the person of `image` in the target pose.
@@ -103,14 +133,21 @@ class PATNGenerator(nn.Module):
         self._check(image, condition_map, target_map)
         image_code = self.model.stream1_down(image)
         pose_code = self.model.stream2_down(torch.cat((condition_map, target_map), dim=1))
-        last = len(self.model.att) - 1
-        for n, block in enumerate(self.model.att):
+        for n, block in enumerate(self.model.att[: self.blocks]):
             image_code, pose, mask = block(image_code, pose_code)
-            if n < last:  # the authors build the last pose code too, and nothing reads it
+            if n < self.blocks - 1:  # the authors build the last pose code too, and nothing reads it
                 pose_code = join_codes(pose, image_code)
             if masks is not None:
                 masks.append(mask)
-        return self.model.stream1_up(image_code)
+        return self._decode(image_code)
+
+    def _decode(self, image_code: Tensor) -> Tensor:
+        if self.exits is None or self.blocks == self.architecture["n_blocks"]:
+            return self.model.stream1_up(image_code)
+        norms = iter(self.exits[self.blocks - 1])  # type: ignore[arg-type]
+        for layer in self.model.stream1_up:
+            image_code = (next(norms) if is_norm(layer) else layer)(image_code)
+        return image_code
 
     def _check(self, image: Tensor, condition_map: Tensor, target_map: Tensor) -> None:
         channels, joints = self.architecture["image_channels"], self.architecture["pose_channels"]

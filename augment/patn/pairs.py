@@ -45,6 +45,10 @@ class PairSource(Protocol):
         """The batch of this step: the same for the same source, seed, step and size."""
         ...
 
+    def preview(self, count: int) -> PairBatch:
+        """Always the same pairs, for sample sheets."""
+        ...
+
 
 class TensorPairs:
     """Random ordered pairs within an identity, from images held in memory (section 4 and the authors' pair list).
@@ -126,6 +130,10 @@ class TensorPairs:
             target_mask=None if self._masks is None else (self._masks[target] != 0).unsqueeze(1),
             fed={"condition_rows": rows[0].tolist(), "target_rows": rows[1].tolist()},
         )
+
+    def preview(self, count: int) -> PairBatch:
+        """Always the same pairs, for sample sheets."""
+        return self.sample(-1, count)
 
 
 def usable_rows(keypoints: Tensor, pids: Tensor, keep_distractors: bool = False) -> Tensor:

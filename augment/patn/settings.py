@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from augment.patn.blocks import NORMS
-from augment.patn.builders import BUILDERS
+from augment.patn.builders import BUILDERS, NUMBERS
 from augment.patn.losses import GAN_LOSSES
 from reid_eval.runtime import InputError
 
 PRECISIONS = ("float32", "bf16")
 # These may change between the parts of one resumed training: they do not change its weights.
-FREE_ON_RESUME = ("checkpoint_every", "log_every", "check_every", "max_seconds")
+FREE_ON_RESUME = ("checkpoint_every", "log_every", "check_every", "sheet_every", "tensorboard", "max_seconds")
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,16 @@ class TrainSettings:
         ema_decay: of a moving average of the generator's weights, which is then what is exported; 0 is off.
         batchnorm_gain: the discriminators' start, see `init_discriminator`.
         init_weights: generator weights to start from (a name or a file): fine-tuning.
+        exit_share: any-depth generators only: the share of iterations that leave early, after 1 ... n - 1 blocks
+            with equal chances; the others use all.
+        judges_at_once: each discriminator takes real and generated in one pass, not two. InstanceNorm only:
+            BatchNorm would mix them. Dropout masks are then drawn in another order.
+        compile: let torch.compile fuse what lies between the convolutions; worth its minute on a GPU.
         precision: `float32`, or `bf16` for autocast with float32 losses, norms' statistics and weights.
         check_every: iterations between two looks at whether losses are finite; 0 is 1 on a CPU and 20 on a GPU,
             where each look waits for the device.
+        sheet_every: iterations between two sample sheets (`sheets/step_*.png`, people not trained on); 0 is none.
+        tensorboard: also log for TensorBoard.
         max_seconds: stop after this time, with a checkpoint.
 
     Raises:
@@ -65,12 +72,22 @@ class TrainSettings:
     ema_decay: float = 0.0
     batchnorm_gain: str = "uniform"
     init_weights: str = ""
+    exit_share: float = 0.5
+    judges_at_once: bool = False
+    compile: bool = False
     precision: str = "float32"
     channels_last: bool = True
     checkpoint_every: int = 1000
     log_every: int = 100
     check_every: int = 0
+    sheet_every: int = 0
+    tensorboard: bool = False
     max_seconds: float | None = None
+
+    @property
+    def norm(self) -> str:
+        """The norm of generator and discriminators."""
+        return str(self.overrides.get("norm", NUMBERS.get(self.generator, {}).get("norm", "batch")))
 
     @property
     def total_steps(self) -> int:
@@ -96,6 +113,10 @@ class TrainSettings:
         for name in ("lr", "sigma"):
             if not getattr(self, name) > 0:
                 problems.append(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.exit_share <= 1:
+            problems.append(f"exit_share must be in [0, 1], got {self.exit_share}")
+        if self.judges_at_once and self.norm != "instance":
+            problems.append("judges_at_once needs norm instance: BatchNorm would mix real and generated images")
         for name in ("beta1", "d_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"{name} must be in [0, 1), got {getattr(self, name)}")
@@ -150,4 +171,5 @@ _LEAST = {
     "checkpoint_every": 1,
     "log_every": 1,
     "check_every": 0,
+    "sheet_every": 0,
 }

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Adam
 
+from augment.patn.blocks import is_norm
 from augment.patn.builders import build_discriminators, build_generator
 from augment.patn.checkpoint import load_generator
 from augment.patn.discriminators import PATNDiscriminator
 from augment.patn.generator import PATNGenerator
 from augment.patn.losses import PerceptualLoss, gan_loss, l1_loss, load_perceptual
-from augment.patn.pairs import PairBatch
+from augment.patn.pairs import PairBatch, step_generator
 from augment.patn.pool import ImagePool
 from augment.patn.settings import TrainSettings
 from augment.poses.heatmaps import pose_maps
@@ -99,13 +100,7 @@ def build_state(settings: TrainSettings, device: torch.device | str = "cpu") -> 
     torch.manual_seed(settings.seed)
     generator = build_generator(settings.generator, **settings.overrides)
     if settings.init_weights:
-        start = load_generator(settings.init_weights)
-        if start.architecture != generator.architecture:
-            raise InputError(
-                f"--init-weights {settings.init_weights} is {start.architecture}, "
-                f"the training builds {generator.architecture}"
-            )
-        generator.load_state_dict(start.state_dict())
+        _start_from(generator, settings.init_weights)
     numbers = generator.architecture
     judges = build_discriminators(
         numbers["image_channels"],
@@ -126,7 +121,35 @@ def build_state(settings: TrainSettings, device: torch.device | str = "cpu") -> 
     )
     average = copy.deepcopy(generator).eval().requires_grad_(False) if settings.ema_decay else None
     optimizer = _adam(generator, settings, device)
+    if settings.compile:
+        _compile(generator, judges)
     return TrainState(generator.train(), optimizer, appearance, shape, perceptual, average, device)
+
+
+def _start_from(generator: PATNGenerator, weights: str) -> None:
+    """Fine-tuning's start. A plain network's weights start an any-depth one too: each exit has the decoder's norms."""
+    start = load_generator(weights)
+    wanted = dict(generator.architecture)
+    grows = bool(wanted.pop("any_depth", False)) and not start.architecture.get("any_depth", False)
+    if start.architecture != (wanted if grows else generator.architecture):
+        raise InputError(
+            f"train.init_weights {weights} is {start.architecture}, the training builds {generator.architecture}"
+        )
+    if not grows:
+        generator.load_state_dict(start.state_dict())
+        return
+    generator.model.load_state_dict(start.model.state_dict())
+    norms = [layer for layer in generator.model.stream1_up if is_norm(layer)]
+    for exit_norms in generator.exits or ():
+        for own, norm in zip(exit_norms, norms, strict=True):  # type: ignore[call-overload]
+            own.load_state_dict(norm.state_dict())
+
+
+def _compile(generator: PATNGenerator, judges: tuple[PATNDiscriminator, ...]) -> None:
+    """Compile part by part: all blocks but the first share one compilation, and names of weights stay as they are."""
+    streams = generator.model
+    for part in (streams.stream1_down, streams.stream2_down, *streams.att, streams.stream1_up, *judges):
+        part.compile()
 
 
 def train_step(state: TrainState, batch: PairBatch, settings: TrainSettings) -> Tensor:
@@ -134,7 +157,7 @@ def train_step(state: TrainState, batch: PairBatch, settings: TrainSettings) -> 
 
     Losses (section 3.3): the generator's is `λ_gan (A + S) / 2 + λ_l1 L1 + λ_perceptual P`; each discriminator's is
     `λ_gan (real + generated) / 2`. A discriminator judges real and generated in two passes, because BatchNorm would
-    mix them in one.
+    mix them in one; `judges_at_once` makes it one where the norm is per image.
 
     Args:
         state: moved one step on, in place.
@@ -156,6 +179,7 @@ def train_step(state: TrainState, batch: PairBatch, settings: TrainSettings) -> 
         for keypoints in (batch.condition_keypoints, batch.target_keypoints)
     )
     adversarial = settings.lambda_gan > 0 and state.step >= settings.gan_start
+    state.generator.use_blocks(blocks_at(state.step, state.generator.architecture, settings))
     with _autocast(state, settings):
         generated = state.generator(image, condition_map, target_map).float()
     losses = _update_generator(state, generated, image, target, target_map, batch.target_mask, settings, adversarial)
@@ -207,10 +231,16 @@ def _update_judge(
 ) -> Tensor:
     judge.optimizer.zero_grad(set_to_none=True)
     pooled = judge.pool.query(torch.cat((fake, other), dim=1))
-    real_loss = gan_loss(_judge(state, judge, real, other, settings), True, settings.gan)
-    with _autocast(state, settings):
-        scores = judge.network(pooled)
-    loss = settings.lambda_gan * (real_loss + gan_loss(scores, False, settings.gan)) / 2
+    pairs = torch.cat((real, other), dim=1)
+    if settings.judges_at_once:
+        with _autocast(state, settings):
+            on_real, on_fake = judge.network(torch.cat((pairs, pooled))).chunk(2)
+    else:
+        with _autocast(state, settings):
+            on_real = judge.network(pairs)
+        with _autocast(state, settings):  # a context of its own, see `_judge`
+            on_fake = judge.network(pooled)
+    loss = settings.lambda_gan * (gan_loss(on_real, True, settings.gan) + gan_loss(on_fake, False, settings.gan)) / 2
     loss.backward()
     judge.optimizer.step()
     return loss
@@ -220,6 +250,16 @@ def _judge(state: TrainState, judge: Judge, image: Tensor, other: Tensor, settin
     # A context of its own each time: autocast keeps casts of weights, which are stale after an update
     with _autocast(state, settings):
         return judge.network(torch.cat((image, other), dim=1))
+
+
+def blocks_at(step: int, architecture: dict[str, Any], settings: TrainSettings) -> int:
+    """Blocks that the generator uses in this iteration: a function of seed and step, so that resuming needs no state."""
+    most = int(architecture["n_blocks"])
+    if not architecture.get("any_depth") or most == 1:
+        return most
+    generator = step_generator(settings.seed + 1_000_003, step)
+    early = float(torch.rand((), generator=generator)) < settings.exit_share
+    return int(torch.randint(1, most, (), generator=generator)) if early else most
 
 
 @torch.no_grad()

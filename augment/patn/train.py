@@ -24,6 +24,7 @@ from augment.patn.step import LOSS_NAMES, TrainState, build_state, train_step
 from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_json, write_text
 
 CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"
+EVENTS = "tensorboard"
 _FORMAT = 1
 
 
@@ -53,6 +54,7 @@ def train_generator(
     resume: bool = False,
     info: Mapping[str, Any] | None = None,
     on_checkpoint: Callable[[TrainState], None] | None = None,
+    on_sheet: Callable[[TrainState], None] | None = None,
 ) -> TrainResult:
     """Train, or go on training, in the directory `out`.
 
@@ -68,6 +70,7 @@ def train_generator(
         info: JSON-able facts for the weights' metadata (data, licence, command).
         on_checkpoint: called after each checkpoint, for samples and validation; it must not draw random numbers
             from torch's global generator.
+        on_sheet: likewise, every `sheet_every` iterations, to draw samples of `state.exported`.
 
     Returns:
         How it ended; stopping for `max_seconds` is not an error.
@@ -83,10 +86,13 @@ def train_generator(
     state = build_state(settings, device)
     if (out / CHECKPOINT).exists():
         load_checkpoint(out / CHECKPOINT, state, settings)
+    if state.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes never change here
     loop = _Loop(settings, source, out, state, start)
-    with progress("Training", settings.total_steps * settings.batch_size, "pairs") as bar:
+    with loop.scalars, progress("Training", settings.total_steps * settings.batch_size, "pairs") as bar:
         bar.skip(state.step * settings.batch_size)
-        loop.run(bar, on_checkpoint)
+        loop.run(bar, on_checkpoint, on_sheet)
+    state.generator.use_blocks(state.generator.architecture["n_blocks"])
     finished = state.step >= settings.total_steps
     weights = out / WEIGHTS if finished else None
     if weights:
@@ -139,6 +145,34 @@ def load_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings
         torch.cuda.set_rng_state_all(random_state["cuda"])
 
 
+class Scalars:
+    """What TensorBoard shows: the numbers of `train.jsonl`, by step. Without a folder it keeps nothing.
+
+    On resuming, events of steps that the checkpoint does not know are hidden, as TensorBoard's `purge_step` does.
+    """
+
+    def __init__(self, folder: Path | None, step: int) -> None:
+        self._writer: Any = None
+        if folder:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Write a line of the log."""
+        if self._writer:
+            for name, value in line.items():
+                if name not in ("step", "seconds"):
+                    self._writer.add_scalar(name, value, line["step"])
+
+    def __enter__(self) -> Scalars:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._writer:
+            self._writer.close()
+
+
 class _Loop:
     """Runs steps; holds what was fed and what came out since the losses were last looked at."""
 
@@ -148,8 +182,14 @@ class _Loop:
         self.check_every = settings.check_every or (1 if state.device.type == "cpu" else 20)
         self.log_path = out / LOG
         self._trim_log()
+        self.scalars = Scalars(out / EVENTS if settings.tensorboard else None, state.step)
 
-    def run(self, bar: ProgressBar, on_checkpoint: Callable[[TrainState], None] | None) -> None:
+    def run(
+        self,
+        bar: ProgressBar,
+        on_checkpoint: Callable[[TrainState], None] | None,
+        on_sheet: Callable[[TrainState], None] | None,
+    ) -> None:
         settings, state = self.settings, self.state
         while state.step < settings.total_steps:
             batch = self.source.sample(state.step, settings.batch_size)
@@ -162,6 +202,8 @@ class _Loop:
             bar.advance(settings.batch_size, f"l1 {state.losses['l1']:.3f}" if state.losses else "")
             if logs:
                 self._log(bar.rate)
+            if on_sheet and settings.sheet_every and state.step % settings.sheet_every == 0:
+                on_sheet(state)
             if saves:
                 save_checkpoint(self.out / CHECKPOINT, state, settings)
                 if on_checkpoint:
@@ -200,6 +242,7 @@ class _Loop:
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         with self.log_path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        self.scalars.add(line)
 
     def _trim_log(self) -> None:
         """Drop lines of steps that the checkpoint does not know: they will be done, and logged, again."""

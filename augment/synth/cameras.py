@@ -9,6 +9,7 @@ from torch import Tensor
 
 from augment.synth.draws import Draws
 from augment.synth.scenes import paint_scene
+from augment.synth.workers import workers
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,9 @@ class Cameras:
 
 
 def make_cameras(seed: int, count: int, device: torch.device | str) -> Cameras:
-    """Cameras 1 ... count of the world `seed`: a camera is the same whatever the count."""
+    """Cameras 1 ... count of the world `seed`: a camera is the same whatever the count. Not for a worker thread."""
     numbers = torch.arange(1, count + 1, dtype=torch.int64)
-    painted = [paint_scene(seed, int(number)) for number in numbers]
+    painted = list(workers().map(lambda number: paint_scene(seed, number), numbers.tolist()))
     draws = Draws(seed, "camera", numbers)
     horizon = torch.tensor([row for _, row in painted])
     # A camera that looks steeply down sees no horizon: tie the elevation to where the scene's horizon lies.

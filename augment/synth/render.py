@@ -67,7 +67,7 @@ class PedestrianRenderer:
         self.seed, self.size, self.supersample = seed, size, supersample
         self.device = torch.device(device)
         self.chunk = chunk or (8 if self.device.type == "cpu" else 1024)
-        self.cameras: Cameras = self._alone(make_cameras, seed, cameras, self.device)
+        self.cameras: Cameras = make_cameras(seed, cameras, self.device)
         tile = fractal_noise(0, "cloth", (_NOISE_TILE, _NOISE_TILE), octaves=5, base=6)
         grain = fractal_noise(0, "grain", (_NOISE_TILE, _NOISE_TILE), octaves=2, base=128)
         self._cloth, self._grain = tile.clamp(-2.5, 2.5).to(self.device), grain.clamp(-3, 3).to(self.device)

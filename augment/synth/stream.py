@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -10,10 +10,12 @@ from torch import Tensor
 from augment.patn.pairs import PairBatch, TensorPairs
 from augment.synth.draws import hashed_uniforms
 from augment.synth.render import PedestrianRenderer, Rendered
-from reid_eval.runtime import progress
+from reid_eval.runtime import InputError, progress
 
 # Identities of data sets start at 1; the stream's start here, so that training never meets a data set's people.
 STREAM_FIRST_PID = 1_000_000
+PAIRINGS = ("identity", "camera")
+_PREVIEW_GENERATION = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class StreamSettings:
         identities: people in one generation.
         images_per_id: images of each of them, spread over two to four cameras.
         cameras: cameras, hence scenes, of the world.
+        walk_images: images of one walk of a person past a camera, then another walk; 1 makes every view direction new.
+        pairing: `identity` pairs any two images of a person (the paper's); `camera` only those of one camera, so that
+            the photo tells the target's background, light and colours, as it has to when a data set is augmented.
         size: (height, width) in pixels.
     """
 
@@ -32,7 +37,15 @@ class StreamSettings:
     identities: int = 512
     images_per_id: int = 8
     cameras: int = 64
+    walk_images: int = 3
+    pairing: str = "identity"
     size: tuple[int, int] = (128, 64)
+
+    def __post_init__(self) -> None:
+        if self.pairing not in PAIRINGS:
+            raise InputError(f"pairing must be one of {', '.join(PAIRINGS)}, got {self.pairing!r}")
+        if self.pairing == "camera" and self.images_per_id < 8:
+            raise InputError(f"pairing camera needs images_per_id of at least 8, got {self.images_per_id}")
 
 
 class PedestrianStream:
@@ -44,16 +57,21 @@ class PedestrianStream:
 
     def schedule(self, generation: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(pids, camids, seqs, frames), int64 `[identities * images_per_id]`, grouped by identity."""
-        count, each = self.settings.identities, self.settings.images_per_id
+        return self.rows(self.settings, generation)
+
+    @staticmethod
+    def rows(settings: StreamSettings, generation: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """As `schedule`, for any settings."""
+        count, each = settings.identities, settings.images_per_id
         first = STREAM_FIRST_PID + generation * count
         pids = torch.arange(first, first + count, dtype=torch.int64)
-        draws = hashed_uniforms(self.settings.seed, "stream schedule", (pids,), 6 + 2 * each)
+        draws = hashed_uniforms(settings.seed, "stream schedule", (pids,), 6 + 2 * each)
         share = 2 + (draws[:, 0] * 3).to(torch.int64)  # cameras that see this person
         rank = torch.arange(each)
         which = rank[None, :] % share[:, None]
-        places = (draws[:, 1:6] * self.settings.cameras).to(torch.int64) + 1
+        places = (draws[:, 1:6] * settings.cameras).to(torch.int64) + 1
         camids = places.gather(1, which)
-        seqs = (rank[None, :] // share[:, None]) // 3  # up to three frames of a walk, then another walk
+        seqs = (rank[None, :] // share[:, None]) // settings.walk_images
         frames = (draws[:, 6 : 6 + each] * 30).to(torch.int64)
         return pids.repeat_interleave(each), camids.flatten(), seqs.flatten(), frames.flatten()
 
@@ -90,8 +108,19 @@ class StreamPairs:
         """The batch of this step; draws a new generation first if its time has come."""
         number = step // self._steps
         if self._pairs is None or number != self._number:
-            drawn = self._stream.generation(number)
-            seed = self._stream.settings.seed
-            self._pairs = TensorPairs(drawn.image, drawn.keypoints, drawn.pids, seed, self._device, drawn.mask)
-            self._number = number
+            self._pairs, self._number = self._as_pairs(self._stream.generation(number)), number
         return self._pairs.sample(step, batch_size)
+
+    def preview(self, count: int) -> PairBatch:
+        """Pairs of people whom no training meets."""
+        settings = self._stream.settings
+        people = replace(settings, identities=max(2, count))
+        rows = PedestrianStream.rows(people, _PREVIEW_GENERATION)
+        return self._as_pairs(self._stream.renderer.render(*rows)).preview(count)
+
+    def _as_pairs(self, drawn: Rendered) -> TensorPairs:
+        settings = self._stream.settings
+        group = drawn.pids
+        if settings.pairing == "camera":
+            group = group * (settings.cameras + 1) + drawn.camids
+        return TensorPairs(drawn.image, drawn.keypoints, group, settings.seed, self._device, drawn.mask)

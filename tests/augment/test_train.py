@@ -239,5 +239,5 @@ def test_fine_tuning_starts_from_given_weights(tmp_path: Path) -> None:
     state = build_state(settings(init_weights=str(first.weights)))
     loaded = load_generator(str(first.weights))
     assert all(map(torch.equal, loaded.state_dict().values(), state.generator.state_dict().values()))
-    with pytest.raises(InputError, match=r"--init-weights .* the training builds"):
+    with pytest.raises(InputError, match=r"train.init_weights .* the training builds"):
         build_state(settings(init_weights=str(first.weights), overrides={"ngf": 8, "n_blocks": 2}))
