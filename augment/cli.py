@@ -184,6 +184,22 @@ def import_checkpoint(checkpoint: Path, out: Path) -> None:
 
 
 @cli.command()
+@click.argument("weights")
+@click.argument("out", type=FOLDER)
+@click.option("--dtype", type=click.Choice(["float32", "float16", "int8"]), required=True)
+@click.option("--pairs", type=click.IntRange(min=1), default=128, show_default=True, help="Pairs to measure on.")
+@DEVICE
+def convert(weights: str, out: Path, dtype: str, pairs: int, device: str) -> None:
+    """Store a generator's weights in other bits, and measure what that costs.
+
+    WEIGHTS is the name of shipped weights or a .safetensors file.
+    """
+    from augment.training import convert_weights
+
+    convert_weights(weights, out, dtype, pairs, device, click.echo)
+
+
+@cli.command()
 @click.argument("folder", type=EXISTING)
 def verify(folder: Path) -> None:
     """Check an augmented folder against its manifest; exit code 1 if files are missing, changed or extra."""

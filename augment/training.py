@@ -101,3 +101,25 @@ def measure_weights(
     if png:
         pairs_sheet(generator, pairs, png, sigma=sigma)
         say(f"Wrote {png}")
+
+
+def convert_weights(weights: str, target: Path, dtype: str, pairs: int, device: str, say: Say) -> None:
+    """`patn-augment convert`: store weights in fewer bits, and say what that costs."""
+    from augment.measure import measure, unseen_pairs
+    from augment.patn import load_generator, read_weights, save_generator
+    from reid_eval.runtime import resolve_device
+
+    where = resolve_device(device)
+    file = read_weights(weights)
+    size, sigma = trained_for(file.metadata)
+    before = load_generator(file, where)
+    save_generator(target, before, file.metadata.get("info", {}), dtype)
+    after = load_generator(str(target), where)
+    unseen = unseen_pairs(identities=32, size=size, device=where)
+    old, new = (measure(network, unseen, pairs, sigma) for network in (before, after))
+    change = 100 * (new.l1_mask / old.l1_mask - 1)
+    say(f"Wrote {target}: {dtype}, {target.stat().st_size / 1e6:.1f} MB.")
+    say(
+        f"L1 inside the person on {pairs} unseen synthetic pairs: {old.l1_mask:.3f} before, {new.l1_mask:.3f} after "
+        f"({change:+.2f}%)."
+    )

@@ -8,6 +8,7 @@ large matrix product in the same run shows it; and where the time goes. Not a te
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "eager float32 (peer)": {"precision": "float32", "channels_last": False},
     "eager bf16 channels-last": {"precision": "bf16"},
     "compiled bf16 channels-last": {"precision": "bf16", "compile": True},
+    "compiled, one CUDA graph": {"precision": "bf16", "compile": True, "cuda_graph": True},
 }
 
 
@@ -40,6 +42,7 @@ def batch_of(count: int, device: torch.device) -> PairBatch:
 
 
 def synchronize(device: torch.device) -> None:
+    """Wait for the device."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
@@ -81,45 +84,54 @@ def step_flops(settings: TrainSettings, device: torch.device) -> dict[str, float
     return counts
 
 
-def bench_steps(settings: TrainSettings, batches: list[int], device: torch.device, least: float) -> list[dict[str, Any]]:
+def pairs_a_second(settings: TrainSettings, device: torch.device, least: float) -> tuple[float, float]:
+    """The rate of whole steps, and the seconds that the first took (compilation, cuDNN's choice of algorithms)."""
+    start = time.perf_counter()
+    state, batch = build_state(settings, device), batch_of(settings.batch_size, device)
+    train_step(state, batch, settings)
+    synchronize(device)
+    first = time.perf_counter() - start
+    for _ in range(4):  # a CUDA graph is recorded in the fourth step
+        train_step(state, batch, settings)
+    return rate(lambda: train_step(state, batch, settings), settings.batch_size, device, least), first
+
+
+def bench_steps(
+    settings: TrainSettings, batches: list[int], device: torch.device, least: float
+) -> list[dict[str, Any]]:
     """One row a variant and batch size."""
-    top, flops, rows = ceiling(device), step_flops(settings, device), []
-    print(f"matrix product {top / 1e12:.1f} TFLOP/s; a pair: " + ", ".join(f"{k} {v / 1e9:.1f} GFLOP" for k, v in flops.items()))
-    peers: dict[tuple[int, bool], float] = {}
+    top, flops = ceiling(device), step_flops(settings, device)
+    counted = ", ".join(f"{name} {value / 1e9:.1f} GFLOP" for name, value in flops.items())
+    print(f"matrix product {top / 1e12:.1f} TFLOP/s; a pair: {counted}")
+    rows: list[dict[str, Any]] = []
+    peers: dict[bool, float] = {}
     for name, changes in VARIANTS.items():
-        for count in batches:
-            for judges in (False, True):
-                if "peer" in name and count != batches[0]:
-                    continue
-                wanted = replace(settings, batch_size=count, gan_start=0 if judges else 10**9, **changes)
-                start = time.perf_counter()
-                state, batch = build_state(wanted, device), batch_of(count, device)
-                train_step(state, batch, wanted)
-                synchronize(device)
-                first = time.perf_counter() - start
-                pairs = rate(lambda: train_step(state, batch, wanted), count, device, least)  # noqa: B023
-                peers.setdefault((batches[0], judges), pairs)
-                need = flops["step" if judges else "step without judges"]
-                rows.append(
-                    {
-                        "variant": name,
-                        "batch": count,
-                        "judges": judges,
-                        "pairs_per_second": round(pairs, 2),
-                        "times_peer": round(pairs / peers[batches[0], judges], 2),
-                        "share_of_matrix_product": round(pairs * need / top, 3),
-                        "first_step_seconds": round(first, 1),
-                    }
-                )
-                print(rows[-1], flush=True)
-                del state, batch
+        if device.type != "cuda" and changes.get("cuda_graph"):
+            continue
+        for count, judges in itertools.product(batches[:1] if "peer" in name else batches, (False, True)):
+            wanted = replace(settings, batch_size=count, gan_start=0 if judges else 10**9, **changes)
+            pairs, first = pairs_a_second(wanted, device, least)
+            peers.setdefault(judges, pairs)
+            rows.append(
+                {
+                    "variant": name,
+                    "batch": count,
+                    "judges": judges,
+                    "pairs_per_second": round(pairs, 2),
+                    "times_peer": round(pairs / peers[judges], 2),
+                    "share_of_matrix_product": round(
+                        pairs * flops["step" if judges else "step without judges"] / top, 3
+                    ),
+                    "first_step_seconds": round(first, 1),
+                }
+            )
+            print(rows[-1], flush=True)
     return rows
 
 
 def shares(settings: TrainSettings, count: int, device: torch.device) -> str:
     """Where a step's time goes, by operator."""
-    wanted = replace(settings, batch_size=count, gan_start=0, **VARIANTS["compiled bf16 channels-last"])
-    wanted = wanted if device.type == "cuda" else replace(wanted, compile=False)
+    wanted = replace(settings, batch_size=count, gan_start=0, precision="bf16", compile=device.type == "cuda")
     state: TrainState = build_state(wanted, device)
     batch = batch_of(count, device)
     for _ in range(3):
@@ -169,12 +181,18 @@ def main() -> None:
     parser.add_argument("--ndf", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--profile", action="store_true")
+    parser.add_argument(
+        "--variants", type=int, nargs="+", help="Numbers of the variants to run, from 0; 0 is the peer."
+    )
     parser.add_argument("--json", type=Path)
     chosen = parser.parse_args()
     device = torch.device(chosen.device)
     if device.type == "cuda":
         torch.backends.cudnn.benchmark = True
         print(torch.cuda.get_device_name(device), "torch", torch.__version__)
+    for number, name in enumerate(list(VARIANTS)):
+        if chosen.variants and number not in chosen.variants:
+            del VARIANTS[name]
     settings = TrainSettings(generator=chosen.builder, ndf=chosen.ndf, perceptual="off", ema_decay=0.999)
     bench_render(device, chosen.seconds)
     bench_inference(chosen.builder, device, chosen.seconds)

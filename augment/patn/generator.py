@@ -144,7 +144,7 @@ class PATNGenerator(nn.Module):
     def _decode(self, image_code: Tensor) -> Tensor:
         if self.exits is None or self.blocks == self.architecture["n_blocks"]:
             return self.model.stream1_up(image_code)
-        norms = iter(self.exits[self.blocks - 1])  # type: ignore[arg-type]
+        norms = iter(self.exits[self.blocks - 1].children())
         for layer in self.model.stream1_up:
             image_code = (next(norms) if is_norm(layer) else layer)(image_code)
         return image_code

@@ -16,6 +16,9 @@ from torch import Tensor
 class ImagePool:
     """Keeps `size` pairs; hands each new pair back, or in half of the cases an older one in exchange for it.
 
+    What is exchanged is decided on the host (`draw`) without looking at the data; moving it (`exchange`) is two
+    gathers of a fixed shape, which a CUDA graph can replay.
+
     Args:
         size: pairs kept; 0 makes `query` the identity.
         seed: of the pool's own generator, so that no other random draw moves it.
@@ -27,35 +30,37 @@ class ImagePool:
         self._kept: Tensor | None = None
         self._count = 0
 
-    @torch.no_grad()
     def query(self, pairs: Tensor) -> Tensor:
-        """`[B, C, H, W]` in, `[B, C, H, W]` out, detached; a pair of this batch may itself be exchanged later in it.
+        """`[B, C, H, W]` in, `[B, C, H, W]` out, detached; a pair of this batch may itself be exchanged later in it."""
+        return self.exchange(pairs, *self.draw(len(pairs)))
 
-        What is exchanged is decided on the host without looking at the data, and only what changes places is moved.
+    def draw(self, batch: int) -> tuple[Tensor, Tensor]:
+        """Decide the exchanges of a batch: int64 `[B]` and `[size]`, on the CPU.
+
+        Both index the kept pairs followed by the batch's: what comes out, and what is kept from now on.
         """
+        out = list(range(self.size, self.size + batch))
+        kept = list(range(self.size))
+        for n in range(batch if self.size else 0):
+            if self._count < self.size:
+                kept[self._count] = self.size + n
+                self._count += 1
+            elif self._random.uniform(0, 1) > 0.5:
+                slot = self._random.randrange(self.size)
+                out[n], kept[slot] = kept[slot], self.size + n
+        return torch.tensor(out), torch.tensor(kept, dtype=torch.int64)
+
+    @torch.no_grad()
+    def exchange(self, pairs: Tensor, out: Tensor, kept: Tensor) -> Tensor:
+        """Carry out what `draw` decided; `out` and `kept` may be on the CPU or on the pairs' device."""
         pairs = pairs.detach()
         if self.size == 0:
             return pairs
         if self._kept is None:
             self._kept = pairs.new_zeros((self.size, *pairs.shape[1:]))
-        last_put: dict[int, int] = {}  # slot -> the pair of this batch that now has it
-        from_kept: list[tuple[int, int]] = []
-        from_batch: list[tuple[int, int]] = []
-        for n in range(len(pairs)):
-            if self._count < self.size:
-                last_put[self._count] = n
-                self._count += 1
-            elif self._random.uniform(0, 1) > 0.5:
-                slot = self._random.randrange(self.size)
-                (from_batch if slot in last_put else from_kept).append((n, last_put.get(slot, slot)))
-                last_put[slot] = n
-        out = pairs.clone()
-        for source, moves in ((self._kept, from_kept), (pairs, from_batch)):
-            if moves:
-                out[[n for n, _ in moves]] = source[[where for _, where in moves]]
-        if last_put:
-            self._kept[list(last_put)] = pairs[list(last_put.values())]
-        return out
+        everything = torch.cat((self._kept, pairs))
+        self._kept.copy_(everything.index_select(0, kept.to(pairs.device)))
+        return everything.index_select(0, out.to(pairs.device))
 
     def state_dict(self) -> dict[str, Any]:
         """All that a resumed training needs; `kept` is `[size, C, H, W]`, or None before the first query."""

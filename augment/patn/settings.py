@@ -37,6 +37,7 @@ class TrainSettings:
         judges_at_once: each discriminator takes real and generated in one pass, not two. InstanceNorm only:
             BatchNorm would mix them. Dropout masks are then drawn in another order.
         compile: let torch.compile fuse what lies between the convolutions; worth its minute on a GPU.
+        cuda_graph: record the step and replay it as a whole; no effect but on a CUDA device.
         precision: `float32`, or `bf16` for autocast with float32 losses, norms' statistics and weights.
         check_every: iterations between two looks at whether losses are finite; 0 is 1 on a CPU and 20 on a GPU,
             where each look waits for the device.
@@ -75,6 +76,7 @@ class TrainSettings:
     exit_share: float = 0.5
     judges_at_once: bool = False
     compile: bool = False
+    cuda_graph: bool = False
     precision: str = "float32"
     channels_last: bool = True
     checkpoint_every: int = 1000

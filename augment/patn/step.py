@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from augment.patn.builders import build_discriminators, build_generator
 from augment.patn.checkpoint import load_generator
 from augment.patn.discriminators import PATNDiscriminator
 from augment.patn.generator import PATNGenerator
+from augment.patn.graph import GraphedStep
 from augment.patn.losses import PerceptualLoss, gan_loss, l1_loss, load_perceptual
 from augment.patn.pairs import PairBatch, step_generator
 from augment.patn.pool import ImagePool
@@ -51,7 +52,12 @@ class TrainState:
     device: torch.device
     step: int = 0
     losses: dict[str, float] = field(default_factory=dict)
-    _parts: tuple[str, ...] = field(default=("appearance", "shape"), repr=False)
+    graph: GraphedStep | None = None
+    judge_names: ClassVar[tuple[str, ...]] = ("appearance", "shape")
+
+    def judge(self, name: str) -> Judge:
+        """`appearance` or `shape`."""
+        return self.appearance if name == "appearance" else self.shape
 
     @property
     def exported(self) -> PATNGenerator:
@@ -67,8 +73,8 @@ class TrainState:
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
-        for name in self._parts:
-            judge: Judge = getattr(self, name)
+        for name in self.judge_names:
+            judge = self.judge(name)
             state[name] = {
                 "network": judge.network.state_dict(),
                 "optimizer": judge.optimizer.state_dict(),
@@ -80,13 +86,13 @@ class TrainState:
         """Go on from `state_dict()`."""
         self.step, self.losses = state["step"], state["losses"]
         self.generator.load_state_dict(state["generator"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        _load_adam(self.optimizer, state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        for name in self._parts:
-            judge: Judge = getattr(self, name)
+        for name in self.judge_names:
+            judge = self.judge(name)
             judge.network.load_state_dict(state[name]["network"])
-            judge.optimizer.load_state_dict(state[name]["optimizer"])
+            _load_adam(judge.optimizer, state[name]["optimizer"])
             judge.pool.load_state_dict(state[name]["pool"], self.device)
 
 
@@ -123,7 +129,8 @@ def build_state(settings: TrainSettings, device: torch.device | str = "cpu") -> 
     optimizer = _adam(generator, settings, device)
     if settings.compile:
         _compile(generator, judges)
-    return TrainState(generator.train(), optimizer, appearance, shape, perceptual, average, device)
+    graph = GraphedStep(device) if settings.cuda_graph and device.type == "cuda" else None
+    return TrainState(generator.train(), optimizer, appearance, shape, perceptual, average, device, graph=graph)
 
 
 def _start_from(generator: PATNGenerator, weights: str) -> None:
@@ -169,27 +176,56 @@ def train_step(state: TrainState, batch: PairBatch, settings: TrainSettings) -> 
         `d_` ones; 0 where a loss is off.
     """
     for optimizer in (state.optimizer, state.appearance.optimizer, state.shape.optimizer):
-        for group in optimizer.param_groups:
-            group["lr"] = settings.learning_rate(state.step)
-    layout = _memory_format(settings)
-    size = (batch.image.shape[2], batch.image.shape[3])
-    image, target = batch.image.contiguous(memory_format=layout), batch.target_image.contiguous(memory_format=layout)
-    condition_map, target_map = (
-        pose_maps(keypoints, size, settings.sigma).contiguous(memory_format=layout)
-        for keypoints in (batch.condition_keypoints, batch.target_keypoints)
-    )
+        _set_rate(optimizer, settings.learning_rate(state.step))
     adversarial = settings.lambda_gan > 0 and state.step >= settings.gan_start
-    state.generator.use_blocks(blocks_at(state.step, state.generator.architecture, settings))
-    with _autocast(state, settings):
-        generated = state.generator(image, condition_map, target_map).float()
-    losses = _update_generator(state, generated, image, target, target_map, batch.target_mask, settings, adversarial)
-    zero = losses["total"].new_zeros(())
-    if adversarial:
-        fake = generated.detach()
-        losses["d_appearance"] = _update_judge(state, state.appearance, target, fake, image, settings)
-        losses["d_shape"] = _update_judge(state, state.shape, target, fake, target_map, settings)
+    blocks = blocks_at(state.step, state.generator.architecture, settings)
+    state.generator.use_blocks(blocks)
+    inputs = _inputs(state, batch, adversarial)
+
+    def compute(tensors: dict[str, Tensor]) -> Tensor:
+        return _compute(state, tensors, settings, adversarial)
+
+    losses = state.graph((adversarial, blocks), inputs, compute) if state.graph else compute(inputs)
     _update_average(state, settings)
     state.step += 1
+    return losses
+
+
+def _inputs(state: TrainState, batch: PairBatch, adversarial: bool) -> dict[str, Tensor]:
+    """All that differs from step to step, by name."""
+    inputs = {
+        "image": batch.image,
+        "target": batch.target_image,
+        "condition_keypoints": batch.condition_keypoints,
+        "target_keypoints": batch.target_keypoints,
+    }
+    if batch.target_mask is not None:
+        inputs["mask"] = batch.target_mask
+    for name in state.judge_names if adversarial else ():
+        inputs[f"{name}_out"], inputs[f"{name}_kept"] = state.judge(name).pool.draw(len(batch.image))
+    return inputs
+
+
+def _compute(state: TrainState, inputs: dict[str, Tensor], settings: TrainSettings, adversarial: bool) -> Tensor:
+    """The step's arithmetic: nothing here looks at a value, so that a CUDA graph can hold it."""
+    layout = _memory_format(settings)
+    image, target = (inputs[name].contiguous(memory_format=layout) for name in ("image", "target"))
+    size = (image.shape[2], image.shape[3])
+    condition_map, target_map = (
+        pose_maps(inputs[name], size, settings.sigma).contiguous(memory_format=layout)
+        for name in ("condition_keypoints", "target_keypoints")
+    )
+    with _autocast(state, settings):
+        generated = state.generator(image, condition_map, target_map).float()
+    mask = inputs.get("mask")
+    losses = _update_generator(state, generated, image, target, target_map, mask, settings, adversarial)
+    zero = losses["total"].new_zeros(())
+    for name, other in (("appearance", image), ("shape", target_map)) if adversarial else ():
+        judge = state.judge(name)
+        pooled = judge.pool.exchange(
+            torch.cat((generated.detach(), other), dim=1), inputs[f"{name}_out"], inputs[f"{name}_kept"]
+        )
+        losses[f"d_{name}"] = _update_judge(state, judge, torch.cat((target, other), dim=1), pooled, settings)
     return torch.stack([losses.get(name, zero).detach() for name in LOSS_NAMES])
 
 
@@ -215,7 +251,7 @@ def _update_generator(
             ("gan_appearance", state.appearance, image),
         ):
             judge.network.requires_grad_(False)  # its own gradients of this pass would be thrown away
-            scores = _judge(state, judge, generated, other, settings)
+            scores = _judge(state, judge, torch.cat((generated, other), dim=1), settings)
             judge.network.requires_grad_(True)
             losses[name] = gan_loss(scores, True, settings.gan)
         total = total + settings.lambda_gan * (losses["gan_appearance"] + losses["gan_shape"]) / 2
@@ -226,34 +262,26 @@ def _update_generator(
     return losses
 
 
-def _update_judge(
-    state: TrainState, judge: Judge, real: Tensor, fake: Tensor, other: Tensor, settings: TrainSettings
-) -> Tensor:
+def _update_judge(state: TrainState, judge: Judge, real: Tensor, pooled: Tensor, settings: TrainSettings) -> Tensor:
     judge.optimizer.zero_grad(set_to_none=True)
-    pooled = judge.pool.query(torch.cat((fake, other), dim=1))
-    pairs = torch.cat((real, other), dim=1)
     if settings.judges_at_once:
-        with _autocast(state, settings):
-            on_real, on_fake = judge.network(torch.cat((pairs, pooled))).chunk(2)
+        on_real, on_fake = _judge(state, judge, torch.cat((real, pooled)), settings).chunk(2)
     else:
-        with _autocast(state, settings):
-            on_real = judge.network(pairs)
-        with _autocast(state, settings):  # a context of its own, see `_judge`
-            on_fake = judge.network(pooled)
+        on_real, on_fake = _judge(state, judge, real, settings), _judge(state, judge, pooled, settings)
     loss = settings.lambda_gan * (gan_loss(on_real, True, settings.gan) + gan_loss(on_fake, False, settings.gan)) / 2
     loss.backward()
     judge.optimizer.step()
     return loss
 
 
-def _judge(state: TrainState, judge: Judge, image: Tensor, other: Tensor, settings: TrainSettings) -> Tensor:
+def _judge(state: TrainState, judge: Judge, pairs: Tensor, settings: TrainSettings) -> Tensor:
     # A context of its own each time: autocast keeps casts of weights, which are stale after an update
     with _autocast(state, settings):
-        return judge.network(torch.cat((image, other), dim=1))
+        return judge.network(pairs)
 
 
 def blocks_at(step: int, architecture: dict[str, Any], settings: TrainSettings) -> int:
-    """Blocks that the generator uses in this iteration: a function of seed and step, so that resuming needs no state."""
+    """Blocks that the generator uses in this iteration: of seed and step alone, so that resuming needs no state."""
     most = int(architecture["n_blocks"])
     if not architecture.get("any_depth") or most == 1:
         return most
@@ -276,12 +304,33 @@ def _update_average(state: TrainState, settings: TrainSettings) -> None:
 
 
 def _adam(network: nn.Module, settings: TrainSettings, device: torch.device) -> Adam:
-    """Adam in one kernel where this PyTorch has it for the device (a CPU: since 2.4)."""
+    """Adam in one kernel where this PyTorch has it for the device (a CPU: since 2.4).
+
+    In a CUDA graph the rate has to be a tensor: a number would be frozen into the recording.
+    """
     arguments: dict[str, Any] = {"lr": settings.lr, "betas": (settings.beta1, 0.999)}
+    if settings.cuda_graph and device.type == "cuda":
+        arguments.update(lr=torch.tensor(settings.lr, device=device), capturable=True)
     try:
         return Adam(network.parameters(), fused=device.type in ("cpu", "cuda"), **arguments)
     except RuntimeError:
         return Adam(network.parameters(), **arguments)
+
+
+def _set_rate(optimizer: Adam, rate: float) -> None:
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(rate)
+        else:
+            group["lr"] = rate
+
+
+def _load_adam(optimizer: Adam, state: dict[str, Any]) -> None:
+    """Load, but keep the group's own rate, which lies where this run needs it; `_set_rate` sets it each step."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    optimizer.load_state_dict(state)
+    for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = rate
 
 
 def _autocast(state: TrainState, settings: TrainSettings) -> AbstractContextManager[Any]:

@@ -156,7 +156,7 @@ class Scalars:
         if folder:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
 
     def add(self, line: Mapping[str, Any]) -> None:
         """Write a line of the log."""
