@@ -156,7 +156,7 @@ def _compile(generator: PATNGenerator, judges: tuple[PATNDiscriminator, ...]) ->
     """Compile part by part: all blocks but the first share one compilation, and names of weights stay as they are."""
     streams = generator.model
     for part in (streams.stream1_down, streams.stream2_down, *streams.att, streams.stream1_up, *judges):
-        part.compile()
+        part.compile(dynamic=False)  # shapes never change; else the second size would be compiled for any
 
 
 def train_step(state: TrainState, batch: PairBatch, settings: TrainSettings) -> Tensor:
