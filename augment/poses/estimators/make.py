@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import TypeAdapter, ValidationError
 
 from augment.measure import UNSEEN_WORLD
 from augment.poses.draw import draw_skeleton
@@ -48,12 +47,20 @@ def pose_settings(items: tuple[str, ...], **given: Any) -> PoseTrainSettings:
         if not equals or key not in PoseTrainSettings.__dataclass_fields__:
             known = ", ".join(PoseTrainSettings.__dataclass_fields__)
             raise InputError(f"--set {item}: write KEY=VALUE with a key of {known}")
-        values[key] = text
+        values[key] = _value(item, PoseTrainSettings.__dataclass_fields__[key].default, text)
+    return PoseTrainSettings(**values)
+
+
+def _value(item: str, default: Any, text: str) -> Any:
+    """A setting's text as what its default is."""
     try:
-        return TypeAdapter(PoseTrainSettings).validate_python(values)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        raise InputError(f"--set: {problems}") from None
+        if isinstance(default, tuple):
+            height, width = map(int, text.split("x"))
+            return height, width
+        return text if isinstance(default, str) else int(text) if isinstance(default, int) else float(text)
+    except ValueError:
+        kind = "HxW, such as 128x64" if isinstance(default, tuple) else "a number"
+        raise InputError(f"--set {item}: write {'a whole number' if isinstance(default, int) else kind}") from None
 
 
 def make_estimator(

@@ -47,8 +47,8 @@ class PoseTrainSettings:
     cameras: int = 64
     size: tuple[int, int] = (128, 64)
     pool: int = 16
-    steps_per_generation: int = 40
-    render_share: float = 0.5
+    steps_per_generation: int = 60
+    render_share: float = 0.4
     steps: int = 20_000
     batch_size: int = 512
     lr: float = 2e-3
@@ -72,6 +72,8 @@ class PoseTrainSettings:
         ]  # fmt: skip
         if self.network not in BUILDERS:
             problems.append(f"network must be one of {', '.join(BUILDERS)}, got {self.network!r}")
+        if min(self.size) < 16 or any(side % 16 for side in self.size):
+            problems.append(f"size must be multiples of 16, got {self.size[0]}x{self.size[1]}")
         if self.precision not in ("float32", "bf16"):
             problems.append(f"precision must be float32 or bf16, got {self.precision!r}")
         if self.world in (UNSEEN_WORLD, CALIBRATION_WORLD):

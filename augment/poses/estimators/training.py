@@ -24,7 +24,7 @@ from augment.poses.estimators.network import PoseNet, build_network
 from augment.poses.estimators.pool import Pool
 from augment.poses.estimators.settings import PoseTrainSettings
 from augment.synth.stream import PedestrianStream, StreamSettings
-from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_text
+from reid_eval.runtime import InputError, atomic_path, progress, write_text
 
 CHECKPOINT, LOG = "checkpoint.pt", "train.jsonl"
 _FORMAT = 1
@@ -163,16 +163,18 @@ class _Loop:
 
     def run(self) -> None:
         settings, trainer = self.settings, self.trainer
-        with progress("Training", settings.steps * settings.batch_size) as bar:
-            bar.skip(trainer.step * settings.batch_size)
+        # Counted in what ends it: steps, or seconds.
+        total, unit = (round(settings.max_seconds), "s") if settings.max_seconds else (settings.steps, "steps")
+        with progress("Training", total, unit) as bar:
+            bar.skip(round(self.share() * total))
             while (share := self.share()) < 1.0:
                 if self._wants_people():
                     self.pool.grow()
                 result = trainer.take_step(self.pool, share)
                 note = ""
                 if trainer.step % settings.log_every == 0 or trainer.step == settings.steps:
-                    note = self._log(bar, share, *result)
-                bar.advance(settings.batch_size, note)
+                    note = self._log(share, *result)
+                bar.advance(round(self.share() * total) - bar.done, note)
                 if trainer.step % settings.checkpoint_every == 0:
                     self._save()
         self._save()
@@ -184,9 +186,7 @@ class _Loop:
             return due
         return self.pool.seconds <= self.settings.render_share * self.trainer.seconds
 
-    def _log(
-        self, bar: ProgressBar, share: float, place: Tensor, presence: Tensor, maps: Tensor, example: Example
-    ) -> str:
+    def _log(self, share: float, place: Tensor, presence: Tensor, maps: Tensor, example: Example) -> str:
         xy, _ = decode(maps)
         error = (xy - example.xy).norm(dim=-1)[example.seen].mean()
         values = torch.stack([place, presence, error]).tolist()
@@ -201,7 +201,7 @@ class _Loop:
             "render_seconds": round(self.pool.seconds, 2),
             "generations": self.pool.drawn,
             "lr": self.settings.rate(share),
-            "images_per_second": round(bar.rate, 1),
+            "images_per_second": round(self.trainer.step * self.settings.batch_size / self.trainer.seconds, 1),
             **dict(zip(("place", "presence", "error_px"), (round(v, 5) for v in values), strict=True)),
         }
         self.out.mkdir(parents=True, exist_ok=True)
