@@ -27,9 +27,8 @@ from augment.poses.estimators.weights import PoseWeights, load_weights, save_wei
 from augment.poses.keypoints import load_annotations
 from augment.poses.skeleton import seen
 from augment.runtime import package_versions
-from augment.sheet import save_sheet
 from reid_eval.datasets import read_dataset
-from reid_eval.runtime import InputError, resolve_device, write_json
+from reid_eval.runtime import InputError, atomic_path, resolve_device, write_json
 
 WEIGHTS, FIGURES = "weights.safetensors", "figures.json"
 Say = Callable[[str], None]
@@ -144,7 +143,8 @@ def measure_estimator(
     if target:
         write_json(target, {**measured, "weights_sha256": loaded.sha256})
     if png:
-        save_sheet(Image.fromarray(_sheet(people, np.where(reported[..., None], xy, np.nan))), png)
+        with atomic_path(png) as temporary:
+            Image.fromarray(_sheet(people, np.where(reported[..., None], xy, np.nan))).save(temporary, format="PNG")
         say(f"Wrote {png}: annotated above, found below")
 
 
