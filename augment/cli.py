@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from augment.cli_poses import measure_poses, train_poses
+
 FOLDER = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
@@ -249,6 +251,10 @@ def _shard(text: str) -> tuple[int, int]:
     except ValueError:
         raise click.BadParameter(f"{text!r}: write I/N, such as 0/4", param_hint="--shard") from None
     return index, count
+
+
+cli.add_command(train_poses)
+cli.add_command(measure_poses)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from augment.patn.pairs import PairBatch, TensorPairs
 from augment.poses.heatmaps import pose_maps
-from augment.sheet import generation_sheet, save_sheet
 from reid_eval.runtime import progress
 
 if TYPE_CHECKING:
@@ -101,6 +100,8 @@ def pairs_sheet(
     generator: PATNGenerator, pairs: TensorPairs, path: Path | str, count: int = 32, groups: int = 4, sigma: float = 6.0
 ) -> None:
     """PNG of `count` pairs: condition, target pose, generated, target."""
+    from augment.sheet import generation_sheet, save_sheet
+
     batches = [pairs.sample(10_000 + step, _BATCH) for step in range(-(-count // _BATCH))]
     rows = [(batch, transfer(generator, batch, pairs.size, sigma)) for batch in batches]
     _sheet(rows, path, count, groups)

@@ -1,0 +1,72 @@
+"""Commands about poses: train and measure the estimator that ships. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+_FILE = click.Path(path_type=Path)
+_EXISTING = click.Path(exists=True, path_type=Path)
+_DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+
+
+@click.command("train-poses")
+@click.option("--out", type=_FILE, required=True, help="Run directory; ends with weights.safetensors in it.")
+@click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Of training and rendering; the "
+              "learning rate falls to 0 by then.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(min=1), help="Of the optimizer at most. Default: 20,000.")
+@click.option("--batch-size", type=click.IntRange(min=2), help="Default: 512.")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), help="Default: bf16 on CUDA, else float32.")
+@click.option("--seed", type=click.IntRange(min=0), help="The same seed and steps, the same weights on a CPU.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any other setting of the training.")
+@click.option("--test-identities", type=click.IntRange(min=2), default=512, show_default=True,
+              help="People of each unseen world for thresholds and figures; 4 images each.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
+@_DEVICE
+def train_poses(
+    out: Path,
+    max_seconds: float | None,
+    steps: int | None,
+    batch_size: int | None,
+    precision: str | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    test_identities: int,
+    resume: bool,
+    device: str,
+) -> None:
+    """Train a pose estimator on synthetic pedestrians, set its thresholds, and measure it on people it has not seen."""
+    from augment.poses.estimators.make import make_estimator, pose_settings
+    from reid_eval.runtime import resolve_device
+
+    if precision is None and resolve_device(device).type == "cuda":
+        precision = "bf16"
+    settings = pose_settings(
+        overrides, max_seconds=max_seconds, steps=steps, batch_size=batch_size, precision=precision, seed=seed
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    command = " ".join(["patn-augment", *_told(out)])
+    make_estimator(settings, out, device, resume, test_identities, command, click.echo)
+
+
+def _told(out: Path) -> list[str]:
+    """The arguments of this process for the record, the run directory by its name alone."""
+    return [out.name if word == str(out) else word for word in sys.argv[1:]]
+
+
+@click.command("measure-poses")
+@click.option("--weights", type=_EXISTING, help="A file of train-poses. Default: the one that ships.")
+@click.option("--data", type=_EXISTING, help="Data set with annotations. Default: unseen synthetic people.")
+@click.option("--identities", type=click.IntRange(min=2), default=512, show_default=True, help="Synthetic people.")
+@click.option("--json", "target", type=_FILE, help="Also write the figures.")
+@click.option("--sheet", "png", type=_FILE, help="Also write a picture: annotation above, found below.")
+@_DEVICE
+def measure_poses(
+    weights: Path | None, data: Path | None, identities: int, target: Path | None, png: Path | None, device: str
+) -> None:
+    """Measure the shipped estimator: how near its joints are to annotated ones, and which it reports."""
+    from augment.poses.estimators.make import measure_estimator
+
+    measure_estimator(weights, data, identities, device, target, png, click.echo)
