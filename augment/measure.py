@@ -100,8 +100,6 @@ def pairs_sheet(
     generator: PATNGenerator, pairs: TensorPairs, path: Path | str, count: int = 32, groups: int = 4, sigma: float = 6.0
 ) -> None:
     """PNG of `count` pairs: condition, target pose, generated, target."""
-    from augment.sheet import generation_sheet, save_sheet
-
     batches = [pairs.sample(10_000 + step, _BATCH) for step in range(-(-count // _BATCH))]
     rows = [(batch, transfer(generator, batch, pairs.size, sigma)) for batch in batches]
     _sheet(rows, path, count, groups)
@@ -116,6 +114,8 @@ def batch_sheet(
 
 
 def _sheet(rows: list[tuple[PairBatch, Tensor]], path: Path | str, count: int, groups: int) -> None:
+    from augment.sheet import generation_sheet, save_sheet
+
     def pictures(tensors: list[Tensor]) -> list[np.ndarray]:
         stack = torch.cat(tensors)[:count].cpu()
         return list(((stack + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())

@@ -37,9 +37,9 @@ class StreamSettings:
     identities: int = 512
     images_per_id: int = 8
     cameras: int = 64
+    size: tuple[int, int] = (128, 64)
     walk_images: int = 3
     pairing: str = "identity"
-    size: tuple[int, int] = (128, 64)
 
     def __post_init__(self) -> None:
         if self.pairing not in PAIRINGS:
