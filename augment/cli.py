@@ -245,6 +245,20 @@ def measure(weights: str, data: Path | None, pairs: int, png: Path | None, targe
     measure_weights(weights, data, pairs, png, target, device, click.echo)
 
 
+@cli.command("depth-curve")
+@click.argument("weights")
+@click.argument("png", type=FOLDER)
+@click.option("--pairs", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--speed-batch", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
+@DEVICE
+def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str) -> None:
+    """Plot SSIM, L1 and images a second against the number of blocks, for any-depth WEIGHTS: PNG."""
+    from augment.training import draw_depth_curve
+
+    draw_depth_curve(weights, png, pairs, speed_batch, target, device, click.echo)
+
+
 def _shard(text: str) -> tuple[int, int]:
     try:
         index, count = map(int, text.split("/"))

@@ -123,3 +123,28 @@ def convert_weights(weights: str, target: Path, dtype: str, pairs: int, device: 
         f"L1 inside the person on {pairs} unseen synthetic pairs: {old.l1_mask:.3f} before, {new.l1_mask:.3f} after "
         f"({change:+.2f}%)."
     )
+
+
+def draw_depth_curve(
+    weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str, say: Say
+) -> None:
+    """`patn-augment depth-curve`: figures of every depth, and their picture."""
+    from augment.depth import depth_curve, plot_depths
+    from augment.measure import unseen_pairs
+    from augment.patn import load_generator, read_weights
+    from reid_eval.runtime import resolve_device
+
+    where = resolve_device(device)
+    file = read_weights(weights)
+    size, sigma = trained_for(file.metadata)
+    generator = load_generator(file, where)
+    points = depth_curve(generator, unseen_pairs(size=size, device=where), pairs, sigma, speed_batch)
+    for point in points:
+        say(
+            f"{point.blocks:2d} blocks: SSIM {point.ssim:.3f}, L1 {point.l1:.2f}, inside the person "
+            f"{point.l1_mask:.2f}, {point.images_per_second:.1f} images/s"
+        )
+    plot_depths(points, png, f"{pairs} unseen synthetic pairs, {where.type}, batch {speed_batch}")
+    if target:
+        write_json(target, {"pairs": pairs, "device": where.type, "depths": [point.to_dict() for point in points]})
+    say(f"Wrote {png}")

@@ -1,0 +1,138 @@
+"""What each block buys: SSIM, L1 and images a second of an any-depth generator against the number of blocks.
+
+Zhu et al., section 4.4 and table 3 of the supplement compare networks of 5, 9 and 13 blocks, trained one by one; here
+one set of weights leaves after k of them.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from augment.measure import measure, transfer
+from reid_eval.runtime import InputError, atomic_path
+
+if TYPE_CHECKING:
+    from augment.patn import PATNGenerator, TensorPairs
+
+_BATCH = 8
+_AUTHORS_SSIM: dict[str, Any] = {
+    "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": -1
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Depth:
+    """One point of the curve. L1 in grey levels (0..255), lower is better; SSIM up to 1, higher is better."""
+
+    blocks: int
+    ssim: float
+    l1: float
+    l1_mask: float
+    images_per_second: float
+    """On the device the curve was drawn on, batch of `speed_batch`, float32."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON keeps."""
+        return asdict(self)
+
+
+def depth_curve(
+    generator: PATNGenerator, pairs: TensorPairs, count: int = 256, sigma: float = 6.0, speed_batch: int = 8
+) -> list[Depth]:
+    """Measure every depth that the weights serve, on the same pairs.
+
+    Args:
+        generator: any-depth, in evaluation mode, on the pairs' device.
+        pairs: not trained on.
+        count: how many of them.
+        sigma: of the pose maps, in pixels.
+        speed_batch: images a batch when measuring speed.
+
+    Raises:
+        InputError: the generator serves one depth only, or scikit-image is not installed.
+    """
+    most = generator.architecture["n_blocks"]
+    if generator.exits is None:
+        generator.use_blocks(most - 1 or 2)  # raises, and says what is needed
+    points = []
+    for blocks in range(1, most + 1):
+        generator.use_blocks(blocks)
+        found = measure(generator, pairs, count, sigma)
+        speed = _speed(generator, pairs, sigma, speed_batch)
+        points.append(Depth(blocks, _ssim(generator, pairs, count, sigma), found.l1, found.l1_mask, speed))
+    generator.use_blocks(most)
+    return points
+
+
+def plot_depths(points: Sequence[Depth], path: Path | str, title: str = "") -> None:
+    """PNG of the three curves.
+
+    Raises:
+        InputError: matplotlib is not installed.
+    """
+    try:
+        import matplotlib
+    except ImportError:
+        raise InputError("a plot needs matplotlib: pip install 'patn-augment[report]'") from None
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 3, figsize=(10.5, 3.2), constrained_layout=True)
+    blocks = [point.blocks for point in points]
+    names = (("ssim", "SSIM (higher is better)"), ("l1_mask", "L1 inside the person, grey levels"),
+             ("images_per_second", "images/s"))  # fmt: skip
+    for axis, (field, label) in zip(axes, names, strict=True):
+        axis.plot(blocks, [getattr(point, field) for point in points], "o-", color="#2f6db3")
+        axis.set(xlabel="blocks used", ylabel=label, xticks=blocks)
+        axis.grid(alpha=0.3)
+    figure.suptitle(title)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=130, format="png")
+    pyplot.close(figure)
+
+
+def _ssim(generator: PATNGenerator, pairs: TensorPairs, count: int, sigma: float) -> float:
+    """Mean SSIM as the authors compute it: Gaussian weights, data range of the generated image."""
+    try:
+        from skimage.metrics import structural_similarity
+    except ImportError:
+        raise InputError("SSIM needs scikit-image: pip install 'patn-augment[quality]'") from None
+    values = []
+    for step in range(-(-count // _BATCH)):
+        batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
+        made, real = (_pixels(image) for image in (transfer(generator, batch, pairs.size, sigma), batch.target_image))
+        for one, other in zip(made, real, strict=True):
+            spread = float(one.max()) - float(one.min())
+            values.append(structural_similarity(other, one, data_range=spread, **_AUTHORS_SSIM))
+    return float(np.mean(values))
+
+
+def _pixels(image: Tensor) -> np.ndarray:
+    return ((image.cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+
+
+@torch.no_grad()
+def _speed(generator: PATNGenerator, pairs: TensorPairs, sigma: float, count: int, least: float = 1.0) -> float:
+    """Images a second, over at least `least` seconds after a call that does not count."""
+    batch = pairs.sample(0, count)
+
+    def work() -> None:
+        transfer(generator, batch, pairs.size, sigma)
+        if batch.image.is_cuda:
+            torch.cuda.synchronize()
+
+    for _ in range(2):
+        work()
+    start, calls = time.perf_counter(), 0
+    while time.perf_counter() - start < least:
+        work()
+        calls += 1
+    return calls * count / (time.perf_counter() - start)
