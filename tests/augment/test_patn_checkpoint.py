@@ -85,8 +85,8 @@ def test_unknown_name_lists_what_ships() -> None:
 
 def test_bad_saves(tmp_path: Path) -> None:
     model, path = small(), tmp_path / "w.safetensors"
-    with pytest.raises(InputError, match="dtype must be one of float16, float32, got 'int8'"):
-        save_generator(path, model, {}, dtype="int8")
+    with pytest.raises(InputError, match="dtype must be one of float16, float32, int8, got 'int4'"):
+        save_generator(path, model, {}, dtype="int4")
     with pytest.raises(InputError, match="not JSON"):
         save_generator(path, model, {"x": object()})
     with torch.no_grad():
@@ -262,3 +262,28 @@ def test_import_of_unreadable_files(tmp_path: Path) -> None:
         torch.save(wrong, path)
         with pytest.raises(InputError, match="not a state dict"):
             import_checkpoint(path, out)
+
+
+def test_int8_is_half_of_float16_and_near_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    generator = build_generator("patn_tiny", n_blocks=1).eval()
+    sizes = {}
+    for dtype in ("float16", "int8"):
+        save_generator(tmp_path / f"{dtype}.safetensors", generator, {"a": 1}, dtype)
+        sizes[dtype] = (tmp_path / f"{dtype}.safetensors").stat().st_size
+    assert sizes["int8"] < 0.56 * sizes["float16"]
+    again = load_generator(str(tmp_path / "int8.safetensors"))
+    for key, value in generator.state_dict().items():
+        if value.ndim > 1:
+            step = value.abs().amax(tuple(range(1, value.ndim)), keepdim=True) / 127
+            assert ((again.state_dict()[key] - value).abs() <= 0.5001 * step).all()
+        elif value.is_floating_point():
+            assert torch.equal(again.state_dict()[key], value)
+
+
+def test_int8_of_a_channel_of_zeros(tmp_path: Path) -> None:
+    generator = build_generator("patn_tiny", n_blocks=1)
+    with torch.no_grad():
+        generator.model.stream1_down[1].weight[0] = 0
+    save_generator(tmp_path / "w.safetensors", generator, {}, "int8")
+    assert (load_generator(str(tmp_path / "w.safetensors")).model.stream1_down[1].weight[0] == 0).all()

@@ -241,3 +241,25 @@ def test_fine_tuning_starts_from_given_weights(tmp_path: Path) -> None:
     assert all(map(torch.equal, loaded.state_dict().values(), state.generator.state_dict().values()))
     with pytest.raises(InputError, match=r"train.init_weights .* the training builds"):
         build_state(settings(init_weights=str(first.weights), overrides={"ngf": 8, "n_blocks": 2}))
+
+
+def test_sheets_and_tensorboard(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    drawn: list[int] = []
+    chosen = settings(sheet_every=2, tensorboard=True)
+    plain = train_generator(settings(), pairs(), tmp_path / "plain")
+    result = train_generator(chosen, pairs(), tmp_path / "run", on_sheet=lambda state: drawn.append(state.step))
+    assert drawn == [2, 4, 6]
+    assert plain.losses == result.losses  # looking changes nothing
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert {"l1", "lr", "pairs_per_second"} <= set(events.Tags()["scalars"])
+    logged = [json.loads(line)["l1"] for line in (tmp_path / "run" / "train.jsonl").read_text().splitlines()]
+    assert [event.value for event in events.Scalars("l1")] == pytest.approx(logged)
+
+
+def test_previews_are_always_the_same_pairs() -> None:
+    source = pairs()
+    first = source.preview(3)
+    source.sample(4, 2)
+    assert torch.equal(first.image, source.preview(3).image)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from augment.patn import PairBatch, TrainSettings
 from augment.patn.losses import PerceptualLoss
 from augment.patn.step import LOSS_NAMES, Judge, TrainState, build_state, train_step
+from reid_eval.runtime import InputError
 
 torch.set_num_threads(1)
 STEPS, SIZE = 4, (16, 8)
@@ -175,6 +176,20 @@ def test_steps_equal_the_reference(changes: dict[str, Any]) -> None:
             close(state.generator, reference.gen, s.lr)
             close(state.appearance.network, reference.d_pp, s.lr)
             close(state.shape.network, reference.d_pb, s.lr)
+
+
+def test_judges_at_once_is_the_same_step_where_the_norm_is_per_image() -> None:
+    results = []
+    for at_once in (False, True):
+        s = settings(norm="instance", d_dropout=0.0, judges_at_once=at_once)
+        state = build_state(s)
+        torch.manual_seed(0)
+        results.append((train_step(state, batch(0), s), state))
+    torch.testing.assert_close(results[0][0], results[1][0], atol=1e-5, rtol=0)
+    close(results[0][1].appearance.network, results[1][1].appearance.network, s.lr)
+    close(results[0][1].shape.network, results[1][1].shape.network, s.lr)
+    with pytest.raises(InputError, match="judges_at_once needs norm instance"):
+        settings(judges_at_once=True)
 
 
 def test_gan_start_leaves_the_discriminators_alone() -> None:
