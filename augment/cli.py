@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
+from augment.cli_table import table
+
 FOLDER = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
@@ -225,6 +227,9 @@ def measure(weights: str, data: Path | None, pairs: int, png: Path | None, targe
     from augment.training import measure_weights
 
     measure_weights(weights, data, pairs, png, target, device, click.echo)
+
+
+cli.add_command(table)
 
 
 def _shard(text: str) -> tuple[int, int]:
