@@ -29,7 +29,8 @@ def write_plot(grid: Grid, entries: Mapping[tuple[str, str, str, str], Entry], p
         axis.set_xlabel("share p of the real training images")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel(f"{metric}, %")
-    axes[-1].legend()
+    if any(entry.values for entry in entries.values()):
+        axes[-1].legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=150, metadata={"Software": None})
     return True
