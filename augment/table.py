@@ -94,8 +94,10 @@ class Study:
         name = f"{column.name}-{source}{'-other' if exclude else ''}-seed{seed}.csv"
         if name not in self._plans:
             path = self.out / "plans" / self.data_sha[:12] / name
-            if not path.is_file():
-                plan, _ = plan_dataset(
+            if path.is_file():
+                self._plans[name] = read_plan(path)
+            else:
+                self._plans[name], _ = plan_dataset(
                     self.data,
                     self._joints(),
                     ratio=column.ratio,
@@ -104,8 +106,7 @@ class Study:
                     exclude_same_image=exclude,
                     seed=seed,
                 )
-                write_plan(path, plan)
-            self._plans[name] = read_plan(path)
+                write_plan(path, self._plans[name])
         return self._plans[name]
 
     def _joints(self) -> Keypoints:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import statistics
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -160,9 +162,20 @@ _worker: dict[str, Any] = {}
 def _start_worker(study: Study, device: str, threads: int, deadline: float | None) -> None:
     import torch
 
+    # Ctrl-C reaches all processes of a terminal: a worker ends its cell, and is given no other.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     hide_progress()
     torch.set_num_threads(threads)
     _worker.update(study=study, device=device, deadline=deadline, runner=_runner(study, device))
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever, and hold its memory on the device."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(cell: Cell) -> Record | None:
