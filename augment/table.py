@@ -71,6 +71,10 @@ class Study:
     _weights: dict[str, WeightsFile] = field(default_factory=dict)
     _folders: dict[Path, tuple[ReidData, str]] = field(default_factory=dict)
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Workers read weights themselves: as tensors they would go through shared memory, which is often small.
+        return {**self.__dict__, "_weights": {}}
+
     @property
     def records(self) -> Records:
         """The folder's records."""
