@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from augment.cli_poses import measure_poses, train_poses
+from augment.cli_table import table
 
 FOLDER = click.Path(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -257,6 +258,9 @@ def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: P
     from augment.training import draw_depth_curve
 
     draw_depth_curve(weights, png, pairs, speed_batch, target, device, click.echo)
+
+
+cli.add_command(table)
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -38,6 +38,10 @@ class Ranking:
     """Mean inverse negative penalty, 0..1: correct images / rank of the last one."""
     skipped: NDArray[np.int64]
     """Indices of the queries without any correct image in the gallery; they count for nothing."""
+    precisions: NDArray[np.float64]
+    """[Q]: average precision of every query, 0..1; NaN for the skipped ones."""
+    first_ranks: NDArray[np.int64]
+    """[Q]: rank, from 1, of every query's first correct image; 0 for the skipped ones."""
 
     def rank(self, k: int) -> float:
         """Rank-k accuracy, 0..1."""
@@ -72,7 +76,8 @@ def evaluate(
     g_cams = _cameras(gallery_camids, len(g_pids), 1)
     table = np.asarray(distances)
     _check(table, q_pids, g_pids, q_cams, g_cams, max_rank)
-    first, precision, penalty, skipped = [], [], [], []
+    first, penalty, skipped = np.zeros(len(table), np.int64), [], []
+    precision = np.full(len(table), np.nan)
     valid = g_pids != JUNK
     for index, row in enumerate(table):
         same = g_pids == q_pids[index]
@@ -81,17 +86,18 @@ def evaluate(
         if not len(ranks):
             skipped.append(index)
             continue
-        first.append(ranks[0])
-        precision.append(np.mean(np.arange(1, len(ranks) + 1) / ranks))
+        first[index] = ranks[0]
+        precision[index] = np.mean(np.arange(1, len(ranks) + 1) / ranks)
         penalty.append(len(ranks) / ranks[-1])
-    if not first:
+    if not penalty:
         raise InputError(
             f"none of the {len(q_pids)} queries has a correct image in the gallery (same pid, other camera, not junk): "
             "check that query and gallery show the same people, and from more than one camera"
         )
     hits = np.bincount(np.minimum(first, max_rank + 1), minlength=max_rank + 2)[1 : max_rank + 1]
-    cmc = np.cumsum(hits) / len(first)
-    return Ranking(cmc, float(np.mean(precision)), float(np.mean(penalty)), np.asarray(skipped, np.int64))
+    cmc = np.cumsum(hits) / len(penalty)
+    mean = float(np.mean(precision[first > 0]))
+    return Ranking(cmc, mean, float(np.mean(penalty)), np.asarray(skipped, np.int64), precision, first)
 
 
 def match_ranks(distances: NDArray[Any], matches: NDArray[np.bool_]) -> NDArray[np.int64]:

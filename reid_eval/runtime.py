@@ -126,6 +126,15 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+_progress_hidden = False
+
+
+def hide_progress() -> None:
+    """Show no progress bars in this process from now on: for workers that share one terminal."""
+    global _progress_hidden
+    _progress_hidden = True
+
+
 class ProgressBar:
     """Counts work done and shows count, rate and time left on standard error.
 
@@ -140,7 +149,7 @@ class ProgressBar:
         self._start = self._last_log = time.monotonic()
         self._rich: Any = None
         self._task: Any = None
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not _progress_hidden:
             from rich.console import Console
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -181,7 +190,7 @@ class ProgressBar:
         self.done += count
         if self._rich is not None:
             self._rich.update(self._task, completed=self.done, rate=f"{self.rate:.1f} {self.unit}/s", note=note)
-        elif time.monotonic() - self._last_log >= self.log_every:
+        elif not _progress_hidden and time.monotonic() - self._last_log >= self.log_every:
             self._log(note)
 
     def _log(self, note: str) -> None:

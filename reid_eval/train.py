@@ -17,7 +17,7 @@ from reid_eval.datasets import ReidData, load_images
 from reid_eval.precision import autocast, resolve_amp
 from reid_eval.runtime import InputError, progress, resolve_device, seed_everything
 from reid_eval.settings import TrainSettings
-from reid_eval.transforms import erase, shift_and_flip, to_float
+from reid_eval.transforms import draw_boxes, draw_shifts, move, paint, shift_and_flip, to_float
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -146,33 +146,65 @@ def train_on(
     return Trained(model.eval(), losses, sum(tail) / (len(tail) * settings.batch_size), amp, steps)
 
 
+@dataclass(frozen=True)
+class Draws:
+    """All random numbers of a training, drawn beforehand: the loop then never waits for a copy to the device."""
+
+    index: Tensor
+    """int64 [S, B]: images of each step."""
+    shift: Tensor
+    """int64 [S, B, 2]."""
+    mirror: Tensor
+    """bool [S, B]."""
+    boxes: Tensor | None
+    """float32 [S, B, 4], or None without erasing."""
+
+    def batch(self, step: int, stack: Tensor) -> Tensor:
+        """The images of one step, uint8 [B, 3, H, W], channels-last."""
+        images = move(stack, self.index[step], self.shift[step], self.mirror[step])
+        return images if self.boxes is None else paint(images, self.boxes[step])
+
+
+def draw(count: int, steps: int, settings: TrainSettings, size: tuple[int, int], device: torch.device) -> Draws:
+    """The draws of a training on `count` images of `size` (H, W); the same for a seed on every device."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    order = batches(count, settings.batch_size, generator)
+    index, shift, mirror, boxes = [], [], [], []
+    for _ in range(steps):
+        index.append(next(order))
+        moved, turned = draw_shifts(settings.batch_size, settings.pad, generator)
+        shift.append(moved)
+        mirror.append(turned & settings.flip)
+        if settings.erasing:
+            boxes.append(draw_boxes(settings.batch_size, size, settings.erasing, generator))
+    found = [torch.stack(column).to(device) for column in (index, shift, mirror)]
+    return Draws(found[0], found[1], found[2], torch.stack(boxes).to(device) if boxes else None)
+
+
 def _loop(
     model: ReidNet, stack: Tensor, targets: Tensor, settings: TrainSettings, steps: int, amp: str
 ) -> tuple[list[float], list[int]]:
-    generator = torch.Generator().manual_seed(settings.seed)
-    order = batches(len(stack), settings.batch_size, generator)
+    draws = draw(len(stack), steps, settings, (stack.shape[2], stack.shape[3]), stack.device)
     optimizer = make_optimizer(model, settings)
+    # Reading a loss makes the host wait for the device, which must not run dry.
+    every = 10 if stack.device.type == "cpu" else 100
     losses, right, note = [], [], ""
     with progress(f"Training {settings.backbone}", steps, "steps") as bar:
         for step in range(steps):
             factor = learning_rate(settings, step / steps * settings.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = group["full_lr"] * factor
-            index = next(order).to(stack.device)
-            images = shift_and_flip(stack, index, settings.pad, settings.flip, generator)
-            if settings.erasing:
-                images = erase(images, settings.erasing, generator)
             loss, correct = train_step(
                 model,
                 optimizer,
-                to_float(images),
-                targets[index],
+                to_float(draws.batch(step, stack)),
+                targets[draws.index[step]],
                 label_smoothing=settings.label_smoothing,
                 amp=amp,
             )
             losses.append(loss)
             right.append(correct)
-            if step % 10 == 0:
+            if step % every == 0:
                 note = f"loss {_check_finite(loss.item(), settings):.2f}"
             bar.advance(note=note)
     return torch.stack(losses).tolist(), torch.stack(right).tolist()

@@ -14,6 +14,33 @@ ERASE_ASPECT = (0.3, 1 / 0.3)
 ERASE_COLOUR = (124, 116, 104)  # ImageNet's mean: 0 after normalisation
 
 
+def draw_shifts(count: int, pad: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """For `count` images: int64 [count, 2] (down, right) in -pad..pad, and bool [count], whether to mirror."""
+    shift = torch.randint(-pad, pad + 1, (count, 2), generator=generator)
+    return shift, torch.randint(0, 2, (count,), generator=generator).bool()
+
+
+def move(images: Tensor, index: Tensor, shift: Tensor, mirror: Tensor) -> Tensor:
+    """Images `index` of a stack, mirrored and shifted, black where they left. All tensors on one device, no sync.
+
+    Args:
+        images: uint8 [N, 3, H, W].
+        index: int64 [B].
+        shift, mirror: from `draw_shifts`.
+
+    Returns:
+        uint8 [B, 3, H, W] in channels-last memory.
+    """
+    device, (height, width) = images.device, images.shape[2:]
+    rows = torch.arange(height, device=device) + shift[:, :1]
+    cols = torch.arange(width, device=device) + shift[:, 1:]
+    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((cols >= 0) & (cols < width))[:, None, :]
+    cols = torch.where(mirror[:, None], width - 1 - cols, cols).clamp(0, width - 1)
+    rows = rows.clamp(0, height - 1)
+    picked = images[index[:, None, None], :, rows[:, :, None], cols[:, None, :]]
+    return (picked * inside[..., None]).permute(0, 3, 1, 2)
+
+
 def shift_and_flip(images: Tensor, index: Tensor, pad: int, flip: bool, generator: torch.Generator) -> Tensor:
     """Images `index` of a stack, each mirrored by chance and shifted by up to `pad` pixels, black where it left.
 
@@ -29,25 +56,17 @@ def shift_and_flip(images: Tensor, index: Tensor, pad: int, flip: bool, generato
     Returns:
         uint8 [B, 3, H, W] in channels-last memory.
     """
-    device, (height, width), count = images.device, images.shape[2:], len(index)
-    shift = torch.randint(-pad, pad + 1, (count, 2, 1), generator=generator).to(device)
-    mirror = torch.randint(0, 2, (count, 1), generator=generator).to(device).bool() & flip
-    rows = torch.arange(height, device=device) + shift[:, 0]
-    cols = torch.arange(width, device=device) + shift[:, 1]
-    inside = ((rows >= 0) & (rows < height))[:, :, None] & ((cols >= 0) & (cols < width))[:, None, :]
-    cols = torch.where(mirror, width - 1 - cols, cols).clamp(0, width - 1)
-    rows = rows.clamp(0, height - 1)
-    picked = images[index.to(device)[:, None, None], :, rows[:, :, None], cols[:, None, :]]
-    return (picked * inside[..., None]).permute(0, 3, 1, 2)
+    shift, mirror = draw_shifts(len(index), pad, generator)
+    return move(images, *(tensor.to(images.device) for tensor in (index, shift, mirror & flip)))
 
 
-def erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
-    """Random erasing (Zhong et al., AAAI 2020): paint a rectangle over each image with `probability`.
+def draw_boxes(count: int, size: tuple[int, int], probability: float, generator: torch.Generator) -> Tensor:
+    """Rectangles of random erasing for `count` images of `size` (H, W): float32 [count, 4], empty where none is due.
 
-    Its area is 2% to 40% of the image, its aspect 0.3 to 3.3; sides are cut to the image instead of drawn again.
-    uint8 [B, 3, H, W] to the same.
+    The columns are top, left, bottom, right in pixels, ends excluded. The area is 2% to 40% of the image, the aspect
+    0.3 to 3.3; sides are cut to the image instead of drawn again.
     """
-    device, (height, width), count = images.device, images.shape[2:], len(images)
+    height, width = size
     draw = torch.rand(count, 5, generator=generator)
     area = height * width * (ERASE_AREA[0] + (ERASE_AREA[1] - ERASE_AREA[0]) * draw[:, 0])
     aspect = ERASE_ASPECT[0] + (ERASE_ASPECT[1] - ERASE_ASPECT[0]) * draw[:, 1]
@@ -55,13 +74,25 @@ def erase(images: Tensor, probability: float, generator: torch.Generator) -> Ten
     wide = (area / aspect).sqrt().clamp(max=width).round()
     top = (draw[:, 2] * (height - tall + 1)).floor()
     left = (draw[:, 3] * (width - wide + 1)).floor()
-    chosen = draw[:, 4] < probability
-    rows, cols = torch.arange(height), torch.arange(width)
-    in_rows = (rows >= top[:, None]) & (rows < (top + tall)[:, None])
-    in_cols = (cols >= left[:, None]) & (cols < (left + wide)[:, None])
-    mask = (chosen[:, None, None] & in_rows[:, :, None] & in_cols[:, None, :]).to(device)
-    colour = torch.tensor(ERASE_COLOUR, dtype=images.dtype, device=device).view(1, 3, 1, 1)
-    return torch.where(mask[:, None], colour, images)
+    boxes = torch.stack([top, left, top + tall, left + wide], 1)
+    return torch.where((draw[:, 4] < probability)[:, None], boxes, 0.0)
+
+
+def paint(images: Tensor, boxes: Tensor) -> Tensor:
+    """Paint each image's rectangle (see `draw_boxes`; same device) in ImageNet's mean colour; uint8 [B, 3, H, W]."""
+    device, (height, width) = images.device, images.shape[2:]
+    top, left, bottom, right = boxes[:, :, None].unbind(1)
+    rows, cols = torch.arange(height, device=device), torch.arange(width, device=device)
+    mask = ((rows >= top) & (rows < bottom))[:, :, None] & ((cols >= left) & (cols < right))[:, None, :]
+    for channel, value in enumerate(ERASE_COLOUR):
+        images[:, channel].masked_fill_(mask, value)
+    return images
+
+
+def erase(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
+    """Random erasing (Zhong et al., AAAI 2020) of uint8 [B, 3, H, W] with `probability`; see `draw_boxes`."""
+    size = (images.shape[2], images.shape[3])
+    return paint(images.clone(), draw_boxes(len(images), size, probability, generator).to(images.device))
 
 
 def to_float(images: Tensor) -> Tensor:

@@ -1,0 +1,107 @@
+"""The one reader and writer of a cell's record: `records/KEY.json`, where KEY is the hash of all that determines it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reid_eval.runtime import InputError, sha256_bytes, write_text
+
+FORMAT = 1
+"""Raise it when the same facts begin to give other scores: every cell is then computed anew."""
+
+
+class Scores(BaseModel):
+    """What a training and its evaluation gave; shares are 0..1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank1: float
+    rank5: float
+    rank10: float
+    mAP: float
+    mINP: float
+    n_train: int
+    n_generated: int
+    """Generated images among the `n_train`."""
+    n_query: int
+    n_gallery: int
+    n_skipped: int
+    """Queries without a correct image in the gallery."""
+    steps: int
+    train_accuracy: float
+
+
+class Queries(BaseModel):
+    """Scores of every query, in the order of the data set's query table: what intervals are drawn from."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    pids: list[int]
+    precisions: list[float | None]
+    """Average precision, 0..1, to six decimals; None for a query without a correct image."""
+    first_ranks: list[int]
+    """Rank of the first correct image, from 1; 0 for a query without one."""
+
+
+class Record(BaseModel):
+    """One cell: what determined it, what came out, and what made it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    key: str
+    facts: dict[str, Any]
+    """All that determines the scores, up to rounding; `key` is its hash."""
+    scores: Scores
+    queries: Queries
+    made: dict[str, Any]
+    """Seconds, device, precision and versions: no output but the seconds of an estimate depends on these times."""
+
+
+def cell_key(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of the facts as sorted JSON, with the format's number: 64 hexadecimal digits."""
+    text = json.dumps({"format": FORMAT, **facts}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return sha256_bytes(text.encode())
+
+
+class Records:
+    """The records of a folder; those of other tables may lie among them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, key: str) -> Path:
+        """Where the record of a cell is, or would be."""
+        return self.folder / f"{key}.json"
+
+    def __contains__(self, key: str) -> bool:
+        return self.path(key).is_file()
+
+    def read(self, key: str) -> Record:
+        """Read and check one.
+
+        Raises:
+            InputError: it cannot be read, or its facts are not those that its name is the hash of.
+        """
+        path = self.path(key)
+        try:
+            record = Record.model_validate_json(path.read_bytes())
+        except (OSError, ValidationError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"cannot read {path} ({reason}): delete it, and the cell is computed again") from None
+        if not record.key == key == cell_key(record.facts):
+            raise InputError(f"{path} was edited or renamed: delete it, and the cell is computed again")
+        return record
+
+    def found(self, keys: list[str]) -> dict[str, Record]:
+        """Those of `keys` that are there."""
+        return {key: self.read(key) for key in dict.fromkeys(keys) if key in self}
+
+    def write(self, record: Record) -> None:
+        """Write one, atomically."""
+        write_text(self.path(record.key), record.model_dump_json() + "\n")

@@ -1,0 +1,165 @@
+"""A table as Markdown, CSV, LaTeX (booktabs) and a plot. The same grid and records give the same bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from reid_eval.runtime import write_text
+from reid_eval.table.cells import Record
+from reid_eval.table.grid import Grid
+from reid_eval.table.stats import METRICS, Difference, Entry, summarise
+
+MISSING = "..."
+"""Printed for a cell that is not computed yet."""
+ABSENT = "-"
+"""Printed where a row has no such column."""
+_CSV_SCORES = ("backbone", "row", "label", "column", "metric", "seeds", "expected", "mean", "sd")
+CSV_COLUMNS = (*_CSV_SCORES, "difference", "low", "high", "pairs")
+Entries = Mapping[tuple[str, str, str, str], Entry]
+
+
+def write_report(grid: Grid, records: Mapping[str, Record], folder: Path) -> list[Path]:
+    """Write `table.md`, `table.csv`, `table.tex` and, where matplotlib is there, `table.png`; returns their paths."""
+    from reid_eval.table.plot import write_plot
+
+    found = summarise(grid, records)
+    entries = {(entry.backbone, entry.row, entry.column, entry.metric): entry for entry in found}
+    notes = [*grid.notes, *footnotes(grid, records)]
+    texts = {
+        "table.md": markdown(grid, entries, notes),
+        "table.csv": comma_separated(grid, found),
+        "table.tex": latex(grid, entries, notes),
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    written = [folder / name for name in texts]
+    return [*written, *([folder / "table.png"] if write_plot(grid, entries, folder / "table.png") else [])]
+
+
+def footnotes(grid: Grid, records: Mapping[str, Record]) -> list[str]:
+    """What was measured with what, from the records themselves."""
+    keys = set(grid.keys.values())
+    used = [records[key] for key in sorted(keys & set(records))]
+    notes = []
+    if len(used) < len(keys):
+        notes.append(f"Unfinished: {len(used)} of {len(keys)} trainings are there; `{MISSING}` marks what is missing.")
+    if used:
+        first = used[0].scores
+        devices = sorted({f"{record.made['device_name']} ({_precision(record)})" for record in used})
+        steps = sorted({record.scores.steps for record in used})
+        notes.append(
+            f"Percent, mean ± sample deviation over {len(grid.seeds)} seed{'s' * (len(grid.seeds) > 1)} "
+            f"({', '.join(map(str, grid.seeds))}); {first.n_query - first.n_skipped} queries, {first.n_gallery} "
+            f"gallery images; {' or '.join(map(str, steps))} steps for every training, whatever its number of images. "
+            f"Device: {', '.join(devices)}."
+        )
+        if skipped := first.n_skipped:
+            notes.append(f"{skipped} queries have no correct image in the gallery and count for nothing.")
+    if grid.baseline is not None and len(grid.rows) > 1:
+        notes.append(
+            f"Differences are paired (same seed, same queries) against `{grid.baseline}`; in brackets the 95% "
+            "bootstrap interval over test identities and seeds. With few seeds it is narrower than the spread of "
+            "trainings deserves."
+        )
+    return notes
+
+
+def _precision(record: Record) -> str:
+    return "bfloat16" if record.made.get("amp") == "bf16" else "float32"
+
+
+def markdown(grid: Grid, entries: Entries, notes: Iterable[str]) -> str:
+    """The table as GitHub Markdown: scores, then differences, then notes."""
+    lines = [f"# {grid.title}", ""]
+    for backbone in grid.backbones:
+        for metric, printed in METRICS.items():
+            lines += [
+                f"## {backbone}, {printed}",
+                "",
+                *_pipes(["", *grid.columns], _scores(grid, entries, backbone, metric)),
+            ]
+            differences = _differences(grid, entries, backbone, metric)
+            if differences:
+                lines += ["", f"{printed} minus `{grid.baseline}`:", ""]
+                lines += _pipes(["", *grid.columns], differences)
+            lines.append("")
+    lines += [f"- {note}" for note in notes]
+    return "\n".join(lines) + "\n"
+
+
+def _pipes(head: list[str], rows: list[list[str]]) -> list[str]:
+    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
+
+
+def _scores(grid: Grid, entries: Entries, backbone: str, metric: str) -> list[list[str]]:
+    return [
+        [grid.label(row), *(_score(entries[backbone, row, column, metric]) for column in grid.columns)]
+        for row in grid.rows
+    ]
+
+
+def _differences(grid: Grid, entries: Entries, backbone: str, metric: str) -> list[list[str]]:
+    """Rows that have a difference to show; none without a baseline."""
+    table = []
+    for row in grid.rows:
+        cells = [entries[backbone, row, column, metric].difference for column in grid.columns]
+        if any(cells):
+            table.append([grid.label(row), *(_difference(cell) for cell in cells)])
+    return table
+
+
+def _score(entry: Entry) -> str:
+    if not entry.expected:
+        return ABSENT
+    if not entry.values:
+        return MISSING
+    text = f"{100 * entry.mean:.1f}" if entry.sd is None else f"{100 * entry.mean:.1f} ± {100 * entry.sd:.1f}"
+    return text if len(entry.values) == entry.expected else f"{text} ({len(entry.values)}/{entry.expected})"
+
+
+def _difference(found: Difference | None) -> str:
+    if found is None:
+        return ""
+    return f"{100 * found.mean:+.1f} [{100 * found.low:+.1f}, {100 * found.high:+.1f}]"
+
+
+def comma_separated(grid: Grid, entries: Iterable[Entry]) -> str:
+    """A line an entry, shares 0..1 with six decimals; empty where nothing is known yet."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CSV_COLUMNS)
+    for entry in entries:
+        gap = entry.difference
+        scores = [entry.mean if entry.values else None, entry.sd]
+        gaps = [gap.mean, gap.low, gap.high] if gap else [None] * 3
+        writer.writerow(
+            [entry.backbone, entry.row, grid.label(entry.row), entry.column, entry.metric]
+            + [len(entry.values), entry.expected]
+            + ["" if value is None else f"{value:.6f}" for value in (*scores, *gaps)]
+            + [gap.pairs if gap else 0]
+        )
+    return buffer.getvalue()
+
+
+def latex(grid: Grid, entries: Entries, notes: Iterable[str]) -> str:
+    """One booktabs table: a group of rows for each backbone and metric; notes as comments."""
+    lines = [f"% {grid.title}", *(f"% {note}" for note in notes), "% \\usepackage{booktabs}"]
+    lines += ["\\begin{tabular}{l" + "c" * len(grid.columns) + "}", "\\toprule"]
+    lines.append(" & ".join(["", *map(_tex, grid.columns)]) + " \\\\")
+    for backbone in grid.backbones:
+        for metric, printed in METRICS.items():
+            lines += [
+                "\\midrule",
+                f"\\multicolumn{{{len(grid.columns) + 1}}}{{l}}{{{_tex(f'{backbone}, {printed}')}}} \\\\",
+            ]
+            lines += [" & ".join(map(_tex, row)) + " \\\\" for row in _scores(grid, entries, backbone, metric)]
+    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}"]) + "\n"
+
+
+def _tex(text: str) -> str:
+    for plain, escaped in (("\\", "\\textbackslash "), ("_", "\\_"), ("%", "\\%"), ("&", "\\&"), ("#", "\\#")):
+        text = text.replace(plain, escaped)
+    return text.replace("±", "$\\pm$").replace("×", "$\\times$")

@@ -1,0 +1,143 @@
+"""One cell: train on images in memory, extract, rank. Images stay on the device from one cell to the next."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reid_eval.datasets import ReidData, load_images
+from reid_eval.features import distances, extract
+from reid_eval.ranking import Ranking, evaluate
+from reid_eval.settings import TrainSettings
+from reid_eval.table.cells import Queries, Record, Scores
+from reid_eval.train import Trained, train_on
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+KEPT_STACKS = 4
+"""Lists of images that stay on the device: the training set, query, gallery, and one generated set."""
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What a cell trains on: images of the data set, maybe several times, and images of another folder."""
+
+    real: tuple[str, ...]
+    """Paths in the data set's training table."""
+    folder: Path | None = None
+    """Root of `others`."""
+    others: tuple[str, ...] = ()
+    pids: tuple[int, ...] = ()
+    """Of `real`, then of `others`."""
+    generated: int = 0
+    """How many of them are generated."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Classes, int64 [n]: ranks of the sorted pids."""
+        return np.unique(self.pids, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+class Stacks:
+    """Images as uint8 [N, 3, H, W] on the device, the last few lists kept."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._kept: OrderedDict[Any, Tensor] = OrderedDict()
+
+    def get(self, root: Path, paths: tuple[str, ...], size: tuple[int, int]) -> Tensor:
+        """Those images, read at the first call."""
+        key = (root, paths, size)
+        if key not in self._kept:
+            while len(self._kept) >= KEPT_STACKS:
+                self._kept.popitem(last=False)
+            self._kept[key] = torch.as_tensor(load_images(root, paths, size)).to(self.device)
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+class Runner:
+    """Computes cells on one data set and device."""
+
+    def __init__(self, data: ReidData, device: torch.device) -> None:
+        self.data, self.stacks = data, Stacks(device)
+        self._paths = tuple(data.train["path"].tolist())
+        self._row = {path: row for row, path in enumerate(self._paths)}
+
+    def images(self, training: TrainingSet, size: tuple[int, int]) -> Tensor:
+        """A cell's training images on the device."""
+        index = torch.tensor([self._row[path] for path in training.real], dtype=torch.int64)
+        whole = self.stacks.get(self.data.root, self._paths, size)
+        parts = [whole[index.to(whole.device)]]
+        if training.folder is not None:
+            parts.append(self.stacks.get(training.folder, training.others, size))
+        return torch.cat(parts)
+
+    def run(
+        self, key: str, facts: Mapping[str, Any], training: TrainingSet, settings: TrainSettings, steps: int
+    ) -> Record:
+        """Train, evaluate, and describe both."""
+        start = time.perf_counter()
+        settings = replace(settings, device=str(self.stacks.device))
+        trained = train_on(self.images(training, settings.size), training.labels, settings, steps)
+        ranking = self.rank(trained, settings)
+        return Record(
+            key=key,
+            facts=dict(facts),
+            scores=self._scores(training, trained, ranking),
+            queries=_queries(self.data.query["pid"].tolist(), ranking),
+            made={**made_on(self.stacks.device), "amp": trained.amp, "seconds": time.perf_counter() - start},
+        )
+
+    def rank(self, trained: Trained, settings: TrainSettings) -> Ranking:
+        """Evaluate a network on the data set's query and gallery."""
+        query, gallery = (
+            extract(
+                trained.model,
+                self.stacks.get(self.data.root, tuple(table["path"].tolist()), settings.size),
+                batch_size=settings.eval_batch_size,
+                flip=settings.eval_flip,
+                amp=trained.amp,
+            )
+            for table in (self.data.query, self.data.gallery)
+        )
+        table = distances(query, gallery, settings.distance)
+        cameras = (self.data.query["camid"], self.data.gallery["camid"]) if self.data.has_cameras else (None, None)
+        return evaluate(table, self.data.query["pid"], self.data.gallery["pid"], *cameras)
+
+    def _scores(self, training: TrainingSet, trained: Trained, ranking: Ranking) -> Scores:
+        return Scores(
+            rank1=ranking.rank(1),
+            rank5=ranking.rank(5),
+            rank10=ranking.rank(10),
+            mAP=ranking.mAP,
+            mINP=ranking.mINP,
+            n_train=len(training.pids),
+            n_generated=training.generated,
+            n_query=len(self.data.query),
+            n_gallery=len(self.data.gallery),
+            n_skipped=len(ranking.skipped),
+            steps=trained.steps,
+            train_accuracy=trained.accuracy,
+        )
+
+
+def made_on(device: torch.device) -> dict[str, Any]:
+    """Device and versions, for a record."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
+    return {"device": device.type, "device_name": name, "torch": torch.__version__, "numpy": np.__version__}
+
+
+def _queries(pids: list[int], ranking: Ranking) -> Queries:
+    rounded = [None if np.isnan(value) else round(float(value), 6) for value in ranking.precisions]
+    return Queries(pids=pids, precisions=rounded, first_ranks=ranking.first_ranks.tolist())

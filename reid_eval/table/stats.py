@@ -1,0 +1,113 @@
+"""Records to figures: mean and deviation over seeds, and the paired difference against the baseline row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reid_eval.table.cells import Record
+from reid_eval.table.grid import Grid
+
+METRICS = {"mAP": "mAP", "rank1": "rank-1"}
+"""Field of `Scores` to its name in print."""
+RESAMPLES = 2000
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of a row against the baseline, seed by seed and query by query; shares, -1..1."""
+
+    mean: float
+    low: float
+    high: float
+    """Ends of the 95% bootstrap interval of the mean."""
+    pairs: int
+    """Seeds that both have."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One printed cell."""
+
+    backbone: str
+    row: str
+    column: str
+    metric: str
+    expected: int
+    """Seeds asked for; 0 where the row has no such column."""
+    values: tuple[float, ...]
+    """One a finished seed, 0..1."""
+    difference: Difference | None
+
+    @property
+    def mean(self) -> float:
+        """Of the finished seeds, NaN without any."""
+        return float(np.mean(self.values)) if self.values else float("nan")
+
+    @property
+    def sd(self) -> float | None:
+        """Sample deviation over seeds; None for fewer than two."""
+        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else None
+
+
+def summarise(grid: Grid, records: Mapping[str, Record]) -> list[Entry]:
+    """Every metric of every cell of the grid, in its order; `records` by key, missing ones allowed."""
+    return [
+        _entry(grid, records, backbone, row, column, metric)
+        for backbone in grid.backbones
+        for row in grid.rows
+        for column in grid.columns
+        for metric in METRICS
+    ]
+
+
+def _entry(grid: Grid, records: Mapping[str, Record], backbone: str, row: str, column: str, metric: str) -> Entry:
+    keys = [key for seed in grid.seeds if (key := grid.key(backbone, row, column, seed))]
+    values = tuple(float(getattr(records[key].scores, metric)) for key in keys if key in records)
+    difference = None
+    if grid.baseline not in (None, row):
+        both = [
+            (grid.key(backbone, row, column, seed) or "", grid.key(backbone, str(grid.baseline), column, seed) or "")
+            for seed in grid.seeds
+        ]
+        pairs = [(records[a], records[b]) for a, b in both if a != b and a in records and b in records]
+        difference = paired_difference(pairs, metric) if pairs else None
+    return Entry(backbone, row, column, metric, len(keys), values, difference)
+
+
+def paired_difference(pairs: list[tuple[Record, Record]], metric: str, resamples: int = RESAMPLES) -> Difference:
+    """Mean of ours - theirs with its bootstrap interval.
+
+    Test identities are drawn with replacement, each with all its queries (they are not independent), and so are the
+    seeds where there are several. The interval thus speaks of other test people and, as far as so few seeds can, of
+    other trainings. The same records give the same interval.
+
+    Args:
+        pairs: records of one seed each, on the same queries.
+        metric: `mAP` or `rank1`.
+        resamples: bootstrap draws.
+    """
+    gains = np.stack([query_scores(ours, metric) - query_scores(theirs, metric) for ours, theirs in pairs])
+    pids = np.unique(pairs[0][0].queries.pids, return_inverse=True)[1].reshape(-1)
+    counted = ~np.isnan(gains[0])
+    people = int(pids.max()) + 1
+    sizes = np.bincount(pids[counted], minlength=people).astype(float)
+    sums = np.stack([np.bincount(pids[counted], row[counted], minlength=people) for row in gains])
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(people, np.full(people, 1 / people), size=resamples)
+    seeds = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), size=resamples) / len(pairs)
+    means = ((drawn @ sums.T) * seeds).sum(1) / np.maximum(drawn @ sizes, 1)
+    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Difference(float(sums.sum() / sizes.sum() / len(pairs)), float(low), float(high), len(pairs))
+
+
+def query_scores(record: Record, metric: str) -> NDArray[np.float64]:
+    """[Q]: the metric of every query, NaN where it has no correct image."""
+    if metric == "mAP":
+        return np.array([np.nan if value is None else value for value in record.queries.precisions])
+    first = np.array(record.queries.first_ranks)
+    return np.where(first == 0, np.nan, (first == 1).astype(float))
