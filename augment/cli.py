@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from augment.cli_poses import measure_poses, train_poses
+from augment.cli_poses import measure_poses, poses, train_poses
 from augment.cli_table import table
 
 FOLDER = click.Path(path_type=Path)
@@ -271,6 +271,7 @@ def _shard(text: str) -> tuple[int, int]:
     return index, count
 
 
+cli.add_command(poses)
 cli.add_command(train_poses)
 cli.add_command(measure_poses)
 
