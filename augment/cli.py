@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from augment.cli_poses import measure_poses, poses, train_poses
+from augment.cli_poses import measure_poses, pose_library, poses, train_poses
 from augment.cli_table import table
 
 FOLDER = click.Path(path_type=Path)
@@ -50,7 +50,8 @@ def _plan_options(command: F) -> F:
         click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True),
         click.option("--pose-source", type=click.Choice(sources), default="dataset", show_default=True,
                      help="Where the new poses come from."),
-        click.option("--library", type=EXISTING, help="Keypoints file of poses, for --pose-source library."),
+        click.option("--library", type=EXISTING, help="Keypoints file of poses, for --pose-source library. Default: "
+                     "a gait cycle from all sides, which ships."),
         click.option("--exclude-same-image", is_flag=True, help="Never take a pose from the condition image itself."),
         SEED,
     ]  # fmt: skip
@@ -272,6 +273,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 cli.add_command(poses)
+cli.add_command(pose_library)
 cli.add_command(train_poses)
 cli.add_command(measure_poses)
 

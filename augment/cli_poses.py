@@ -99,3 +99,20 @@ def measure_poses(
     from augment.poses.estimators.make import measure_estimator
 
     measure_estimator(weights, data, identities, device, target, png, click.echo)
+
+
+@click.command("pose-library")
+@click.argument("out", type=_FILE)
+@click.option("--from", "source", type=_EXISTING, help="Keypoints file to start from. Default: the library that ships.")
+@click.option("--between", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Poses to put between each two that follow each other (name0, name1, ...).")  # fmt: skip
+@click.option("--mirror", is_flag=True, help="Add the mirror image of every pose, left and right exchanged.")
+@click.option("--size", type=(int, int), metavar="H W", help="Frame of poses whose names do not tell it (NAME@HxW).")
+@click.option("--sheet", "png", type=_FILE, help="Also write a picture of up to 120 poses.")
+def pose_library(
+    out: Path, source: Path | None, between: int, mirror: bool, size: tuple[int, int] | None, png: Path | None
+) -> None:
+    """Write a pose library for `generate --pose-source library`: OUT, as an annotation file."""
+    from augment.poses.workflow import make_library
+
+    make_library(out, source, between, mirror, size, png, click.echo)

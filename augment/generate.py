@@ -45,6 +45,7 @@ from augment.manifest import (
 )
 from augment.plan_file import LIBRARY, check_plan, plan_text
 from augment.poses.keypoints import Keypoints, write_keypoints
+from augment.poses.library import frame_of
 from augment.runtime import package_versions
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError, progress, resolve_device, sha256_bytes, write_text
@@ -215,6 +216,7 @@ def _tasks(
             None if donor.startswith(LIBRARY) else data.root / donor,
             pose[donor],
             out / output,
+            frame_of(donor) if donor.startswith(LIBRARY) else None,
         )
         for condition, donor, output in zip(made["condition"], made["pose"], made["output"], strict=True)
     ]

@@ -39,6 +39,7 @@ class Task:
         donor: the image that lends its pose, None if the pose is measured in pixels of the photo (a library's).
         target: the pose to take, `[18, 2]` in the donor's pixels.
         output: file to write.
+        frame: without a donor, the (H, W) in which `target` is measured; None is the photo's own.
     """
 
     photo: Path
@@ -46,6 +47,7 @@ class Task:
     donor: Path | None
     target: NDArray[np.float32]
     output: Path
+    frame: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,10 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def target_joints(task: Task) -> NDArray[np.float32]:
     """The pose of a task's generated image, `[18, 2]` in its pixels: the donor's pose, brought to the photo's size."""
-    if task.donor is None:
+    if task.donor is None and task.frame is None:
         return task.target
-    old, new = image_size(task.donor), image_size(task.photo)
+    new = image_size(task.photo)
+    old = image_size(task.donor) if task.donor else task.frame or new
     joints = scale_joints(task.target, old, new)
     return joints if old == new else np.clip(joints, 0, np.array([new[1] - 1, new[0] - 1], dtype=np.float32))
 
@@ -172,7 +175,7 @@ def _load(task: Task, size: tuple[int, int]) -> _Loaded:
     except OSError as error:
         raise InputError(f"cannot read image {task.photo}: {error}; remove or replace it") from None
     own = (image.height, image.width)
-    lent = image_size(task.donor) if task.donor else own
+    lent = image_size(task.donor) if task.donor else task.frame or own
     joints = np.stack([scale_joints(task.source, own, size), scale_joints(task.target, lent, size)])
     if own != size:
         image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)

@@ -118,8 +118,10 @@ class Inputs:
 def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
     """Read data set and keypoints, check that they fit, and draw the plan (or read `--plan`)."""
     from augment.plan import plan_dataset, read_plan
+    from augment.plan_file import LIBRARY
     from augment.poses.check import check_keypoints
-    from augment.poses.keypoints import load_annotations, read_keypoints
+    from augment.poses.keypoints import load_annotations
+    from augment.poses.library import shipped_library
     from reid_eval.datasets import check_images, read_dataset
 
     root = source_data(options.data, say)
@@ -128,9 +130,11 @@ def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
     keypoints = load_annotations(root, options.keypoints)
     if message := check_keypoints(data, keypoints).message:
         say(f"Note: {message}")
-    library = read_keypoints(options.library) if options.library else None
+    library = _library(options)
     if options.plan is not None:
         plan = read_plan(options.plan)
+        if library is None and plan["pose"].str.startswith(LIBRARY).any():
+            library = shipped_library()
         say(f"Plan: {options.plan}, {int((plan['action'] == 'generate').sum())} images to generate")
         return Inputs(root, data, keypoints, library, plan)
     plan, summary = plan_dataset(
@@ -145,6 +149,16 @@ def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
     )
     say(summary.message)
     return Inputs(root, data, keypoints, library, plan)
+
+
+def _library(options: GenerateOptions) -> Keypoints | None:
+    """The user's pose library, or the one that ships if poses are to come from a library."""
+    from augment.poses.keypoints import read_keypoints
+    from augment.poses.library import shipped_library
+
+    if options.library:
+        return read_keypoints(options.library)
+    return shipped_library() if options.pose_source == "library" else None
 
 
 def write_plan_file(options: GenerateOptions, target: Path, say: Say) -> None:

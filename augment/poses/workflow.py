@@ -8,7 +8,8 @@ from pathlib import Path
 
 from augment.poses.estimate import check_found, estimate_folder, share_found, skeleton_sheet
 from augment.poses.estimators.build import COMMAND, EstimatorOptions, build_estimator
-from augment.poses.keypoints import find_annotations, read_keypoints
+from augment.poses.keypoints import Keypoints, find_annotations, read_keypoints, write_keypoints
+from augment.poses.library import frame_of, shipped_library, with_between, with_mirrored
 from reid_eval.runtime import InputError, resolve_device, sha256_file, write_json
 
 Say = Callable[[str], None]
@@ -75,3 +76,39 @@ def _default_out(root: Path, kind: str) -> Path:
     if others:
         raise InputError(f"{root} has {others[0]} already, and files of that name are read together: give --out FILE")
     return out
+
+
+def make_library(
+    out: Path,
+    source: Path | None,
+    between: int,
+    mirrored: bool,
+    size: tuple[int, int] | None,
+    png: Path | None,
+    say: Say,
+) -> None:
+    """`patn-augment pose-library`: write a library, the shipped one or the user's, with poses between and mirrored."""
+    library = read_keypoints(source) if source else shipped_library()
+    if between:
+        library = with_between(library, between)
+    if mirrored:
+        library = with_mirrored(library, size)
+    write_keypoints(out, library)
+    say(f"Wrote {out}: {len(library)} poses, {int(library.usable.sum())} of them with both shoulders and both hips")
+    if png:
+        library_sheet(library, png, size)
+        say(f"Wrote {png}")
+
+
+def library_sheet(
+    library: Keypoints, target: Path, size: tuple[int, int] | None = None, count: int = 120, columns: int = 12
+) -> None:
+    """PNG of poses of a library, spread over it."""
+    import numpy as np
+
+    from augment.poses.draw import skeleton_image
+    from augment.sheet import grid, save_sheet
+
+    which = np.linspace(0, len(library) - 1, min(count, len(library))).round().astype(int).tolist()
+    cells = [skeleton_image(library.xy[row], frame_of(library.names[row]) or size or (128, 64)) for row in which]
+    save_sheet(grid([cells[i : i + columns] for i in range(0, len(cells), columns)], scale=1), target)
