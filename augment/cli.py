@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from augment.cli_poses import measure_poses, pose_library, poses, train_poses
+from augment.cli_quality import quality
 from augment.cli_table import table
 
 FOLDER = click.Path(path_type=Path)
@@ -262,6 +263,7 @@ def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: P
 
 
 cli.add_command(table)
+cli.add_command(quality)
 
 
 def _shard(text: str) -> tuple[int, int]:
