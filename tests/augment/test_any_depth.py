@@ -13,6 +13,7 @@ import torch
 
 from augment.depth import depth_curve, plot_depths
 from augment.patn import TensorPairs, TrainSettings, build_generator, load_generator, read_weights, save_generator
+from augment.patn.blocks import is_norm
 from augment.patn.step import blocks_at, build_state
 from augment.patn.train import train_generator
 from reid_eval.runtime import InputError
@@ -41,16 +42,19 @@ def settings(**changes: Any) -> TrainSettings:
     return TrainSettings(**{**plain, **changes})
 
 
-@pytest.mark.parametrize("norm", ["batch", "instance"])
-def test_leaving_early_is_a_network_of_fewer_blocks(norm: str) -> None:
-    deep = build_generator("patn_tiny", **SMALL, norm=norm, any_depth=True).eval()
+@pytest.mark.parametrize("norm_name", ["batch", "instance"])
+def test_leaving_early_is_a_network_of_fewer_blocks(norm_name: str) -> None:
+    deep = build_generator("patn_tiny", **SMALL, norm=norm_name, any_depth=True).eval()
     with torch.no_grad():
         for parameter in deep.parameters():  # a fresh start maps everything to nearly the same grey
             parameter.mul_(8 if parameter.ndim > 1 else 1)
-    shallow = build_generator("patn_tiny", ngf=4, n_blocks=2, norm=norm).eval()
+    shallow = build_generator("patn_tiny", ngf=4, n_blocks=2, norm=norm_name).eval()
     wanted = shallow.state_dict()
     own = {k: v for k, v in deep.state_dict().items() if k in wanted}
     shallow.load_state_dict(own)
+    norms = [layer for layer in shallow.model.stream1_up if is_norm(layer)]
+    for norm, exit_norm in zip(norms, deep.exits[1], strict=True):  # type: ignore[index, call-overload]
+        norm.load_state_dict(exit_norm.state_dict())
     torch.testing.assert_close(deep.use_blocks(2)(*inputs()), shallow(*inputs()))
     full = deep.use_blocks(3)(*inputs())
     assert not torch.equal(full, shallow(*inputs()))
