@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from augment.cli_poses import measure_poses, pose_library, poses, train_poses
-from augment.cli_quality import quality
+from augment.cli_quality import calibrate_gate, gate, quality
 from augment.cli_table import table
 
 FOLDER = click.Path(path_type=Path)
@@ -77,6 +77,10 @@ def _plan_options(command: F) -> F:
     show_default=True,
     help="How real images get into the new folder.",
 )
+@click.option("--gate", is_flag=True, help="Reject images in a wrong pose, of another person or broken; try "
+              "other poses, else keep the real image.")  # fmt: skip
+@click.option("--gate-thresholds", type=EXISTING, help="Of patn-augment calibrate-gate. Default: set on this data set.")
+@click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
 def generate(shard: str, **options: Any) -> None:
@@ -264,6 +268,8 @@ def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: P
 
 cli.add_command(table)
 cli.add_command(quality)
+cli.add_command(gate)
+cli.add_command(calibrate_gate)
 
 
 def _shard(text: str) -> tuple[int, int]:

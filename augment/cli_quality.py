@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,40 @@ def quality(**options: Any) -> None:
     from augment.quality.workflow import QualityOptions, run_quality
 
     run_quality(QualityOptions(**options), click.echo)
+
+
+@click.command("calibrate-gate")
+@click.argument("data", type=_EXISTING)
+@click.argument("out", type=_FILE)
+@click.option("--keypoints", type=_EXISTING, help="Annotation file. Default: the data set's own.")
+@click.option("--estimator", "name", default="synth", show_default=True, help="See `patn-augment poses`.")
+@click.option("--weights", type=_EXISTING, help="Of the estimator.")
+@click.option("--count", type=click.IntRange(min=8), default=256, show_default=True, help="Real images to look at.")
+@_DEVICE
+def calibrate_gate(
+    data: Path, out: Path, keypoints: Path | None, name: str, weights: Path | None, count: int, device: str
+) -> None:
+    """Set the gate's thresholds on real training images of DATA; write them to OUT, a JSON file.
+
+    Says what share of wrong and of right poses, of other and of the same people the thresholds reject.
+    """
+    from augment.gate_workflow import calibrate_gate as run
+
+    run(data, out, keypoints, name, weights, count, device, click.echo)
+
+
+@click.command()
+@click.argument("out", type=_EXISTING)
+@click.option("--thresholds", type=_EXISTING, help="Of calibrate-gate. Default: set on the real images in OUT.")
+@click.option("--weights", type=_EXISTING, help="Of the estimator.")
+@click.option("--csv", "target", type=_FILE, help="Also write a line an image: its numbers, and what it failed.")
+@click.option("--sheet", "png", type=_FILE, help="Also write a picture: photo, generated, asked pose; red is rejected.")
+@_DEVICE
+def gate(
+    out: Path, thresholds: Path | None, weights: Path | None, target: Path | None, png: Path | None, device: str
+) -> None:
+    """Judge the generated images of an augmented folder, OUT; exit code 1 if any is rejected."""
+    from augment.gate_workflow import run_gate
+
+    if not run_gate(out, thresholds, weights, target, png, device, click.echo):
+        sys.exit(1)

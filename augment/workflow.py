@@ -15,6 +15,7 @@ from reid_eval.runtime import InputError, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
+    from augment.gate_plan import GateRun
     from augment.poses.keypoints import Keypoints
     from reid_eval.datasets import ReidData
 
@@ -46,6 +47,9 @@ class GenerateOptions:
     link: str = "copy"
     resume: bool = False
     shard: tuple[int, int] = (0, 1)
+    gate: bool = False
+    gate_thresholds: Path | None = None
+    gate_retries: int = 2
 
     def __post_init__(self) -> None:
         if self.ratio is None and self.plan is None:
@@ -198,6 +202,7 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
         jpeg_quality=options.quality,
         precision=options.precision,
         library=inputs.library,
+        gate=_gate(options, inputs, size, say) if options.gate else None,
         size=size,
         sigma=sigma,
         arguments=options.recorded(),
@@ -209,9 +214,28 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     describe_run(run_file(out), {"data": str(inputs.root.resolve()), "weights": name, "augmented": str(out)})
     made = manifest.counts["train_generated"]
     say(f"Wrote {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
+    if manifest.gate is not None:
+        say(_gate_message(manifest.gate))
     evaluate = "" if options.out is None else f" --augmented {shown}"
     say(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return out
+
+
+def _gate(options: GenerateOptions, inputs: Inputs, size: tuple[int, int], say: Say) -> GateRun:
+    """The gate of `--gate`: thresholds from a file, or set on this data set's real images."""
+    from augment.gate_plan import GateRun
+    from augment.gate_workflow import open_gate
+
+    gate = open_gate(inputs.data, inputs.keypoints, options.gate_thresholds, size, options.device, say)
+    return GateRun(gate, options.gate_retries, options.pose_source, options.exclude_same_image, options.seed)
+
+
+def _gate_message(facts: dict[str, Any]) -> str:
+    reasons = ", ".join(f"{reason} {count}" for reason, count in facts["reasons"].items())
+    return (
+        f"Gate: {facts['accepted_at_once']} of {facts['asked']} accepted at once, {facts['accepted_after_retry']} "
+        f"after another try, {facts['given_up']} given up; {facts['rejections']} rejections ({reasons})"
+    )
 
 
 def describe_run(path: Path, facts: dict[str, Any]) -> None:

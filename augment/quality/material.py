@@ -25,7 +25,15 @@ if TYPE_CHECKING:
 _BATCH = 8
 
 
-def folder_material(out: Path, original: Path | None = None, count: int | None = None, seed: int = 0) -> Material:
+def generated_outputs(out: Path) -> list[str]:
+    """Paths of an augmented folder's generated images, in the order of its plan."""
+    plan = read_plan(out / "augmentation/plan.csv")
+    return list(plan.loc[plan["action"] == "generate", "output"])
+
+
+def folder_material(
+    out: Path, original: Path | None = None, count: int | None = None, seed: int = 0, crowd: bool = True
+) -> Material:
     """An augmented folder: its generated images against its real ones.
 
     Args:
@@ -34,6 +42,7 @@ def folder_material(out: Path, original: Path | None = None, count: int | None =
             those of the real images that are in the folder.
         count: so many of the generated images at most, chosen by hash; default: all. Pose space is always whole.
         seed: of the choice.
+        crowd: also read all real images.
 
     Raises:
         InputError: unfinished or no augmented folder, or one without generated images.
@@ -50,8 +59,9 @@ def folder_material(out: Path, original: Path | None = None, count: int | None =
         made = made.assign(key=keys).sort_values("key").head(count).drop(columns="key")
     place = dict(zip(kept["image"], kept["output"], strict=True))
     outputs, conditions = made["output"].tolist(), [place[name] for name in made["condition"]]
-    generated, photos, crowd = (
-        load_images(out, paths, size).transpose(0, 2, 3, 1) for paths in (outputs, conditions, kept["output"].tolist())
+    others = kept["output"].tolist() if crowd else []
+    generated, photos, real_images = (
+        load_images(out, paths, size).transpose(0, 2, 3, 1) for paths in (outputs, conditions, others)
     )
     real = _poses(keypoints, kept["output"].tolist(), kept["pid"].to_numpy(np.int64))
     before = real if original is None else _original_poses(original)
@@ -59,7 +69,7 @@ def folder_material(out: Path, original: Path | None = None, count: int | None =
     return Material(
         generated=generated,
         conditions=photos,
-        crowd=crowd,
+        crowd=real_images,
         poses=_scaled(out, outputs, keypoints, size),
         condition_poses=_scaled(out, conditions, keypoints, size),
         poses_before=before[0],
