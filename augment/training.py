@@ -161,3 +161,19 @@ def draw_depth_curve(
     if target:
         write_json(target, {"pairs": pairs, "device": where.type, "depths": [point.to_dict() for point in points]})
     say(f"Wrote {png}")
+
+
+def blend_weights(first: str, second: str, target: Path, share: float, decoder_share: float, say: Say) -> None:
+    """`patn-augment blend`: a file between two others; its metadata keeps what both say of themselves."""
+    from augment.patn import blend_generators, load_generator, read_weights, save_generator
+
+    files = [read_weights(name) for name in (first, second)]
+    blended = blend_generators(load_generator(files[0]), load_generator(files[1]), share, decoder_share)
+    facts = [file.metadata.get("info", {}) for file in files]
+    info = {
+        **{key: facts[1][key] for key in ("data", "licence", "size") if key in facts[1]},
+        "blend": {"share": share, "decoder_share": decoder_share},
+        "stages": facts,
+    }
+    save_generator(target, blended, info)
+    say(f"Wrote {target}: {share:g} of {second} in encoders and blocks, {decoder_share:g} in the decoder.")

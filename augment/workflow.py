@@ -42,6 +42,7 @@ class GenerateOptions:
     device: str = "auto"
     batch_size: int = 64
     precision: str = "float32"
+    blocks: int | None = None
     quality: int = 95
     link: str = "copy"
     resume: bool = False
@@ -63,6 +64,7 @@ class GenerateOptions:
             "library": self.library.name if self.library else None,
             "exclude_same_image": self.exclude_same_image,
             "seed": self.seed,
+            **({"blocks": self.blocks} if self.blocks else {}),
         }
 
 
@@ -164,6 +166,9 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     device = resolve_device(options.device)
     name = pick_weights(options.weights, options.device)
     weights = read_weights(name)
+    generator = load_generator(weights, device)
+    if options.blocks:
+        generator.use_blocks(options.blocks)
     inputs = draw_plan(options, say)
     size, sigma = trained_for(weights.metadata)
     say(f"Weights: {name}{_about(weights.metadata)}; device: {device}; precision: {options.precision}")
@@ -173,7 +178,7 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
         inputs.data,
         inputs.keypoints,
         inputs.plan,
-        load_generator(weights, device),
+        generator,
         out=out,
         weights_name=Path(name).name,
         weights_sha=weights.sha256,
@@ -198,6 +203,32 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     evaluate = "" if options.out is None else f" --augmented {shown}"
     say(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return out
+
+
+def explain_transfer(
+    image: Path,
+    pose: Path,
+    png: Path,
+    keypoints: Path | None,
+    weights: str | None,
+    blocks: int | None,
+    device: str,
+    say: Say,
+) -> None:
+    """`patn-augment explain`: one transfer, mask by mask."""
+    from augment.explain import explain_sheet
+    from augment.patn import load_generator, read_weights
+    from reid_eval.runtime import resolve_device
+
+    file = read_weights(pick_weights(weights, device))
+    size, sigma = trained_for(file.metadata)
+    generator = load_generator(file, resolve_device(device))
+    if blocks:
+        generator.use_blocks(blocks)
+    masks = explain_sheet(generator, image, pose, png, size=size, sigma=sigma, keypoints=keypoints)
+    for number, mask in enumerate(masks, 1):
+        say(f"Block {number}: mask {mask.min():.2f} to {mask.max():.2f}, mean {mask.mean():.2f}")
+    say(f"Wrote {png}")
 
 
 def describe_run(path: Path, facts: dict[str, Any]) -> None:
