@@ -69,6 +69,7 @@ def _plan_options(command: F) -> F:
 @DEVICE
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Never changes a byte.")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks: faster (any-depth weights).")
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
 @click.option(
     "--link",
@@ -209,6 +210,19 @@ def convert(weights: str, out: Path, dtype: str, pairs: int, device: str) -> Non
 
 
 @cli.command()
+@click.argument("first")
+@click.argument("second")
+@click.argument("out", type=FOLDER)
+@click.option("--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of SECOND in the result.")
+@click.option("--decoder-share", type=click.FloatRange(0, 1), help="Likewise in the decoder. Default: --share.")
+def blend(first: str, second: str, out: Path, share: float, decoder_share: float | None) -> None:
+    """Average the weights of FIRST and of SECOND, which was trained on from it: texture against artefacts."""
+    from augment.training import blend_weights
+
+    blend_weights(first, second, out, share, share if decoder_share is None else decoder_share, click.echo)
+
+
+@cli.command()
 @click.argument("folder", type=EXISTING)
 def verify(folder: Path) -> None:
     """Check an augmented folder against its manifest; exit code 1 if files are missing, changed or extra."""
@@ -250,6 +264,28 @@ def measure(weights: str, data: Path | None, pairs: int, png: Path | None, targe
     from augment.training import measure_weights
 
     measure_weights(weights, data, pairs, png, target, device, click.echo)
+
+
+@cli.command()
+@click.option("--image", type=EXISTING, required=True, help="The photo to redraw.")
+@click.option("--pose", type=EXISTING, required=True, help="An image that lends its pose.")
+@click.option("-o", "--out", "png", type=FOLDER, required=True, help="PNG to write.")
+@click.option("--keypoints", type=EXISTING, help="Annotation file of both. Default: their data set's own.")
+@click.option("--weights", help="Name of shipped weights or a .safetensors file. Default: the best for the device.")
+@click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks (any-depth weights).")
+@DEVICE
+def explain(
+    image: Path, pose: Path, png: Path, keypoints: Path | None, weights: str | None, blocks: int | None, device: str
+) -> None:
+    """Picture of one transfer: condition, poses, the attention mask of each block, result.
+
+    \b
+    patn-augment explain --image Market-1501/bounding_box_train/0002_c1s1_000451_03.jpg \\
+        --pose Market-1501/bounding_box_train/0007_c2s3_070952_01.jpg -o out.png
+    """
+    from augment.workflow import explain_transfer
+
+    explain_transfer(image, pose, png, keypoints, weights, blocks, device, click.echo)
 
 
 @cli.command("depth-curve")

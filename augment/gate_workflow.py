@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +18,10 @@ from augment.poses.estimators.build import EstimatorOptions, build_estimator
 from augment.poses.keypoints import Keypoints, load_annotations
 from reid_eval.datasets import ReidData, read_dataset
 from reid_eval.runtime import InputError, progress, resolve_device, sha256_file, write_text
+
+if TYPE_CHECKING:
+    from augment.gate_plan import GateRun
+    from augment.workflow import GenerateOptions, Inputs
 
 Say = Callable[[str], None]
 _BATCH = 32
@@ -55,6 +60,23 @@ def open_gate(
     limits = calibrate(data, keypoints, estimator, size=size, sha256=sha256)
     say(describe(limits))
     return Gate(estimator, limits)
+
+
+def gate_run(options: GenerateOptions, inputs: Inputs, size: tuple[int, int], say: Say) -> GateRun:
+    """The gate of `--gate`: thresholds from a file, or set on this data set's real images."""
+    from augment.gate_plan import GateRun
+
+    gate = open_gate(inputs.data, inputs.keypoints, options.gate_thresholds, size, options.device, say)
+    return GateRun(gate, options.gate_retries, options.pose_source, options.exclude_same_image, options.seed)
+
+
+def gate_message(facts: dict[str, Any]) -> str:
+    """A line about what the gate did, from a manifest."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in facts["reasons"].items())
+    return (
+        f"Gate: {facts['accepted_at_once']} of {facts['asked']} accepted at once, {facts['accepted_after_retry']} "
+        f"after another try, {facts['given_up']} given up; {facts['rejections']} rejections ({reasons})"
+    )
 
 
 def describe(limits: GateThresholds) -> str:

@@ -151,7 +151,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
 
 
 # Settings that are words or names: a file called 1e5 stays a name.
-_WORDS = ("generator", "gan", "perceptual", "init_weights", "precision", "batchnorm_gain")
+_WORDS = ("generator", "gan", "perceptual", "init_weights", "precision", "batchnorm_gain", "batchnorm")
 
 
 def _number(value: Any) -> Any:

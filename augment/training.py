@@ -28,13 +28,14 @@ def train_recipe(
     from dataclasses import replace
 
     from augment.patn import train_generator
+    from augment.patn.distributed import launched_processes
     from augment.patn.train import CHECKPOINT
     from augment.recipe import load_recipe
-    from reid_eval.runtime import resolve_device
+    from reid_eval.runtime import hide_progress, resolve_device
 
     parsed = load_recipe(recipe, overrides)
     settings = replace(parsed.settings(), max_seconds=max_seconds)
-    where = resolve_device(device)
+    processes, where = launched_processes(resolve_device(device))
     command = " ".join(["patn-augment train --recipe", Path(recipe).stem, *(f"--set {item}" for item in overrides)])
     info = {"data": parsed.described(), "licence": "MIT", "command": command, "device": where.type}
     data = parsed.data.model_dump(mode="json")
@@ -42,11 +43,23 @@ def train_recipe(
         if not resume:
             raise InputError(f"{out} already holds a training: give --resume to go on, or another folder")
         _check_same_data(out / "run.json", data)
-    describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
+    if not processes.first:
+        hide_progress()
+    else:
+        describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
     source = parsed.data.open(where)
     result = train_generator(
-        settings, source, out, where, resume=resume, info=info, on_sheet=_sheets(source, out, settings)
+        settings,
+        source,
+        out,
+        where,
+        resume=resume,
+        info=info,
+        on_sheet=_sheets(source, out, settings),
+        processes=processes,
     )
+    if not processes.first:
+        return
     if result.finished:
         say(f"Finished after {result.step} steps: {result.weights}")
     else:
@@ -148,3 +161,19 @@ def draw_depth_curve(
     if target:
         write_json(target, {"pairs": pairs, "device": where.type, "depths": [point.to_dict() for point in points]})
     say(f"Wrote {png}")
+
+
+def blend_weights(first: str, second: str, target: Path, share: float, decoder_share: float, say: Say) -> None:
+    """`patn-augment blend`: a file between two others; its metadata keeps what both say of themselves."""
+    from augment.patn import blend_generators, load_generator, read_weights, save_generator
+
+    files = [read_weights(name) for name in (first, second)]
+    blended = blend_generators(load_generator(files[0]), load_generator(files[1]), share, decoder_share)
+    facts = [file.metadata.get("info", {}) for file in files]
+    info = {
+        **{key: facts[1][key] for key in ("data", "licence", "size") if key in facts[1]},
+        "blend": {"share": share, "decoder_share": decoder_share},
+        "stages": facts,
+    }
+    save_generator(target, blended, info)
+    say(f"Wrote {target}: {share:g} of {second} in encoders and blocks, {decoder_share:g} in the decoder.")

@@ -15,7 +15,6 @@ from reid_eval.runtime import InputError, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
-    from augment.gate_plan import GateRun
     from augment.poses.keypoints import Keypoints
     from reid_eval.datasets import ReidData
 
@@ -43,6 +42,7 @@ class GenerateOptions:
     device: str = "auto"
     batch_size: int = 64
     precision: str = "float32"
+    blocks: int | None = None
     quality: int = 95
     link: str = "copy"
     resume: bool = False
@@ -67,6 +67,7 @@ class GenerateOptions:
             "library": self.library.name if self.library else None,
             "exclude_same_image": self.exclude_same_image,
             "seed": self.seed,
+            **({"blocks": self.blocks} if self.blocks else {}),
         }
 
 
@@ -175,6 +176,7 @@ def write_plan_file(options: GenerateOptions, target: Path, say: Say) -> None:
 
 def generate_folder(options: GenerateOptions, say: Say) -> Path:
     """`patn-augment generate`: plan, generate, describe. Returns the augmented folder."""
+    from augment.gate_workflow import gate_message, gate_run
     from augment.generate import generate
     from augment.patn import load_generator, read_weights
     from reid_eval.runtime import resolve_device
@@ -182,6 +184,9 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     device = resolve_device(options.device)
     name = pick_weights(options.weights, options.device)
     weights = read_weights(name)
+    generator = load_generator(weights, device)
+    if options.blocks:
+        generator.use_blocks(options.blocks)
     inputs = draw_plan(options, say)
     size, sigma = trained_for(weights.metadata)
     say(f"Weights: {name}{_about(weights.metadata)}; device: {device}; precision: {options.precision}")
@@ -191,7 +196,7 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
         inputs.data,
         inputs.keypoints,
         inputs.plan,
-        load_generator(weights, device),
+        generator,
         out=out,
         weights_name=Path(name).name,
         weights_sha=weights.sha256,
@@ -202,7 +207,7 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
         jpeg_quality=options.quality,
         precision=options.precision,
         library=inputs.library,
-        gate=_gate(options, inputs, size, say) if options.gate else None,
+        gate=gate_run(options, inputs, size, say) if options.gate else None,
         size=size,
         sigma=sigma,
         arguments=options.recorded(),
@@ -215,27 +220,36 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     made = manifest.counts["train_generated"]
     say(f"Wrote {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
     if manifest.gate is not None:
-        say(_gate_message(manifest.gate))
+        say(gate_message(manifest.gate))
     evaluate = "" if options.out is None else f" --augmented {shown}"
     say(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return out
 
 
-def _gate(options: GenerateOptions, inputs: Inputs, size: tuple[int, int], say: Say) -> GateRun:
-    """The gate of `--gate`: thresholds from a file, or set on this data set's real images."""
-    from augment.gate_plan import GateRun
-    from augment.gate_workflow import open_gate
+def explain_transfer(
+    image: Path,
+    pose: Path,
+    png: Path,
+    keypoints: Path | None,
+    weights: str | None,
+    blocks: int | None,
+    device: str,
+    say: Say,
+) -> None:
+    """`patn-augment explain`: one transfer, mask by mask."""
+    from augment.explain import explain_sheet
+    from augment.patn import load_generator, read_weights
+    from reid_eval.runtime import resolve_device
 
-    gate = open_gate(inputs.data, inputs.keypoints, options.gate_thresholds, size, options.device, say)
-    return GateRun(gate, options.gate_retries, options.pose_source, options.exclude_same_image, options.seed)
-
-
-def _gate_message(facts: dict[str, Any]) -> str:
-    reasons = ", ".join(f"{reason} {count}" for reason, count in facts["reasons"].items())
-    return (
-        f"Gate: {facts['accepted_at_once']} of {facts['asked']} accepted at once, {facts['accepted_after_retry']} "
-        f"after another try, {facts['given_up']} given up; {facts['rejections']} rejections ({reasons})"
-    )
+    file = read_weights(pick_weights(weights, device))
+    size, sigma = trained_for(file.metadata)
+    generator = load_generator(file, resolve_device(device))
+    if blocks:
+        generator.use_blocks(blocks)
+    masks = explain_sheet(generator, image, pose, png, size=size, sigma=sigma, keypoints=keypoints)
+    for number, mask in enumerate(masks, 1):
+        say(f"Block {number}: mask {mask.min():.2f} to {mask.max():.2f}, mean {mask.mean():.2f}")
+    say(f"Wrote {png}")
 
 
 def describe_run(path: Path, facts: dict[str, Any]) -> None:

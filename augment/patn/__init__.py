@@ -9,7 +9,14 @@ from augment.patn.builders import (
     patn_market,
     patn_tiny,
 )
-from augment.patn.checkpoint import available_weights, load_generator, read_weights, save_generator, weights_sha256
+from augment.patn.checkpoint import (
+    available_weights,
+    blend_generators,
+    load_generator,
+    read_weights,
+    save_generator,
+    weights_sha256,
+)
 from augment.patn.discriminators import PATNDiscriminator
 from augment.patn.generator import PATNGenerator
 from augment.patn.pairs import PairBatch, PairSource, TensorPairs
@@ -28,6 +35,7 @@ __all__ = [
     "TrainSettings",
     "TrainingDivergedError",
     "available_weights",
+    "blend_generators",
     "build_discriminators",
     "build_generator",
     "import_checkpoint",
