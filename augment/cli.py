@@ -204,16 +204,23 @@ def convert(weights: str, out: Path, dtype: str, pairs: int, device: str) -> Non
 
 
 @cli.command()
-@click.argument("first")
-@click.argument("second")
+@click.argument("root", type=EXISTING)
 @click.argument("out", type=FOLDER)
-@click.option("--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of SECOND in the result.")
-@click.option("--decoder-share", type=click.FloatRange(0, 1), help="Likewise in the decoder. Default: --share.")
-def blend(first: str, second: str, out: Path, share: float, decoder_share: float | None) -> None:
-    """Average the weights of FIRST and of SECOND, which was trained on from it: texture against artefacts."""
-    from augment.training import blend_weights
+@click.option("--split", type=click.Choice(["train", "query", "gallery"]), default="gallery", show_default=True)
+@click.option("--count", type=click.IntRange(min=1), help="Default: 12000 of a test split, all of the training split.")
+@click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
+@LAYOUT
+@SEED
+def pairs(root: Path, out: Path, split: str, count: int | None, keypoints: Path | None, layout: str, seed: int) -> None:
+    """List pairs (condition, target) of a data set by the authors' rules, as CSV: OUT.
 
-    blend_weights(first, second, out, share, share if decoder_share is None else decoder_share, click.echo)
+    Use it by --set data.pairs=OUT in a training.
+    """
+    from augment.pair_lists import TEST_PAIRS
+    from augment.training import list_pairs
+
+    wanted = count or (None if split == "train" else TEST_PAIRS)
+    list_pairs(root, out, split, wanted, layout, keypoints, seed, click.echo)
 
 
 @cli.command()
