@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from augment.cli_poses import measure_poses, train_poses
+from augment.cli_poses import measure_poses, pose_library, poses, train_poses
+from augment.cli_quality import calibrate_gate, gate, quality
 from augment.cli_table import table
 
 FOLDER = click.Path(path_type=Path)
@@ -50,7 +51,8 @@ def _plan_options(command: F) -> F:
         click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True),
         click.option("--pose-source", type=click.Choice(sources), default="dataset", show_default=True,
                      help="Where the new poses come from."),
-        click.option("--library", type=EXISTING, help="Keypoints file of poses, for --pose-source library."),
+        click.option("--library", type=EXISTING, help="Keypoints file of poses, for --pose-source library. Default: "
+                     "a gait cycle from all sides, which ships."),
         click.option("--exclude-same-image", is_flag=True, help="Never take a pose from the condition image itself."),
         SEED,
     ]  # fmt: skip
@@ -76,6 +78,10 @@ def _plan_options(command: F) -> F:
     show_default=True,
     help="How real images get into the new folder.",
 )
+@click.option("--gate", is_flag=True, help="Reject images in a wrong pose, of another person or broken; try "
+              "other poses, else keep the real image.")  # fmt: skip
+@click.option("--gate-thresholds", type=EXISTING, help="Of patn-augment calibrate-gate. Default: set on this data set.")
+@click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
 def generate(shard: str, **options: Any) -> None:
@@ -304,6 +310,9 @@ def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: P
 
 
 cli.add_command(table)
+cli.add_command(quality)
+cli.add_command(gate)
+cli.add_command(calibrate_gate)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -314,6 +323,8 @@ def _shard(text: str) -> tuple[int, int]:
     return index, count
 
 
+cli.add_command(poses)
+cli.add_command(pose_library)
 cli.add_command(train_poses)
 cli.add_command(measure_poses)
 

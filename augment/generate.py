@@ -12,8 +12,10 @@ processes may share the work as shards, and the last to finish writes the manife
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +47,7 @@ from augment.manifest import (
 )
 from augment.plan_file import LIBRARY, check_plan, plan_text
 from augment.poses.keypoints import Keypoints, write_keypoints
+from augment.poses.library import frame_of
 from augment.runtime import package_versions
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError, progress, resolve_device, sha256_bytes, write_text
@@ -52,7 +55,8 @@ from reid_eval.runtime import InputError, progress, resolve_device, sha256_bytes
 if TYPE_CHECKING:
     import torch
 
-    from augment.render import Generator, Task
+    from augment.gate_plan import GateRun, Outcome
+    from augment.render import Generator, Settings, Task
 
 __all__ = ["VerifyReport", "generate", "verify"]
 
@@ -81,6 +85,7 @@ def generate(
     sigma: float = 6.0,
     arguments: Mapping[str, Any] | None = None,
     shard: tuple[int, int] = (0, 1),
+    gate: GateRun | None = None,
 ) -> Manifest | None:
     """Write the augmented folder of a plan.
 
@@ -106,6 +111,8 @@ def generate(
         sigma: of the pose maps the generator was trained with, in pixels.
         arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
         shard: (index, count): do only the index-th of count equal parts.
+        gate: rejects bad images; a rejected one is made again in other poses, then given up, and a real image that the
+            plan drops is kept in its place. The folder's plan is the one that was carried out in the end.
 
     Returns:
         The manifest, or None if other shards are still at work.
@@ -133,7 +140,7 @@ def generate(
         device=where.type,
         jpeg_quality=jpeg_quality,
         link=link,  # type: ignore[arg-type]
-        arguments=dict(arguments or {}),
+        arguments={**(arguments or {}), **({"gate": gate.described()} if gate else {})},
     )
     out = Path(out)
     copies = list_copies(data, plan)
@@ -141,15 +148,79 @@ def generate(
         return read_manifest(out)
     tasks = _tasks(data, keypoints, library, plan, out)
     settings = Settings(job.generator_size, where, precision, jpeg_quality, batch_size, job.sigma)
-    chunks = chunks_of(tasks, shard)
-    with progress("Generating", sum(map(len, chunks))) as bar:
-        render(chunks, generator, settings, bar)
+    passed: Gated | None = None
+    if gate is not None:
+        passed = _render_gated(gate, data, keypoints, library, plan, out, tasks, generator, settings, shard)
+    else:
+        chunks = chunks_of(tasks, shard)
+        with progress("Generating", sum(map(len, chunks))) as bar:
+            render(chunks, generator, settings, bar)
     place(data.root, out, copies[shard[0] :: shard[1]], link)
+    if gate is not None:
+        if passed is None:
+            return None
+        plan = passed.outcome.plan
+        copies, before = list_copies(data, plan), set(copies)
+        place(data.root, out, [pair for pair in copies if pair not in before], link)
+        tasks = _tasks(data, keypoints, library, plan, out)
     outputs = [*plan.loc[plan["action"] == "generate", "output"], *(target for _, target in copies)]
     if not all((out / name).is_file() for name in outputs):
         return None  # another shard is at work, and will finish the folder
     remove_parts(out, images_only=shard[1] > 1)
-    return _finish(data, keypoints, plan, job, out, tasks, outputs)
+    return _finish(data, keypoints, plan, job, out, tasks, outputs, passed)
+
+
+@dataclass(frozen=True)
+class Gated:
+    """What came through the gate."""
+
+    attempts: Sequence[Mapping[str, Any]]
+    outcome: Outcome
+
+    def close(self, out: Path) -> list[str]:
+        """Write the log of all attempts in place of the chunks' records; returns what was written."""
+        from augment.gate_plan import LOG, write_log
+        from augment.gate_render import RECORDS
+
+        write_log(out, self.attempts)
+        shutil.rmtree(out / RECORDS, ignore_errors=True)
+        return [LOG]
+
+    def reports(self) -> dict[str, list[str]]:
+        """Images that the gate changed the plan for."""
+        return {
+            "gate_given_up": list(self.outcome.given_up),
+            "gate_kept_instead": list(self.outcome.kept_instead),
+        }
+
+
+def _render_gated(
+    gate: GateRun,
+    data: ReidData,
+    keypoints: Keypoints,
+    library: Keypoints | None,
+    plan: pd.DataFrame,
+    out: Path,
+    tasks: Sequence[Task],
+    generator: Generator,
+    settings: Settings,
+    shard: tuple[int, int],
+) -> Gated | None:
+    """Render this shard's chunks through the gate; what came of all of them, None while others are at work."""
+    from augment.gate_plan import Redrawing, outcome
+    from augment.gate_render import Asked, numbered, read_records, render_gated
+    from augment.render import CHUNK
+
+    made = plan[plan["action"] == "generate"]
+    named = zip(tasks, made["pose"], made["output"], strict=True)
+    asked = [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named)]
+    chunks = list(numbered(asked, CHUNK))
+    mine = chunks[shard[0] :: shard[1]]
+    redraw = Redrawing(gate, data, keypoints, library, plan)
+    with progress("Generating", sum(len(chunk) for _, chunk in mine)) as bar:
+        render_gated(mine, generator, settings, gate.gate, redraw, gate.retries, out, bar)
+    attempts = read_records(out, len(chunks))
+    return None if attempts is None else Gated(attempts, outcome(plan, attempts, data.layout))
 
 
 def _check_options(batch_size: int, link: str, quality: int, precision: str, shard: tuple[int, int]) -> None:
@@ -215,6 +286,7 @@ def _tasks(
             None if donor.startswith(LIBRARY) else data.root / donor,
             pose[donor],
             out / output,
+            frame_of(donor) if donor.startswith(LIBRARY) else None,
         )
         for condition, donor, output in zip(made["condition"], made["pose"], made["output"], strict=True)
     ]
@@ -228,6 +300,7 @@ def _finish(
     out: Path,
     tasks: Sequence[Task],
     outputs: Sequence[str],
+    passed: Gated | None = None,
 ) -> Manifest:
     """Write what is known only of the whole: plan, keypoints, manifest."""
     from augment.render import target_joints
@@ -239,6 +312,7 @@ def _finish(
     train = told_apart(train_annotations(keypoints, plan, made, data.layout), test)
     for name, table in zip(ANNOTATIONS, (train, test), strict=True):
         write_keypoints(out / name, table)
+    logs = [] if passed is None else passed.close(out)
     manifest = Manifest(
         job=job,
         versions=package_versions(),
@@ -255,8 +329,10 @@ def _finish(
             "test_without_keypoints": [
                 path for table in (data.query, data.gallery) for path in _without(keypoints, table)
             ],
+            **({} if passed is None else passed.reports()),
         },
-        files=file_entries(out, sorted([*outputs, PLAN, *ANNOTATIONS])),
+        files=file_entries(out, sorted([*outputs, PLAN, *ANNOTATIONS, *logs])),
+        gate=None if passed is None else passed.outcome.facts,
     )
     write_manifest(out, manifest)
     return manifest

@@ -47,6 +47,9 @@ class GenerateOptions:
     link: str = "copy"
     resume: bool = False
     shard: tuple[int, int] = (0, 1)
+    gate: bool = False
+    gate_thresholds: Path | None = None
+    gate_retries: int = 2
 
     def __post_init__(self) -> None:
         if self.ratio is None and self.plan is None:
@@ -120,8 +123,10 @@ class Inputs:
 def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
     """Read data set and keypoints, check that they fit, and draw the plan (or read `--plan`)."""
     from augment.plan import plan_dataset, read_plan
+    from augment.plan_file import LIBRARY
     from augment.poses.check import check_keypoints
-    from augment.poses.keypoints import load_annotations, read_keypoints
+    from augment.poses.keypoints import load_annotations
+    from augment.poses.library import shipped_library
     from reid_eval.datasets import check_images, read_dataset
 
     root = source_data(options.data, say)
@@ -130,9 +135,11 @@ def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
     keypoints = load_annotations(root, options.keypoints)
     if message := check_keypoints(data, keypoints).message:
         say(f"Note: {message}")
-    library = read_keypoints(options.library) if options.library else None
+    library = _library(options)
     if options.plan is not None:
         plan = read_plan(options.plan)
+        if library is None and plan["pose"].str.startswith(LIBRARY).any():
+            library = shipped_library()
         say(f"Plan: {options.plan}, {int((plan['action'] == 'generate').sum())} images to generate")
         return Inputs(root, data, keypoints, library, plan)
     plan, summary = plan_dataset(
@@ -149,6 +156,16 @@ def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
     return Inputs(root, data, keypoints, library, plan)
 
 
+def _library(options: GenerateOptions) -> Keypoints | None:
+    """The user's pose library, or the one that ships if poses are to come from a library."""
+    from augment.poses.keypoints import read_keypoints
+    from augment.poses.library import shipped_library
+
+    if options.library:
+        return read_keypoints(options.library)
+    return shipped_library() if options.pose_source == "library" else None
+
+
 def write_plan_file(options: GenerateOptions, target: Path, say: Say) -> None:
     """`patn-augment plan`: write the plan that `generate` would carry out."""
     from augment.plan import write_plan
@@ -159,6 +176,7 @@ def write_plan_file(options: GenerateOptions, target: Path, say: Say) -> None:
 
 def generate_folder(options: GenerateOptions, say: Say) -> Path:
     """`patn-augment generate`: plan, generate, describe. Returns the augmented folder."""
+    from augment.gate_workflow import gate_message, gate_run
     from augment.generate import generate
     from augment.patn import load_generator, read_weights
     from reid_eval.runtime import resolve_device
@@ -189,6 +207,7 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
         jpeg_quality=options.quality,
         precision=options.precision,
         library=inputs.library,
+        gate=gate_run(options, inputs, size, say) if options.gate else None,
         size=size,
         sigma=sigma,
         arguments=options.recorded(),
@@ -200,6 +219,8 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     describe_run(run_file(out), {"data": str(inputs.root.resolve()), "weights": name, "augmented": str(out)})
     made = manifest.counts["train_generated"]
     say(f"Wrote {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
+    if manifest.gate is not None:
+        say(gate_message(manifest.gate))
     evaluate = "" if options.out is None else f" --augmented {shown}"
     say(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return out
