@@ -17,15 +17,13 @@ import torch
 from torch import Tensor
 
 from augment.measure import measure, transfer
-from reid_eval.runtime import InputError, atomic_path
+from augment.quality.similarity import ssim
+from reid_eval.runtime import atomic_path
 
 if TYPE_CHECKING:
     from augment.patn import PATNGenerator, TensorPairs
 
 _BATCH = 8
-_AUTHORS_SSIM: dict[str, Any] = {
-    "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": -1
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -73,15 +71,9 @@ def depth_curve(
 
 
 def plot_depths(points: Sequence[Depth], path: Path | str, title: str = "") -> None:
-    """PNG of the three curves.
+    """PNG of the three curves."""
+    import matplotlib
 
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError("a plot needs matplotlib: pip install 'patn-augment[report]'") from None
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
@@ -100,19 +92,13 @@ def plot_depths(points: Sequence[Depth], path: Path | str, title: str = "") -> N
 
 
 def _ssim(generator: PATNGenerator, pairs: TensorPairs, count: int, sigma: float) -> float:
-    """Mean SSIM as the authors compute it: Gaussian weights, data range of the generated image."""
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError:
-        raise InputError("SSIM needs scikit-image: pip install 'patn-augment[quality]'") from None
+    """Mean SSIM as the authors compute it; see `augment.quality.similarity`."""
     values = []
     for step in range(-(-count // _BATCH)):
         batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
         made, real = (_pixels(image) for image in (transfer(generator, batch, pairs.size, sigma), batch.target_image))
-        for one, other in zip(made, real, strict=True):
-            spread = float(one.max()) - float(one.min())
-            values.append(structural_similarity(other, one, data_range=spread, **_AUTHORS_SSIM))
-    return float(np.mean(values))
+        values.append(ssim(made, real))
+    return float(np.concatenate(values).mean())
 
 
 def _pixels(image: Tensor) -> np.ndarray:
