@@ -295,6 +295,17 @@ def explain(
     explain_transfer(image, pose, png, keypoints, weights, blocks, device, click.echo)
 
 
+@cli.command("plot-log")
+@click.argument("log", type=EXISTING)
+@click.argument("png", type=FOLDER)
+def plot_log(log: Path, png: Path) -> None:
+    """Plot a training's losses and rate from its train.jsonl: PNG."""
+    from augment.curves import plot_losses
+
+    plot_losses(log, png)
+    click.echo(f"Wrote {png}")
+
+
 @cli.command("depth-curve")
 @click.argument("weights")
 @click.argument("png", type=FOLDER)

@@ -7,9 +7,7 @@ one set of weights leaves after k of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +16,6 @@ from torch import Tensor
 
 from augment.measure import measure, transfer
 from augment.quality.similarity import ssim
-from reid_eval.runtime import atomic_path
 
 if TYPE_CHECKING:
     from augment.patn import PATNGenerator, TensorPairs
@@ -68,27 +65,6 @@ def depth_curve(
         points.append(Depth(blocks, _ssim(generator, pairs, count, sigma), found.l1, found.l1_mask, speed))
     generator.use_blocks(most)
     return points
-
-
-def plot_depths(points: Sequence[Depth], path: Path | str, title: str = "") -> None:
-    """PNG of the three curves."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 3, figsize=(10.5, 3.2), constrained_layout=True)
-    blocks = [point.blocks for point in points]
-    names = (("ssim", "SSIM (higher is better)"), ("l1_mask", "L1 inside the person, grey levels"),
-             ("images_per_second", "images/s"))  # fmt: skip
-    for axis, (field, label) in zip(axes, names, strict=True):
-        axis.plot(blocks, [getattr(point, field) for point in points], "o-", color="#2f6db3")
-        axis.set(xlabel="blocks used", ylabel=label, xticks=blocks)
-        axis.grid(alpha=0.3)
-    figure.suptitle(title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
-    pyplot.close(figure)
 
 
 def _ssim(generator: PATNGenerator, pairs: TensorPairs, count: int, sigma: float) -> float:

@@ -148,7 +148,8 @@ def draw_depth_curve(
     weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str, say: Say
 ) -> None:
     """`patn-augment depth-curve`: figures of every depth, and their picture."""
-    from augment.depth import depth_curve, plot_depths
+    from augment.curves import plot_depths
+    from augment.depth import depth_curve
     from augment.measure import unseen_pairs
     from augment.patn import load_generator, read_weights
     from reid_eval.runtime import resolve_device
