@@ -99,11 +99,12 @@ def generate(shard: str, **options: Any) -> None:
 @cli.command()
 @click.argument("out", type=FOLDER)
 @_plan_options
-def plan(out: Path, **options: Any) -> None:
+@click.option("--pose-space", type=FOLDER, help="Also a PNG: which poses identities have, before and after.")
+def plan(out: Path, pose_space: Path | None, **options: Any) -> None:
     """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT."""
     from augment.workflow import GenerateOptions, write_plan_file
 
-    write_plan_file(GenerateOptions(**options), out, click.echo)
+    write_plan_file(GenerateOptions(**options), out, click.echo, pose_space)
 
 
 @cli.command("reid-eval")

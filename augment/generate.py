@@ -12,10 +12,8 @@ processes may share the work as shards, and the last to finish writes the manife
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -55,8 +53,9 @@ from reid_eval.runtime import InputError, progress, resolve_device, sha256_bytes
 if TYPE_CHECKING:
     import torch
 
-    from augment.gate_plan import GateRun, Outcome
-    from augment.render import Generator, Settings, Task
+    from augment.gate_folder import Gated
+    from augment.gate_plan import GateRun
+    from augment.render import Generator, Task
 
 __all__ = ["VerifyReport", "generate", "verify"]
 
@@ -150,7 +149,9 @@ def generate(
     settings = Settings(job.generator_size, where, precision, jpeg_quality, batch_size, job.sigma)
     passed: Gated | None = None
     if gate is not None:
-        passed = _render_gated(gate, data, keypoints, library, plan, out, tasks, generator, settings, shard)
+        from augment.gate_folder import render_plan
+
+        passed = render_plan(gate, data, keypoints, library, plan, out, tasks, generator, settings, shard)
     else:
         chunks = chunks_of(tasks, shard)
         with progress("Generating", sum(map(len, chunks))) as bar:
@@ -168,59 +169,6 @@ def generate(
         return None  # another shard is at work, and will finish the folder
     remove_parts(out, images_only=shard[1] > 1)
     return _finish(data, keypoints, plan, job, out, tasks, outputs, passed)
-
-
-@dataclass(frozen=True)
-class Gated:
-    """What came through the gate."""
-
-    attempts: Sequence[Mapping[str, Any]]
-    outcome: Outcome
-
-    def close(self, out: Path) -> list[str]:
-        """Write the log of all attempts in place of the chunks' records; returns what was written."""
-        from augment.gate_plan import LOG, write_log
-        from augment.gate_render import RECORDS
-
-        write_log(out, self.attempts)
-        shutil.rmtree(out / RECORDS, ignore_errors=True)
-        return [LOG]
-
-    def reports(self) -> dict[str, list[str]]:
-        """Images that the gate changed the plan for."""
-        return {
-            "gate_given_up": list(self.outcome.given_up),
-            "gate_kept_instead": list(self.outcome.kept_instead),
-        }
-
-
-def _render_gated(
-    gate: GateRun,
-    data: ReidData,
-    keypoints: Keypoints,
-    library: Keypoints | None,
-    plan: pd.DataFrame,
-    out: Path,
-    tasks: Sequence[Task],
-    generator: Generator,
-    settings: Settings,
-    shard: tuple[int, int],
-) -> Gated | None:
-    """Render this shard's chunks through the gate; what came of all of them, None while others are at work."""
-    from augment.gate_plan import Redrawing, outcome
-    from augment.gate_render import Asked, numbered, read_records, render_gated
-    from augment.render import CHUNK
-
-    made = plan[plan["action"] == "generate"]
-    named = zip(tasks, made["pose"], made["output"], strict=True)
-    asked = [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named)]
-    chunks = list(numbered(asked, CHUNK))
-    mine = chunks[shard[0] :: shard[1]]
-    redraw = Redrawing(gate, data, keypoints, library, plan)
-    with progress("Generating", sum(len(chunk) for _, chunk in mine)) as bar:
-        render_gated(mine, generator, settings, gate.gate, redraw, gate.retries, out, bar)
-    attempts = read_records(out, len(chunks))
-    return None if attempts is None else Gated(attempts, outcome(plan, attempts, data.layout))
 
 
 def _check_options(batch_size: int, link: str, quality: int, precision: str, shard: tuple[int, int]) -> None:

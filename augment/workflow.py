@@ -166,11 +166,18 @@ def _library(options: GenerateOptions) -> Keypoints | None:
     return shipped_library() if options.pose_source == "library" else None
 
 
-def write_plan_file(options: GenerateOptions, target: Path, say: Say) -> None:
-    """`patn-augment plan`: write the plan that `generate` would carry out."""
+def write_plan_file(options: GenerateOptions, target: Path, say: Say, pose_space: Path | None = None) -> None:
+    """`patn-augment plan`: write the plan that `generate` would carry out, and what it does to pose space."""
     from augment.plan import write_plan
 
-    write_plan(target, draw_plan(options, say).plan)
+    inputs = draw_plan(options, say)
+    write_plan(target, inputs.plan)
+    if pose_space:
+        from augment.quality.coverage import plan_poses, save_pose_space
+
+        before, after = save_pose_space(*plan_poses(inputs.plan, inputs.keypoints, inputs.library), pose_space)
+        say(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
+        say(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
     say(f"Wrote {target}; carry it out with patn-augment generate --plan {target}")
 
 

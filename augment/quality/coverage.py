@@ -8,14 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
+from PIL import Image
 
+from augment.plan_file import LIBRARY
 from augment.poses.keypoints import Keypoints
 from augment.poses.library import shipped_library
-from augment.poses.skeleton import normalise, pose_distance
+from augment.poses.skeleton import normalise, pose_distance, usable
 
+Poses = NDArray[np.float32]
+Pids = NDArray[np.int64]
 _CHUNK = 4096
 
 
@@ -50,6 +56,16 @@ def pose_space() -> PoseSpace:
     return PoseSpace(shipped_library())
 
 
+def save_pose_space(before: tuple[Poses, Pids], after: tuple[Poses, Pids], target: Path) -> tuple[float, float]:
+    """Write the picture of pose space before and after, PNG; returns the coverage of both."""
+    from augment.sheet import save_sheet
+
+    space = pose_space()
+    picture = pose_space_picture(space, space.occupancy(*before), space.occupancy(*after))
+    save_sheet(Image.fromarray(picture), target)
+    return space.coverage(*before), space.coverage(*after)
+
+
 def pose_diversity(xy: NDArray[np.floating], pids: NDArray[np.int64]) -> float:
     """Mean distance between two poses of an identity, mean over identities with several; NaN without any.
 
@@ -66,6 +82,34 @@ def pose_diversity(xy: NDArray[np.floating], pids: NDArray[np.int64]) -> float:
         if len(own) > 1:
             means.append(pose_distance(own, own).sum() / (len(own) * (len(own) - 1)))
     return float(np.mean(means)) if means else float("nan")
+
+
+def plan_poses(
+    plan: pd.DataFrame, keypoints: Keypoints, library: Keypoints | None = None
+) -> tuple[tuple[Poses, Pids], tuple[Poses, Pids]]:
+    """The usable poses that a plan starts from and those that it leads to, without generating anything.
+
+    Args:
+        plan: from `augment.plan`.
+        keypoints: of the data set's images.
+        library: where its `library:NAME` poses come from.
+
+    Returns:
+        (poses `[N, 18, 2]`, pids `[N]`) of all real training images, and of kept and generated ones.
+    """
+    table = plan[plan["pid"] > 0].assign(pose_of=plan["pose"].where(plan["action"] == "generate", plan["image"]))
+    names = sorted(set(table["pose_of"]))
+    known = dict(zip(names, keypoints.rows(names).tolist(), strict=True))
+    lent = {} if library is None else {LIBRARY + n: xy for n, xy in zip(library.names, library.xy, strict=True)}
+    poses = [lent[name] if name in lent else _row(keypoints, known[name]) for name in table["pose_of"]]
+    xy = np.stack(poses) if poses else np.empty((0, 18, 2), np.float32)
+    good, pids, action = usable(xy), table["pid"].to_numpy(np.int64), table["action"].to_numpy()
+    before, after = good & (action != "generate"), good & (action != "drop")
+    return (xy[before], pids[before]), (xy[after], pids[after])
+
+
+def _row(keypoints: Keypoints, row: int) -> Poses:
+    return keypoints.xy[row] if row >= 0 else np.full((18, 2), np.nan, np.float32)
 
 
 def pose_space_picture(

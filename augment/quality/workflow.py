@@ -101,16 +101,11 @@ def _generated_pairs(options: QualityOptions, say: Say) -> tuple[Material, dict[
 
 
 def _draw_pose_space(material: Material, target: Path) -> None:
-    from PIL import Image
+    from augment.quality.coverage import save_pose_space
 
-    from augment.quality.coverage import pose_space, pose_space_picture
-    from augment.sheet import save_sheet
-
-    space = pose_space()
-    assert material.poses_before is not None
-    assert material.pids_before is not None
-    assert material.poses_after is not None
-    assert material.pids_after is not None
-    before = space.occupancy(material.poses_before, material.pids_before)
-    after = space.occupancy(material.poses_after, material.pids_after)
-    save_sheet(Image.fromarray(pose_space_picture(space, before, after)), target)
+    m = material
+    assert m.poses_before is not None
+    assert m.pids_before is not None
+    assert m.poses_after is not None
+    assert m.pids_after is not None
+    save_pose_space((m.poses_before, m.pids_before), (m.poses_after, m.pids_after), target)

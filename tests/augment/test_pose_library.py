@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -128,3 +129,21 @@ def test_plan_without_a_library_takes_the_shipped_one(
     plan = tmp_path / "plan.csv"
     main(["plan", str(plan), "--data", str(tiny_root), "--ratio", "0.5", "--pose-source", "library"])
     assert "library:gait/view" in plan.read_text()
+
+
+def test_library_and_diverse_poses_raise_coverage(
+    tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {}
+    for source in ("dataset", "diverse", "library"):
+        words = ["plan", str(tmp_path / "plan.csv"), "--data", str(tiny_root), "--ratio", "1", "--mode", "add"]
+        png = tmp_path / f"{source}.png"
+        main([*words, "--pose-source", source, "--pose-space", str(png)])
+        said = capsys.readouterr().out
+        found = re.search(r"shows ([\d.]+)% of 108 poses now, ([\d.]+)% by this plan", said)
+        assert found is not None
+        told[source] = (float(found[1]), float(found[2]))
+        assert png.stat().st_size > 1000
+    assert len({before for before, _ in told.values()}) == 1
+    assert told["library"][1] > told["dataset"][1]
+    assert all(after >= before for before, after in told.values())
