@@ -176,17 +176,19 @@ class TableRecipe(_Part):
         return self.plan_seeds[self.seeds.index(seed) % len(self.plan_seeds)]
 
     def with_weights(self, weights: Sequence[str]) -> TableRecipe:
-        """One `patn` row for each of `weights` in place of the recipe's; without any, the recipe as it is."""
-        first = next((row for row in self.rows if isinstance(row, Patn)), None)
+        """Each `patn` row once for each of `weights`, in place of its own; without any, the recipe as it is."""
         if not weights:
             return self
-        if first is None:
+        if not any(isinstance(row, Patn) for row in self.rows):
             raise InputError("--weights: the recipe has no row of kind patn")
-        names = [first.name] if len(weights) == 1 else [f"{first.name} {Path(name).stem}" for name in weights]
-        new = [first.model_copy(update={"name": n, "weights": w}) for n, w in zip(names, weights, strict=True)]
-        others = [row for row in self.rows if not isinstance(row, Patn)]
-        place = sum(not isinstance(row, Patn) for row in self.rows[: self.rows.index(first)])
-        return self.model_copy(update={"rows": (*others[:place], *new, *others[place:])})
+
+        def with_all(row: Row) -> list[Row]:
+            if not isinstance(row, Patn):
+                return [row]
+            names = [row.name] if len(weights) == 1 else [f"{row.name} {Path(name).stem}" for name in weights]
+            return [row.model_copy(update={"name": n, "weights": w}) for n, w in zip(names, weights, strict=True)]
+
+        return self.model_copy(update={"rows": tuple(new for row in self.rows for new in with_all(row))})
 
 
 def table_recipe_path(name: str) -> Path:

@@ -54,7 +54,7 @@ def evaluate_features(
     check_features(query, gallery, metric)
     pids = check_pids(query_pids, gallery_pids, query_camids, gallery_camids, max_rank, (len(query), len(gallery)))
     block = max(1, block_bytes // (BYTES_A_PAIR * max(1, len(gallery))))
-    q_pids, g_pids, q_cams, g_cams = (torch.as_tensor(column).to(device) for column in pids)
+    q_pids, g_pids, q_cams, g_cams = (torch.tensor(column, device=device) for column in pids)
     squares = _squares(gallery, device)
     found: list[NDArray[np.int64]] = []
     with progress("Ranking", len(query), "queries") as bar:
