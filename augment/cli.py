@@ -108,42 +108,48 @@ def plan(out: Path, pose_space: Path | None, **options: Any) -> None:
 
 
 @cli.command("reid-eval")
-@click.option("--backbone", default="resnet50", show_default=True, help="resnet50, inception_v2 or torchreid:NAME.")
+@click.option("--backbone", help="resnet50, inception_v2 or torchreid:NAME. Default: the recipe's, or resnet50.")
 @click.option("--data", type=EXISTING, help="The original data set. Default: what the augmented folder was made of.")
 @click.option(
     "--augmented", type=EXISTING, help="The augmented folder. Default: the newest under ./runs, or a new one."
 )
 @LAYOUT
-@click.option("--preset", type=click.Choice(["quick", "ide"]), default="quick", show_default=True)
+@click.option("--preset", type=click.Choice(["quick", "ide", "bot"]), default="quick", show_default=True)
+@click.option("--recipe", help="A YAML file, or the name of a re-ID recipe that ships, in place of --preset.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a setting, such as lr=1e-4.")
 @click.option("--init", help="scratch (default), imagenet or a weights file.")
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the preset's.")
+@click.option("--generated-label", type=click.Choice(["hard", "lsr", "lsro"]), help="Default: hard.")
+@click.option("--rerank", is_flag=True, default=None, help="Rank by k-reciprocal encoding (Zhong et al., CVPR 2017).")
+@click.option("--breakdown", is_flag=True, help="Also print scores by the query's camera and by its pose.")
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds, from --seed on."
 )
 @SEED
 @DEVICE
 def reid_eval(
-    backbone: str,
     data: Path | None,
     augmented: Path | None,
     layout: str,
     preset: str,
+    recipe: str | None,
+    changes: tuple[str, ...],
+    breakdown: bool,
     seeds: int,
     seed: int,
-    **other: Any,
+    **overrides: Any,
 ) -> None:
     """Train a re-ID baseline on the original and on the augmented images; print both and the gain.
 
     \b
     patn-augment reid-eval --backbone resnet50
     patn-augment reid-eval --backbone inception_v2 --data Market-1501 --augmented Market-1501-p0.5 --preset ide
+    patn-augment reid-eval --recipe reid_bot --set init=imagenet --data Market-1501 --augmented Market-1501-p0.5
     """
-    from augment.workflow import evaluate_pair
+    from augment.workflow import EvaluationOptions, evaluate_pair
 
-    overrides = {"backbone": backbone, **other}
-    if other["epochs"]:
-        overrides["max_steps"] = 0
-    evaluate_pair(data, augmented, preset, overrides, list(range(seed, seed + seeds)), click.echo, layout)
+    options = EvaluationOptions(preset, recipe, changes, overrides, list(range(seed, seed + seeds)), layout, breakdown)
+    evaluate_pair(data, augmented, options, click.echo)
 
 
 @cli.command()
@@ -211,16 +217,23 @@ def convert(weights: str, out: Path, dtype: str, pairs: int, device: str) -> Non
 
 
 @cli.command()
-@click.argument("first")
-@click.argument("second")
+@click.argument("root", type=EXISTING)
 @click.argument("out", type=FOLDER)
-@click.option("--share", type=click.FloatRange(0, 1), default=0.5, show_default=True, help="Of SECOND in the result.")
-@click.option("--decoder-share", type=click.FloatRange(0, 1), help="Likewise in the decoder. Default: --share.")
-def blend(first: str, second: str, out: Path, share: float, decoder_share: float | None) -> None:
-    """Average the weights of FIRST and of SECOND, which was trained on from it: texture against artefacts."""
-    from augment.training import blend_weights
+@click.option("--split", type=click.Choice(["train", "query", "gallery"]), default="gallery", show_default=True)
+@click.option("--count", type=click.IntRange(min=1), help="Default: 12000 of a test split, all of the training split.")
+@click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
+@LAYOUT
+@SEED
+def pairs(root: Path, out: Path, split: str, count: int | None, keypoints: Path | None, layout: str, seed: int) -> None:
+    """List pairs (condition, target) of a data set by the authors' rules, as CSV: OUT.
 
-    blend_weights(first, second, out, share, share if decoder_share is None else decoder_share, click.echo)
+    Use it by --set data.pairs=OUT in a training.
+    """
+    from augment.pair_lists import TEST_PAIRS
+    from augment.training import list_pairs
+
+    wanted = count or (None if split == "train" else TEST_PAIRS)
+    list_pairs(root, out, split, wanted, layout, keypoints, seed, click.echo)
 
 
 @cli.command()
@@ -287,6 +300,17 @@ def explain(
     from augment.workflow import explain_transfer
 
     explain_transfer(image, pose, png, keypoints, weights, blocks, device, click.echo)
+
+
+@cli.command("plot-log")
+@click.argument("log", type=EXISTING)
+@click.argument("png", type=FOLDER)
+def plot_log(log: Path, png: Path) -> None:
+    """Plot a training's losses and rate from its train.jsonl: PNG."""
+    from augment.curves import plot_losses
+
+    plot_losses(log, png)
+    click.echo(f"Wrote {png}")
 
 
 @cli.command("depth-curve")

@@ -148,7 +148,7 @@ class Study:
                 folder=data.root,
                 others=tuple(data.train["path"]),
                 pids=tuple(data.train["pid"].tolist()),
-                generated=int((data.train["source"] == "generated").sum()),
+                made=tuple((data.train["source"] == "generated").tolist()),
             )
         plan = self.plan(column, seed, row)
         kept, made = plan[plan["action"] == "keep"], plan[plan["action"] == "generate"]
@@ -158,7 +158,7 @@ class Study:
         if isinstance(row, Duplicate):
             return TrainingSet((*kept["image"], *made["condition"]), pids=pids)
         folder = self.folder(row, column, seed)
-        return TrainingSet(tuple(kept["image"]), folder, tuple(made["output"]), pids, len(made))
+        return TrainingSet(tuple(kept["image"]), folder, tuple(made["output"]), pids, (True,) * len(made))
 
     def folder(self, row: Patn, column: Column, seed: int) -> Path:
         """Where the images of a `patn` row are, or will be."""
@@ -190,12 +190,12 @@ class Study:
         """Every cell of the table by its place: seed by seed, so that an unfinished table has whole seeds."""
         found: dict[Place, Cell] = {}
         for seed in self.recipe.seeds:
-            facts = {(row.name, c.name): self._facts(row, c, seed) for row in self.recipe.rows for c in self._of(row)}
+            told = {(row.name, c.name): self._facts(row, c, seed) for row in self.recipe.rows for c in self._of(row)}
             for backbone in self.recipe.backbones:
                 for row in self.recipe.rows:
                     for column in self._of(row):
                         place = Place(backbone, row.name, column.label, seed)
-                        found[place] = self._cell(place, column, facts[row.name, column.name])
+                        found[place] = self._cell(place, column, *told[row.name, column.name])
         return found
 
     def _of(self, row: Row) -> list[Column]:
@@ -203,19 +203,23 @@ class Study:
         listed = row.columns if isinstance(row, Folder) else None
         return [column for column in self.columns if listed is None or column.value in listed]
 
-    def _facts(self, row: Row, column: Column, seed: int) -> dict[str, Any]:
+    def _facts(self, row: Row, column: Column, seed: int) -> tuple[dict[str, Any], bool]:
+        """What determines a training but for its settings, and whether it has generated images."""
         plan_seed = self.recipe.plan_seed(seed)
         training = self.training(row, column, plan_seed)
-        return {
+        facts = {
             "data": self.data_sha,
             "real": sha256_bytes("\n".join(training.real).encode()),
             "others": self._others(row, column, plan_seed, training),
             "steps": self.steps,
         }
+        return facts, training.generated > 0
 
-    def _cell(self, place: Place, column: Column, facts: dict[str, Any]) -> Cell:
-        settings = self.recipe.settings(place.backbone, place.seed)
-        told = {key: value for key, value in settings.to_dict().items() if key != "device"}
+    def _cell(self, place: Place, column: Column, facts: dict[str, Any], generated: bool) -> Cell:
+        settings = self.recipe.settings(place.backbone, place.seed, self.row(place.row))
+        if not generated:
+            settings = settings.without_generated()
+        told = settings.facts()
         if settings.init not in ("scratch", "imagenet"):
             told["init"] = sha256_file(settings.init)
         facts = {**facts, "settings": told}

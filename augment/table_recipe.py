@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from augment.synth.dataset import SynthSettings
 
 DOUBLE = "double"
-_WORDS = ("preset", "init", *CHOICES)
+_WORDS = ("preset", "init", "losses", *CHOICES)
 
 
 class _Part(BaseModel):
@@ -76,6 +76,9 @@ class Patn(_Part):
     pose_source: Literal["dataset", "identity", "camera", "diverse"] = "dataset"
     exclude_same_image: bool = False
     precision: Literal["float32", "bf16"] = "float32"
+    train: dict[str, Any] = {}
+    """How its generated images are trained on: settings whose names begin with `generated_`, such as
+    `generated_label: lsro`."""
 
 
 class Folder(_Part):
@@ -87,6 +90,8 @@ class Folder(_Part):
     """Path; `{p}` stands for the column (0.2 ... 1.0, double), `{seed}` for the plan's seed."""
     columns: tuple[float | Literal["double"], ...] | None = None
     """Those that there are folders for; default: all."""
+    train: dict[str, Any] = {}
+    """As in `Patn`."""
 
 
 Row = Annotated[LeaveOut | Duplicate | Patn | Folder, Field(discriminator="kind")]
@@ -150,13 +155,16 @@ class TableRecipe(_Part):
             raise ValueError(f"train_for names backbones that the table lacks: {', '.join(strangers)}")
         return self
 
-    def settings(self, backbone: str, seed: int) -> TrainSettings:
-        """Of a cell.
+    def settings(self, backbone: str, seed: int, row: Row | None = None) -> TrainSettings:
+        """Of a cell; without a row, what its rows have in common.
 
         Raises:
             InputError: unknown or unusable training settings.
         """
-        given = {**self.train, **self.train_for.get(backbone, {})}
+        own = row.train if isinstance(row, (Patn, Folder)) else {}
+        if strangers := sorted(key for key in own if not key.startswith("generated_")):
+            raise InputError(f"recipe: rows: train: {', '.join(strangers)}: a row has only settings named generated_*")
+        given = {**self.train, **self.train_for.get(backbone, {}), **own}
         values = {key: value if key in _WORDS else _number(value) for key, value in given.items()}
         if fixed := sorted({"backbone", "seed", "device"} & set(values)):
             raise InputError(f"recipe: train: {', '.join(fixed)} cannot be set here: see backbones, seeds, --device")
@@ -168,17 +176,19 @@ class TableRecipe(_Part):
         return self.plan_seeds[self.seeds.index(seed) % len(self.plan_seeds)]
 
     def with_weights(self, weights: Sequence[str]) -> TableRecipe:
-        """One `patn` row for each of `weights` in place of the recipe's; without any, the recipe as it is."""
-        first = next((row for row in self.rows if isinstance(row, Patn)), None)
+        """Each `patn` row once for each of `weights`, in place of its own; without any, the recipe as it is."""
         if not weights:
             return self
-        if first is None:
+        if not any(isinstance(row, Patn) for row in self.rows):
             raise InputError("--weights: the recipe has no row of kind patn")
-        names = [first.name] if len(weights) == 1 else [f"{first.name} {Path(name).stem}" for name in weights]
-        new = [first.model_copy(update={"name": n, "weights": w}) for n, w in zip(names, weights, strict=True)]
-        others = [row for row in self.rows if not isinstance(row, Patn)]
-        place = sum(not isinstance(row, Patn) for row in self.rows[: self.rows.index(first)])
-        return self.model_copy(update={"rows": (*others[:place], *new, *others[place:])})
+
+        def with_all(row: Row) -> list[Row]:
+            if not isinstance(row, Patn):
+                return [row]
+            names = [row.name] if len(weights) == 1 else [f"{row.name} {Path(name).stem}" for name in weights]
+            return [row.model_copy(update={"name": n, "weights": w}) for n, w in zip(names, weights, strict=True)]
+
+        return self.model_copy(update={"rows": tuple(new for row in self.rows for new in with_all(row))})
 
 
 def table_recipe_path(name: str) -> Path:
@@ -216,5 +226,6 @@ def load_table(name: str, overrides: Sequence[str] = (), weights: Sequence[str] 
     except ValidationError as error:
         raise InputError(f"{path}: {_problems(error)}") from None
     for backbone in recipe.backbones:
-        recipe.settings(backbone, recipe.seeds[0])
+        for row in recipe.rows:
+            recipe.settings(backbone, recipe.seeds[0], row)
     return recipe.with_weights(weights)

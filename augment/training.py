@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.workflow import Say, describe_run, trained_for
-from reid_eval.runtime import InputError, write_json
+from reid_eval.runtime import InputError, write_json, write_text
 
 if TYPE_CHECKING:
     from augment.patn import PairSource, TrainSettings
@@ -31,13 +31,14 @@ def train_recipe(
     from augment.patn.distributed import launched_processes
     from augment.patn.train import CHECKPOINT
     from augment.recipe import load_recipe
+    from augment.table_leaks import names_digest
     from reid_eval.runtime import hide_progress, resolve_device
 
     parsed = load_recipe(recipe, overrides)
     settings = replace(parsed.settings(), max_seconds=max_seconds)
     processes, where = launched_processes(resolve_device(device))
     command = " ".join(["patn-augment train --recipe", Path(recipe).stem, *(f"--set {item}" for item in overrides)])
-    info = {"data": parsed.described(), "licence": "MIT", "command": command, "device": where.type}
+    info: dict[str, Any] = {"data": parsed.described(), "licence": "MIT", "command": command, "device": where.type}
     data = parsed.data.model_dump(mode="json")
     if (out / CHECKPOINT).exists():
         if not resume:
@@ -48,6 +49,9 @@ def train_recipe(
     else:
         describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
     source = parsed.data.open(where)
+    names: list[str] = getattr(source, "training_images", [])
+    if names:  # so that anyone can check later whether a plan's dropped images were seen
+        info["training_images"] = {"sha256": names_digest(names), "count": len(names)}
     result = train_generator(
         settings,
         source,
@@ -60,6 +64,8 @@ def train_recipe(
     )
     if not processes.first:
         return
+    if result.weights and names:
+        write_text(result.weights.with_suffix(".training_images.txt"), "".join(f"{name}\n" for name in names))
     if result.finished:
         say(f"Finished after {result.step} steps: {result.weights}")
     else:
@@ -142,7 +148,8 @@ def draw_depth_curve(
     weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str, say: Say
 ) -> None:
     """`patn-augment depth-curve`: figures of every depth, and their picture."""
-    from augment.depth import depth_curve, plot_depths
+    from augment.curves import plot_depths
+    from augment.depth import depth_curve
     from augment.measure import unseen_pairs
     from augment.patn import load_generator, read_weights
     from reid_eval.runtime import resolve_device
@@ -163,17 +170,15 @@ def draw_depth_curve(
     say(f"Wrote {png}")
 
 
-def blend_weights(first: str, second: str, target: Path, share: float, decoder_share: float, say: Say) -> None:
-    """`patn-augment blend`: a file between two others; its metadata keeps what both say of themselves."""
-    from augment.patn import blend_generators, load_generator, read_weights, save_generator
+def list_pairs(
+    root: Path, target: Path, split: str, count: int | None, layout: str, keypoints: Path | None, seed: int, say: Say
+) -> None:
+    """`patn-augment pairs`: pairs by the authors' rules."""
+    from augment.folder_pairs import posed_images
+    from augment.pair_lists import draw_pairs, write_pairs
 
-    files = [read_weights(name) for name in (first, second)]
-    blended = blend_generators(load_generator(files[0]), load_generator(files[1]), share, decoder_share)
-    facts = [file.metadata.get("info", {}) for file in files]
-    info = {
-        **{key: facts[1][key] for key in ("data", "licence", "size") if key in facts[1]},
-        "blend": {"share": share, "decoder_share": decoder_share},
-        "stages": facts,
-    }
-    save_generator(target, blended, info)
-    say(f"Wrote {target}: {share:g} of {second} in encoders and blocks, {decoder_share:g} in the decoder.")
+    found = posed_images(root, split=split, layout=layout, keypoints=keypoints)
+    pairs = draw_pairs(found.names, found.joints, found.table["pid"].to_numpy(), count, seed)
+    write_pairs(target, pairs)
+    people = found.table.loc[found.table["pid"] > 0, "pid"].nunique()
+    say(f"Wrote {target}: {len(pairs):,} pairs of {people} identities of the {split} split.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from augment.poses.keypoints import Keypoints
     from reid_eval.datasets import ReidData
+    from reid_eval.settings import TrainSettings
 
 Say = Callable[[str], None]
 DEFAULT_CPU_WEIGHTS = "patn-synth-tiny"
@@ -316,30 +317,59 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     return _origin(made) or source_data(None, say), made
 
 
-def evaluate_pair(
-    data: Path | None,
-    augmented: Path | None,
-    preset: str,
-    overrides: dict[str, Any],
-    seeds: list[int],
-    say: Say,
-    layout: str = "auto",
-) -> Path:
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Options of `patn-augment reid-eval`."""
+
+    preset: str = "quick"
+    recipe: str | None = None
+    """Of `reid_eval.recipe`, in place of the preset."""
+    changes: tuple[str, ...] = ()
+    """`KEY=VALUE`s on top of either."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Settings with an option of their own; None where it was not given."""
+    seeds: list[int] = field(default_factory=lambda: [0])
+    layout: str = "auto"
+    breakdown: bool = False
+
+    def settings(self) -> TrainSettings:
+        """The training settings.
+
+        Raises:
+            InputError: unknown or unusable settings.
+        """
+        from reid_eval.recipe import load_settings, parse_overrides, settings_of
+
+        given = {key: value for key, value in self.overrides.items() if value is not None}
+        if "epochs" in given:
+            given["max_steps"] = 0
+        if self.recipe is None:
+            start = settings_of({"preset": self.preset, **parse_overrides(self.changes)}, "--set")
+        else:
+            start = load_settings(self.recipe, self.changes)
+        return replace(start, **given)
+
+
+def evaluate_pair(data: Path | None, augmented: Path | None, options: EvaluationOptions, say: Say) -> Path:
     """`patn-augment reid-eval`: compare, print, keep the numbers. Returns the file with the numbers."""
     from augment.manifest import MANIFEST, read_manifest
+    from augment.pose_bins import query_bins
     from reid_eval.backbones import check_backbone
     from reid_eval.datasets import read_dataset
-    from reid_eval.harness import compare, format_comparison, settings_from
+    from reid_eval.harness import compare, format_breakdown, format_comparison, preset_name
 
-    settings = settings_from(preset, overrides)
+    settings = options.settings()
     check_backbone(settings.backbone)
     original, folder = find_pair(data, augmented, say)
-    if preset == "quick":
-        say("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide.")
-    made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else layout
-    first = read_dataset(original, made_as if layout == "auto" else layout)
-    comparison = compare(first, read_dataset(folder, made_as), settings, seeds)
+    if preset_name(settings) == "quick":
+        say("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
+    made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else options.layout
+    first = read_dataset(original, made_as if options.layout == "auto" else options.layout)
+    groups = query_bins(first)
+    comparison = compare(first, read_dataset(folder, made_as), settings, options.seeds, groups)
     say(format_comparison(comparison))
+    if options.breakdown:
+        say(format_breakdown(comparison))
     target = new_run_dir("reid-eval") / "result.json"
     write_json(target, comparison.to_dict())
     describe_run(target.with_name("run.json"), {"data": str(original.resolve()), "augmented": str(folder.resolve())})

@@ -44,9 +44,9 @@ def extract(
         block = torch.as_tensor(images[start : start + batch_size])
         batch = to_float(block.to(device)).contiguous(memory_format=torch.channels_last)
         with autocast(amp, device):
-            features = model(batch)[0].float()
+            features = model.embed(batch).float()
             if flip:
-                features = features + model(batch.flip(3))[0].float()
+                features = features + model.embed(batch.flip(3)).float()
         found.append(torch.nn.functional.normalize(features).cpu())
     return torch.cat(found).numpy()
 
@@ -81,10 +81,7 @@ def distances(
     Raises:
         InputError: unknown metric, or features of different width.
     """
-    if metric not in ("cosine", "euclidean"):
-        raise InputError(f"distance {metric!r}: choose from cosine, euclidean")
-    if query.shape[1] != gallery.shape[1]:
-        raise InputError(f"query features have width {query.shape[1]}, gallery features {gallery.shape[1]}")
+    check_features(query, gallery, metric)
     if metric == "cosine":
         query, gallery = _normalised(query), _normalised(gallery)
     table = np.empty((len(query), len(gallery)), np.float32)
@@ -97,6 +94,18 @@ def distances(
             squares = (block**2).sum(1)[:, None] + (gallery**2).sum(1) - 2 * products
             table[start : start + chunk] = np.sqrt(np.maximum(squares, 0))
     return table
+
+
+def check_features(query: NDArray[np.float32] | Tensor, gallery: NDArray[np.float32] | Tensor, metric: str) -> None:
+    """Check that features can be compared.
+
+    Raises:
+        InputError: unknown metric, or features of different width.
+    """
+    if metric not in ("cosine", "euclidean"):
+        raise InputError(f"distance {metric!r}: choose from cosine, euclidean")
+    if query.shape[1] != gallery.shape[1]:
+        raise InputError(f"query features have width {query.shape[1]}, gallery features {gallery.shape[1]}")
 
 
 def _normalised(features: NDArray[np.float32]) -> NDArray[np.float32]:

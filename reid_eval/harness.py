@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from reid_eval.datasets import ReidData, check_images
 from reid_eval.runtime import InputError
 from reid_eval.settings import PRESETS, TrainSettings, preset_name, settings_from
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from rich.table import Table as RichTable
+
+    from reid_eval.ranking import Part, Ranking
 
 __all__ = [
     "METRICS",
@@ -19,7 +26,10 @@ __all__ = [
     "RunResult",
     "TrainSettings",
     "compare",
+    "format_breakdown",
     "format_comparison",
+    "preset_name",
+    "rank",
     "run",
     "settings_from",
 ]
@@ -57,10 +67,17 @@ class RunResult:
     """`bf16` or `off`."""
     device: str
     settings: TrainSettings
+    breakdown: dict[str, dict[str, Part]] = field(default_factory=dict)
+    """Kind of group (`camera`, and what the caller gave, such as `pose`) to group to scores of its queries."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON keeps."""
-        return {**asdict(self), "settings": self.settings.to_dict()}
+        """Plain values that JSON keeps; NaN, of a group in which no query counts, is None."""
+        parts = {
+            kind: {group: {key: None if value != value else value for key, value in asdict(part).items()}
+                   for group, part in groups.items()}
+            for kind, groups in self.breakdown.items()
+        }  # fmt: skip
+        return {**asdict(self), "settings": self.settings.to_dict(), "breakdown": parts}
 
 
 @dataclass(frozen=True)
@@ -110,6 +127,7 @@ def run(
     name: str,
     test: ReidData | None = None,
     steps: int | None = None,
+    groups: Mapping[str, Sequence[Any]] | None = None,
 ) -> RunResult:
     """Train on `data.train`, then rank the gallery for every query.
 
@@ -119,13 +137,14 @@ def run(
         name: of this run, kept in the result.
         test: where query and gallery are, if not in `data`.
         steps: optimisation steps instead of `settings.epochs` passes.
+        groups: kind to a label a query, to break the scores down by; the camera is always one where it is known.
 
     Raises:
         InputError: no query or gallery, unreadable images, or settings that this machine or data set cannot take.
     """
     from reid_eval.backbones import check_backbone
-    from reid_eval.features import distances, extract_files
-    from reid_eval.ranking import evaluate
+    from reid_eval.features import extract_files
+    from reid_eval.ranking import breakdown
     from reid_eval.train import train
 
     test = test or data
@@ -145,9 +164,8 @@ def run(
         )
         for table in (test.query, test.gallery)
     )
-    cameras = (test.query["camid"], test.gallery["camid"]) if test.has_cameras else (None, None)
-    table = distances(query, gallery, settings.distance)
-    ranking = evaluate(table, test.query["pid"], test.gallery["pid"], *cameras)
+    ranking = rank(query, gallery, test, settings, str(trained.model.mean.device))
+    kinds: dict[str, Any] = {**({"camera": test.query["camid"]} if test.has_cameras else {}), **(groups or {})}
     return RunResult(
         name=name,
         backbone=settings.backbone,
@@ -170,11 +188,34 @@ def run(
         amp=trained.amp,
         device=str(trained.model.mean.device),
         settings=settings,
+        breakdown={kind: breakdown(ranking, labels) for kind, labels in kinds.items()},
     )
 
 
+def rank(
+    query: NDArray[np.float32], gallery: NDArray[np.float32], test: ReidData, settings: TrainSettings, device: str
+) -> Ranking:
+    """Rank features [Q, D] and [G, D] of a data set's query and gallery, re-ranked if `settings` say so.
+
+    The ranking is done in blocks, in bounded memory; re-ranking needs a table of all Q x G distances.
+    """
+    from reid_eval.chunked import evaluate_features
+    from reid_eval.ranking import evaluate
+    from reid_eval.rerank import rerank_features
+
+    cameras = (test.query["camid"], test.gallery["camid"]) if test.has_cameras else (None, None)
+    columns = (test.query["pid"], test.gallery["pid"], *cameras)
+    if settings.rerank:
+        return evaluate(rerank_features(query, gallery, settings.distance, device=device), *columns)
+    return evaluate_features(query, gallery, *columns, metric=settings.distance, device=device)
+
+
 def compare(
-    original: ReidData, augmented: ReidData, settings: TrainSettings, seeds: list[int] | None = None
+    original: ReidData,
+    augmented: ReidData,
+    settings: TrainSettings,
+    seeds: list[int] | None = None,
+    groups: Mapping[str, Sequence[Any]] | None = None,
 ) -> Comparison:
     """Train on both data sets under the same budget and judge both on the original's query and gallery.
 
@@ -187,6 +228,7 @@ def compare(
         augmented: only its training images are used.
         settings: its `seed` is used where `seeds` is empty or None.
         seeds: one pair of trainings each.
+        groups: kind to a label for each of the original's queries, see `run`.
 
     Raises:
         InputError: as in `run`; training identities of the augmented set that the original tests on.
@@ -207,16 +249,13 @@ def compare(
     comparison = Comparison([], [])
     for seed in seeds or [settings.seed]:
         seeded = replace(settings, seed=seed)
-        comparison.original.append(run(original, seeded, name="original", steps=steps))
-        comparison.augmented.append(run(augmented, seeded, name="augmented", test=original, steps=steps))
+        comparison.original.append(run(original, seeded, name="original", steps=steps, groups=groups))
+        comparison.augmented.append(run(augmented, seeded, name="augmented", test=original, steps=steps, groups=groups))
     return comparison
 
 
 def format_comparison(comparison: Comparison, width: int = 100) -> str:
     """The comparison as a plain-text table, percent, with what it was measured with; `mean ± sd` for several seeds."""
-    import io
-
-    from rich.console import Console
     from rich.table import Table
 
     shown = ("rank1", "rank5", "rank10", "mAP")
@@ -226,9 +265,35 @@ def format_comparison(comparison: Comparison, width: int = 100) -> str:
         table.add_row(label, _count(results[0]), *scores)
     table.add_section()
     table.add_row("gain", "", *(_percent(*comparison.gains[metric], sign=True) for metric in shown))
+    return _printed(table, width) + _printed(_footnote(comparison), width)
+
+
+def format_breakdown(comparison: Comparison, width: int = 100) -> str:
+    """mAP and rank-1 by group of queries, original against augmented, percent, mean over seeds."""
+    from rich.table import Table
+
+    texts = []
+    for kind, groups in comparison.original[0].breakdown.items():
+        table = Table(kind, "queries", "rank-1", "", "mAP", "", title=f"By {kind} of the query: original, augmented")
+        for group, part in groups.items():
+            sides = [[r.breakdown[kind][group] for r in side] for side in (comparison.original, comparison.augmented)]
+            means = [
+                "-" if part.queries == part.skipped else _percent(float(np.mean([getattr(p, key) for p in side])), None)
+                for key in ("rank1", "mAP")
+                for side in sides
+            ]
+            table.add_row(group, str(part.queries - part.skipped), *means)
+        texts.append(_printed(table, width))
+    return "".join(texts)
+
+
+def _printed(what: RichTable | str, width: int) -> str:
+    import io
+
+    from rich.console import Console
+
     console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    console.print(table)
-    console.print(_footnote(comparison), highlight=False)
+    console.print(what, highlight=False)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 
@@ -246,11 +311,21 @@ def _footnote(comparison: Comparison) -> str:
         f"{', '.join(map(str, seeds))}; {first.device}, "
         f"{'bfloat16' if first.amp == 'bf16' else 'float32'}; {sum(result.seconds for result in results):.0f} s."
     ]
+    if first.settings.rerank:
+        lines.append("Ranked by k-reciprocal encoding (k1 20, k2 6, lambda 0.3).")
+    if comparison.augmented[0].n_generated and (told := _generated(first.settings)):
+        lines.append(f"Generated images: {told}.")
     if first.preset == "quick":
-        lines.append("Quick preset: small and short, to see that it works. Use the preset ide for figures to quote.")
+        lines.append("Quick preset: small and short, to see that it works. Use the preset ide or bot for figures.")
     if len(seeds) == 1:
         lines.append("One seed: a gain of a few points may be chance; several seeds give mean ± sd.")
     return "\n".join(lines)
+
+
+def _generated(settings: TrainSettings) -> str:
+    """How they enter the training, where that is not the default."""
+    told = {key: value for key, value in settings.facts().items() if key.startswith("generated_")}
+    return ", ".join(f"{key.removeprefix('generated_')} {value}" for key, value in told.items())
 
 
 def _count(result: RunResult) -> str:

@@ -15,8 +15,9 @@ unstable default, so the two agree where there are no ties.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,6 +43,8 @@ class Ranking:
     """[Q]: average precision of every query, 0..1; NaN for the skipped ones."""
     first_ranks: NDArray[np.int64]
     """[Q]: rank, from 1, of every query's first correct image; 0 for the skipped ones."""
+    penalties: NDArray[np.float64]
+    """[Q]: inverse negative penalty of every query, 0..1; NaN for the skipped ones."""
 
     def rank(self, k: int) -> float:
         """Rank-k accuracy, 0..1."""
@@ -69,35 +72,81 @@ def evaluate(
     Raises:
         InputError: shapes do not fit, distances hold NaN, or no query has a correct image in the gallery.
     """
-    if (query_camids is None) != (gallery_camids is None):
-        raise InputError("evaluate: give both query_camids and gallery_camids, or neither")
-    q_pids, g_pids = np.asarray(query_pids, np.int64), np.asarray(gallery_pids, np.int64)
-    q_cams = _cameras(query_camids, len(q_pids), 0)
-    g_cams = _cameras(gallery_camids, len(g_pids), 1)
     table = np.asarray(distances)
-    _check(table, q_pids, g_pids, q_cams, g_cams, max_rank)
-    first, penalty, skipped = np.zeros(len(table), np.int64), [], []
-    precision = np.full(len(table), np.nan)
-    valid = g_pids != JUNK
+    q_pids, g_pids, q_cams, g_cams = check_pids(
+        query_pids, gallery_pids, query_camids, gallery_camids, max_rank, table.shape
+    )
+    if any(np.isnan(row).any() for row in table):
+        refuse_nan()
+    found, valid = [], g_pids != JUNK
     for index, row in enumerate(table):
         same = g_pids == q_pids[index]
         keep = valid & ~(same & (g_cams == q_cams[index]))
-        ranks = match_ranks(row[keep], same[keep])
-        if not len(ranks):
-            skipped.append(index)
-            continue
-        first[index] = ranks[0]
-        precision[index] = np.mean(np.arange(1, len(ranks) + 1) / ranks)
-        penalty.append(len(ranks) / ranks[-1])
-    if not penalty:
+        found.append(match_ranks(row[keep], same[keep]))
+    return ranking_of(found, max_rank)
+
+
+def ranking_of(found: Sequence[NDArray[np.int64]], max_rank: int) -> Ranking:
+    """Scores from the ascending ranks (from 1) of every query's correct images; empty where there are none.
+
+    Raises:
+        InputError: all are empty.
+    """
+    first, precision = np.zeros(len(found), np.int64), np.full(len(found), np.nan)
+    penalty = precision.copy()
+    for index, ranks in enumerate(found):
+        if len(ranks):
+            first[index] = ranks[0]
+            precision[index] = np.mean(np.arange(1, len(ranks) + 1) / ranks)
+            penalty[index] = len(ranks) / ranks[-1]
+    counted = first > 0
+    if not counted.any():
         raise InputError(
-            f"none of the {len(q_pids)} queries has a correct image in the gallery (same pid, other camera, not junk): "
+            f"none of the {len(found)} queries has a correct image in the gallery (same pid, other camera, not junk): "
             "check that query and gallery show the same people, and from more than one camera"
         )
     hits = np.bincount(np.minimum(first, max_rank + 1), minlength=max_rank + 2)[1 : max_rank + 1]
-    cmc = np.cumsum(hits) / len(penalty)
-    mean = float(np.mean(precision[first > 0]))
-    return Ranking(cmc, mean, float(np.mean(penalty)), np.asarray(skipped, np.int64), precision, first)
+    cmc = np.cumsum(hits) / counted.sum()
+    means = float(np.mean(precision[counted])), float(np.mean(penalty[counted]))
+    return Ranking(cmc, *means, np.flatnonzero(~counted), precision, first, penalty)
+
+
+@dataclass(frozen=True)
+class Part:
+    """Scores of some of the queries. Shares are 0..1, NaN where none of them counts."""
+
+    queries: int
+    """How many, the skipped ones among them."""
+    skipped: int
+    rank1: float
+    mAP: float
+    mINP: float
+
+
+def breakdown(ranking: Ranking, groups: ArrayLike) -> dict[str, Part]:
+    """Scores by group of queries: by camera, by pose bin, or by any other label.
+
+    Args:
+        ranking: from `evaluate`.
+        groups: [Q], a label a query; labels are sorted, numbers as numbers.
+
+    Raises:
+        InputError: not one label a query.
+    """
+    labels = np.asarray(groups)
+    if labels.shape != ranking.first_ranks.shape:
+        raise InputError(f"breakdown: {labels.shape} labels for {len(ranking.first_ranks)} queries")
+    return {str(label): _part(ranking, labels == label) for label in np.unique(labels)}
+
+
+def _part(ranking: Ranking, chosen: NDArray[np.bool_]) -> Part:
+    counted = chosen & (ranking.first_ranks > 0)
+
+    def mean(values: NDArray[Any]) -> float:
+        return float(np.mean(values[counted])) if counted.any() else float("nan")
+
+    scores = (mean(ranking.first_ranks == 1), mean(ranking.precisions), mean(ranking.penalties))
+    return Part(int(chosen.sum()), int(chosen.sum() - counted.sum()), *scores)
 
 
 def match_ranks(distances: NDArray[Any], matches: NDArray[np.bool_]) -> NDArray[np.int64]:
@@ -117,24 +166,35 @@ def _cameras(camids: ArrayLike | None, count: int, unknown: int) -> NDArray[np.i
     return np.full(count, unknown, np.int64) if camids is None else np.asarray(camids, np.int64)
 
 
-def _check(
-    table: NDArray[Any],
-    q_pids: NDArray[np.int64],
-    g_pids: NDArray[np.int64],
-    q_cams: NDArray[np.int64],
-    g_cams: NDArray[np.int64],
+def check_pids(
+    query_pids: ArrayLike,
+    gallery_pids: ArrayLike,
+    query_camids: ArrayLike | None,
+    gallery_camids: ArrayLike | None,
     max_rank: int,
-) -> None:
+    shape: tuple[int, ...],
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Query and gallery pids, query and gallery cameras, all int64; `shape` is that of the distances.
+
+    Raises:
+        InputError: shapes do not fit.
+    """
+    if (query_camids is None) != (gallery_camids is None):
+        raise InputError("evaluate: give both query_camids and gallery_camids, or neither")
+    q_pids, g_pids = np.asarray(query_pids, np.int64), np.asarray(gallery_pids, np.int64)
+    q_cams, g_cams = _cameras(query_camids, len(q_pids), 0), _cameras(gallery_camids, len(g_pids), 1)
     if q_cams.shape != q_pids.shape or g_cams.shape != g_pids.shape:
         raise InputError(
             f"evaluate: {len(q_pids)} query pids with {len(q_cams)} cameras, "
             f"{len(g_pids)} gallery pids with {len(g_cams)}: expected one camera a pid"
         )
-    if table.shape != (len(q_pids), len(g_pids)):
-        raise InputError(
-            f"evaluate: distances are {table.shape}, expected {(len(q_pids), len(g_pids))} (query, gallery)"
-        )
+    if shape != (len(q_pids), len(g_pids)):
+        raise InputError(f"evaluate: distances are {shape}, expected {(len(q_pids), len(g_pids))} (query, gallery)")
     if max_rank < 1:
         raise InputError(f"evaluate: max_rank is {max_rank}, expected at least 1")
-    if any(np.isnan(row).any() for row in table):
-        raise InputError("evaluate: distances hold NaN, so the features do; the training has probably diverged")
+    return q_pids, g_pids, q_cams, g_cams
+
+
+def refuse_nan() -> NoReturn:
+    """Raise the error for features that hold NaN."""
+    raise InputError("evaluate: distances hold NaN, so the features do; the training has probably diverged")

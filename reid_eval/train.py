@@ -1,21 +1,21 @@
-"""Training: cross-entropy over identities, the whole training set as one uint8 tensor on the device."""
+"""Training: the whole training set as one uint8 tensor on the device, and all random numbers drawn beforehand."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from reid_eval.backbones import ReidNet, build
 from reid_eval.datasets import ReidData, load_images
+from reid_eval.losses import Targets, reid_loss
 from reid_eval.precision import autocast, resolve_amp
 from reid_eval.runtime import InputError, progress, resolve_device, seed_everything
+from reid_eval.sampling import batches, make_batches
 from reid_eval.settings import TrainSettings
 from reid_eval.transforms import draw_boxes, draw_shifts, move, paint, shift_and_flip, to_float
 
@@ -30,7 +30,7 @@ class Trained:
     model: ReidNet
     """In evaluation mode, on the device."""
     losses: list[float]
-    """Cross-entropy of every step."""
+    """Loss of every step."""
     accuracy: float
     """Share of the last 10% of the training images seen that were classified right, 0..1."""
     amp: str
@@ -52,18 +52,8 @@ def learning_rate(settings: TrainSettings, epoch: float) -> float:
     return warm * float(settings.lr_gamma ** sum(epoch >= step for step in settings.lr_steps))
 
 
-def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Endless int64 [size] batches: shuffled passes over 0..count-1 joined end to end, so every batch is full."""
-    left = torch.empty(0, dtype=torch.int64)
-    while True:
-        while len(left) < size:
-            left = torch.cat([left, torch.randperm(count, generator=generator)])
-        yield left[:size]
-        left = left[size:]
-
-
 def make_optimizer(model: ReidNet, settings: TrainSettings) -> torch.optim.Optimizer:
-    """SGD or Adam with two groups, trunk and classifier; each group's full rate is kept as `full_lr`."""
+    """SGD or Adam with two groups, trunk and head (neck and classifier); a group's full rate is kept as `full_lr`."""
     try:
         return _optimizer(model, settings, fused=True)
     except RuntimeError:  # a torch before 2.4 fuses on CUDA only
@@ -73,8 +63,8 @@ def make_optimizer(model: ReidNet, settings: TrainSettings) -> torch.optim.Optim
 def _optimizer(model: ReidNet, settings: TrainSettings, fused: bool) -> torch.optim.Optimizer:
     factor = 1.0 if settings.init == "scratch" else settings.trunk_lr_factor
     groups: list[dict[str, Any]] = [
-        {"params": list(part.parameters()), "lr": rate, "full_lr": rate}
-        for part, rate in ((model.trunk, settings.lr * factor), (model.classifier, settings.lr))
+        {"params": parameters, "lr": rate, "full_lr": rate}
+        for parameters, rate in ((list(model.trunk.parameters()), settings.lr * factor), (model.head(), settings.lr))
     ]
     if settings.optimizer == "adam":
         return torch.optim.Adam(groups, weight_decay=settings.weight_decay, fused=fused)
@@ -85,9 +75,8 @@ def train_step(
     model: ReidNet,
     optimizer: torch.optim.Optimizer,
     images: Tensor,
-    labels: Tensor,
-    *,
-    label_smoothing: float = 0.0,
+    targets: Targets,
+    settings: TrainSettings,
     amp: str = "off",
 ) -> tuple[Tensor, Tensor]:
     """One optimisation step.
@@ -96,24 +85,28 @@ def train_step(
         model: in training mode; its parameters change.
         optimizer: over its parameters.
         images: float32 [B, 3, H, W] in [-1, 1].
-        labels: int64 [B].
-        label_smoothing: 0..1.
+        targets: of the batch.
+        settings: what the loss is, see `reid_loss`.
         amp: `bf16` or `off`.
 
     Returns:
         The loss and the number of images classified right, both detached scalars on the device.
     """
     with autocast(amp, images.device):
-        _, logits = model(images)
-    loss = functional.cross_entropy(logits.float(), labels, label_smoothing=label_smoothing)
+        features, logits = model(images)
+    loss = reid_loss(features, logits, targets, settings)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
-    return loss.detach(), (logits.detach().argmax(1) == labels).sum()
+    return loss.detach(), (logits.detach().argmax(1) == targets.labels).sum()
 
 
 def train_on(
-    images: NDArray[np.uint8] | Tensor, labels: NDArray[np.int64], settings: TrainSettings, steps: int | None = None
+    images: NDArray[np.uint8] | Tensor,
+    labels: NDArray[np.int64],
+    settings: TrainSettings,
+    steps: int | None = None,
+    generated: NDArray[np.bool_] | None = None,
 ) -> Trained:
     """Train a network on images in memory.
 
@@ -124,9 +117,10 @@ def train_on(
         labels: int64 [N], 0..C-1.
         settings: see `TrainSettings`; `size` is not looked at.
         steps: optimisation steps instead of `settings.epochs` passes; the schedule stretches over them.
+        generated: bool [N], which images are generated; None: none of them.
 
     Raises:
-        InputError: fewer than two identities, or the loss is no longer a number.
+        InputError: fewer than two identities, or fewer than a batch of `pk` needs; or the loss is no longer a number.
     """
     classes = int(labels.max(initial=-1)) + 1
     if classes < 2:
@@ -134,11 +128,13 @@ def train_on(
     device = resolve_device(settings.device)
     amp = resolve_amp(settings.amp, device, (images.shape[2], images.shape[3]))
     seed_everything(settings.seed)
-    model = build(settings.backbone, classes, init=settings.init, last_stride=settings.last_stride)
+    model = build(settings.backbone, classes, init=settings.init, last_stride=settings.last_stride, neck=settings.neck)
     model = model.to(device).to(memory_format=torch.channels_last).train()
-    stack, targets = torch.as_tensor(images).to(device), torch.as_tensor(labels).to(device)
+    stack = torch.as_tensor(images).to(device)
     steps = budget(len(stack), settings) if steps is None else steps
-    losses, right = _loop(model, stack, targets, settings, steps, amp)
+    made = np.zeros(len(labels), np.bool_) if generated is None else np.array(generated, np.bool_)
+    draws = draw(labels, made, steps, settings, (stack.shape[2], stack.shape[3]), device)
+    losses, right = _loop(model, stack, draws, settings, amp)
     _check_finite(losses[-1], settings)
     if settings.bn_batches:
         _measure_statistics(model, stack, settings, amp)
@@ -152,6 +148,10 @@ class Draws:
 
     index: Tensor
     """int64 [S, B]: images of each step."""
+    labels: Tensor
+    """int64 [S, B]: of these images."""
+    generated: Tensor
+    """bool [S, B]."""
     shift: Tensor
     """int64 [S, B, 2]."""
     mirror: Tensor
@@ -164,11 +164,31 @@ class Draws:
         images = move(stack, self.index[step], self.shift[step], self.mirror[step])
         return images if self.boxes is None else paint(images, self.boxes[step])
 
+    def targets(self, step: int) -> Targets:
+        """Labels of the same images."""
+        return Targets(self.labels[step], self.generated[step])
 
-def draw(count: int, steps: int, settings: TrainSettings, size: tuple[int, int], device: torch.device) -> Draws:
-    """The draws of a training on `count` images of `size` (H, W); the same for a seed on every device."""
+
+def draw(
+    labels: NDArray[np.int64],
+    generated: NDArray[np.bool_],
+    steps: int,
+    settings: TrainSettings,
+    size: tuple[int, int],
+    device: torch.device,
+) -> Draws:
+    """The draws of a training on images of `size` (H, W); the same for a seed on every device.
+
+    Args:
+        labels: int64 [N].
+        generated: bool [N].
+        steps: of the training.
+        settings: what is drawn.
+        size: (H, W).
+        device: where they are needed.
+    """
     generator = torch.Generator().manual_seed(settings.seed)
-    order = batches(count, settings.batch_size, generator)
+    order = make_batches(labels, generated, settings, generator)
     index, shift, mirror, boxes = [], [], [], []
     for _ in range(steps):
         index.append(next(order))
@@ -177,14 +197,21 @@ def draw(count: int, steps: int, settings: TrainSettings, size: tuple[int, int],
         mirror.append(turned & settings.flip)
         if settings.erasing:
             boxes.append(draw_boxes(settings.batch_size, size, settings.erasing, generator))
-    found = [torch.stack(column).to(device) for column in (index, shift, mirror)]
-    return Draws(found[0], found[1], found[2], torch.stack(boxes).to(device) if boxes else None)
+    drawn = torch.stack(index)
+    return Draws(
+        index=drawn.to(device),
+        labels=torch.as_tensor(labels)[drawn].to(device),
+        generated=torch.as_tensor(generated)[drawn].to(device),
+        shift=torch.stack(shift).to(device),
+        mirror=torch.stack(mirror).to(device),
+        boxes=torch.stack(boxes).to(device) if boxes else None,
+    )
 
 
 def _loop(
-    model: ReidNet, stack: Tensor, targets: Tensor, settings: TrainSettings, steps: int, amp: str
+    model: ReidNet, stack: Tensor, draws: Draws, settings: TrainSettings, amp: str
 ) -> tuple[list[float], list[int]]:
-    draws = draw(len(stack), steps, settings, (stack.shape[2], stack.shape[3]), stack.device)
+    steps = len(draws.index)
     optimizer = make_optimizer(model, settings)
     # Reading a loss makes the host wait for the device, which must not run dry.
     every = 10 if stack.device.type == "cpu" else 100
@@ -194,14 +221,8 @@ def _loop(
             factor = learning_rate(settings, step / steps * settings.epochs)
             for group in optimizer.param_groups:
                 group["lr"] = group["full_lr"] * factor
-            loss, correct = train_step(
-                model,
-                optimizer,
-                to_float(draws.batch(step, stack)),
-                targets[draws.index[step]],
-                label_smoothing=settings.label_smoothing,
-                amp=amp,
-            )
+            images = to_float(draws.batch(step, stack))
+            loss, correct = train_step(model, optimizer, images, draws.targets(step), settings, amp)
             losses.append(loss)
             right.append(correct)
             if step % every == 0:
@@ -241,4 +262,4 @@ def train(data: ReidData, settings: TrainSettings, steps: int | None = None) -> 
         InputError: an image cannot be read, or as in `train_on`.
     """
     images = load_images(data.root, data.train["path"], settings.size)
-    return train_on(images, data.train_labels(), settings, steps)
+    return train_on(images, data.train_labels(), settings, steps, (data.train["source"] == "generated").to_numpy())

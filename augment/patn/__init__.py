@@ -11,7 +11,6 @@ from augment.patn.builders import (
 )
 from augment.patn.checkpoint import (
     available_weights,
-    blend_generators,
     load_generator,
     read_weights,
     save_generator,
@@ -35,7 +34,6 @@ __all__ = [
     "TrainSettings",
     "TrainingDivergedError",
     "available_weights",
-    "blend_generators",
     "build_discriminators",
     "build_generator",
     "import_checkpoint",

@@ -7,7 +7,6 @@ The metadata holds one JSON object under `patn_augment`: `format_version`, `name
 
 from __future__ import annotations
 
-import copy
 import importlib.resources
 import json
 from collections.abc import Mapping
@@ -132,37 +131,6 @@ def load_generator(name_or_path: Path | str | WeightsFile, device: torch.device 
     model.to_empty(device="cpu")
     load_strictly(model, file.tensors, file.source)
     return model.to(device).eval()
-
-
-def blend_generators(first: PATNGenerator, second: PATNGenerator, share: float, decoder_share: float) -> PATNGenerator:
-    """Average the weights of two generators, one of which was trained on from the other.
-
-    Between a network trained with discriminators and the same one trained on without lie networks that keep some of
-    the first's texture and less of its artefacts (Wang et al., ESRGAN, 2018, section 3.4).
-
-    Args:
-        first: a plain generator.
-        second: of the same architecture, or any-depth; its exits are taken as they are.
-        share: of the second's weights in encoders and blocks, 0 to 1.
-        decoder_share: likewise in the decoder.
-
-    Returns:
-        A generator of the second's architecture, in evaluation mode.
-
-    Raises:
-        InputError: other architectures.
-    """
-    plain = {k: v for k, v in second.architecture.items() if k != "any_depth"}
-    if first.architecture != plain:
-        raise InputError(f"can't blend {first.architecture} with {second.architecture}")
-    blended = copy.deepcopy(second)
-    own = first.state_dict()
-    with torch.no_grad():
-        for key, value in blended.state_dict().items():
-            if key in own and value.is_floating_point():
-                part = decoder_share if key.startswith("model.stream1_up.") else share
-                value.copy_(torch.lerp(own[key], value, part))
-    return blended.eval()
 
 
 def weights_sha256(name_or_path: Path | str) -> str:

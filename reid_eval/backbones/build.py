@@ -40,7 +40,7 @@ def check_backbone(name: str) -> None:
         )
 
 
-def build(name: str, num_classes: int, *, init: str = "scratch", last_stride: int = 2) -> ReidNet:
+def build(name: str, num_classes: int, *, init: str = "scratch", last_stride: int = 2, neck: str = "none") -> ReidNet:
     """Build a backbone with a classifier of `num_classes`.
 
     Args:
@@ -48,7 +48,8 @@ def build(name: str, num_classes: int, *, init: str = "scratch", last_stride: in
         num_classes: identities to tell apart.
         init: `scratch`; `imagenet` (torchvision's weights, or torchreid's for its own models); or the path of a
             `.safetensors` or torch file, loaded strictly but for the classifier.
-        last_stride: of the last stage; 1 is known to `resnet50` only.
+        last_stride: of the last stage; torchreid's models know 2 only.
+        neck: see `ReidNet`.
 
     Raises:
         InputError: unknown name or stride; weights that cannot be had, read or fitted.
@@ -56,13 +57,15 @@ def build(name: str, num_classes: int, *, init: str = "scratch", last_stride: in
     check_backbone(name)
     if name.startswith(PREFIX):
         if last_stride != 2:
-            raise InputError(f"{name}: last_stride is for resnet50, torchreid's models fix their own")
+            raise InputError(
+                f"{name}: last_stride is for {' and '.join(BACKBONES)}, torchreid's models fix their own: use 2"
+            )
         trunk, width = torchreid_trunk(name.removeprefix(PREFIX), imagenet=init == "imagenet")
     else:
         trunk, width = BACKBONES[name](last_stride)
         if init == "imagenet":
             load_strictly(trunk, _imagenet(name), f"ImageNet weights of {name}")
-    net = ReidNet(trunk, width, num_classes)
+    net = ReidNet(trunk, width, num_classes, neck)
     if init not in ("scratch", "imagenet"):
         load_strictly(net.trunk, read_state(Path(init)), init)
     return net

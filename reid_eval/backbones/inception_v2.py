@@ -65,12 +65,13 @@ def conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Sequential
 class Inception(nn.Module):
     """1x1, 3x3, double 3x3 and pooling branches, concatenated in this order.
 
-    Maps [B, inputs, H, W] to [B, block.width(inputs), H / stride, W / stride], halves rounded up.
+    Maps [B, inputs, H, W] to [B, block.width(inputs), H / stride, W / stride], halves rounded up; `stride` is the
+    block's own where it is None.
     """
 
-    def __init__(self, inputs: int, block: Block) -> None:
+    def __init__(self, inputs: int, block: Block, stride: int | None = None) -> None:
         super().__init__()
-        self.kind, self.stride = block.pool, block.stride
+        self.kind, self.stride = block.pool, stride or block.stride
         self.one = conv(inputs, block.one, 1) if block.one else None
         self.three = nn.Sequential(
             conv(inputs, block.three_reduce, 1), conv(block.three_reduce, block.three, 3, self.stride)
@@ -94,11 +95,12 @@ class InceptionV2(nn.Module):
     """Images [B, 3, H, W] to pooled features [B, 1024].
 
     The last map is [B, 1024, H/32, W/32]; it is averaged over its whole area, which at 224x224 is the paper's 7x7.
+    `last_stride` 1, of block 4e, doubles its sides, as the bag of tricks does with ResNet's last stage.
     """
 
     width = 1024
 
-    def __init__(self) -> None:
+    def __init__(self, last_stride: int = 2) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             conv(3, 64, 7, 2),
@@ -109,7 +111,7 @@ class InceptionV2(nn.Module):
         )
         blocks, channels = {}, 192
         for name, block in BLOCKS.items():
-            blocks[f"inception_{name}"] = Inception(channels, block)
+            blocks[f"inception_{name}"] = Inception(channels, block, last_stride if name == "4e" else None)
             channels = block.width(channels)
         self.blocks = nn.ModuleDict(blocks)
         for module in self.modules():
@@ -125,9 +127,13 @@ class InceptionV2(nn.Module):
 
 
 def inception_v2_trunk(last_stride: int = 2) -> tuple[nn.Module, int]:
-    """The trunk and its width 1024; `last_stride` must be 2, the only one that the paper has."""
+    """The trunk and its width 1024.
+
+    Raises:
+        InputError: `last_stride` is neither 2, the paper's, nor 1.
+    """
     from reid_eval.runtime import InputError
 
-    if last_stride != 2:
-        raise InputError(f"inception_v2 has last_stride 2 only, not {last_stride}")
-    return InceptionV2(), InceptionV2.width
+    if last_stride not in (1, 2):
+        raise InputError(f"last_stride {last_stride}: expected 1 or 2")
+    return InceptionV2(last_stride), InceptionV2.width

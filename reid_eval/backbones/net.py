@@ -10,26 +10,47 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ReidNet(nn.Module):
-    """A trunk and a linear classifier on its pooled features.
+    """A trunk, maybe a neck, and a linear classifier.
 
     Args:
         trunk: ImageNet-normalised images [B, 3, H, W] to features [B, D], in training and evaluation alike.
         width: D.
         num_classes: C, identities of the training set.
+        neck: `none`, or `bnneck` (Luo et al., CVPRW 2019): batch normalisation that scales but does not shift, before a
+            classifier without bias.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, trunk: nn.Module, width: int, num_classes: int) -> None:
+    def __init__(self, trunk: nn.Module, width: int, num_classes: int, neck: str = "none") -> None:
         super().__init__()
         self.trunk = trunk
         self.width = width
-        self.classifier = nn.Linear(width, num_classes)
+        self.neck: nn.Module = nn.Identity()
+        self.classifier = nn.Linear(width, num_classes, bias=neck != "bnneck")
+        if neck == "bnneck":
+            self.neck = nn.BatchNorm1d(width)
+            self.neck.bias.requires_grad_(False)
+            nn.init.normal_(self.classifier.weight, std=0.001)  # as in the authors' code
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
+    def pool(self, images: Tensor) -> Tensor:
+        """Images float [B, 3, H, W], RGB in [-1, 1], to the trunk's features [B, D]."""
+        features: Tensor = self.trunk((images * 0.5 + 0.5 - self.mean) / self.std)
+        return features
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images as in `pool` to the features that are ranked, [B, D]: after the neck."""
+        features: Tensor = self.neck(self.pool(images))
+        return features
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images float [B, 3, H, W], RGB in [-1, 1], to features [B, D] and logits [B, C], in either mode."""
-        features = self.trunk((images * 0.5 + 0.5 - self.mean) / self.std)
-        return features, self.classifier(features)
+        """Images as in `pool` to features before the neck [B, D] and logits [B, C], in either mode."""
+        features = self.pool(images)
+        return features, self.classifier(self.neck(features))
+
+    def head(self) -> list[nn.Parameter]:
+        """Learnable parameters of neck and classifier."""
+        return [p for part in (self.neck, self.classifier) for p in part.parameters() if p.requires_grad]

@@ -24,7 +24,7 @@ def write_plot(grid: Grid, entries: Mapping[tuple[str, str, str, str], Entry], p
     for axis, backbone in zip(axes, grid.backbones, strict=True):
         for number, row in enumerate(grid.rows):
             _line(axis, grid, [entries[backbone, row, column, metric] for column in grid.columns], number)
-        axis.set_xticks(range(len(grid.columns)), grid.columns)
+        axis.set_xticks(range(len(grid.columns)), [column.replace(" ", "\n") for column in grid.columns])
         axis.set_title(backbone)
         axis.set_xlabel("share p of the real training images")
         axis.grid(alpha=0.3)
@@ -37,15 +37,14 @@ def write_plot(grid: Grid, entries: Mapping[tuple[str, str, str, str], Entry], p
 
 
 def _line(axis: Any, grid: Grid, entries: list[Entry], number: int) -> None:
-    points = [(place, entry) for place, entry in enumerate(entries) if entry.values]
-    if not points:
+    if not any(entry.values for entry in entries):
         return
     # Rows are set a little apart, or their bars hide each other.
     apart = (number - (len(grid.rows) - 1) / 2) * 0.08
     axis.errorbar(
-        [place + apart for place, _ in points],
-        [100 * entry.mean for _, entry in points],
-        [100 * (entry.sd or 0) for _, entry in points],
+        [place + apart for place in range(len(entries))],
+        [100 * entry.mean for entry in entries],  # NaN where nothing is computed yet: the line breaks there
+        [100 * (entry.sd or 0) for entry in entries],
         marker="osD^v<>*"[number % 8],
         markersize=4,
         linewidth=1.3,

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from reid_eval.datasets import ReidData, load_images
-from reid_eval.features import distances, extract
-from reid_eval.ranking import Ranking, evaluate
+from reid_eval.features import extract
+from reid_eval.harness import rank
+from reid_eval.ranking import Ranking
 from reid_eval.settings import TrainSettings
 from reid_eval.table.cells import Queries, Record, Scores
 from reid_eval.train import Trained, train_on
@@ -39,8 +40,18 @@ class TrainingSet:
     others: tuple[str, ...] = ()
     pids: tuple[int, ...] = ()
     """Of `real`, then of `others`."""
-    generated: int = 0
-    """How many of them are generated."""
+    made: tuple[bool, ...] = ()
+    """Which of `others` are generated."""
+
+    @property
+    def generated(self) -> int:
+        """How many of all are generated."""
+        return sum(self.made)
+
+    @property
+    def mask(self) -> NDArray[np.bool_]:
+        """Which are generated: bool [n]."""
+        return np.array((*(False for _ in self.real), *self.made), np.bool_)
 
     @property
     def labels(self) -> NDArray[np.int64]:
@@ -89,7 +100,7 @@ class Runner:
         """Train, evaluate, and describe both."""
         start = time.perf_counter()
         settings = replace(settings, device=str(self.stacks.device))
-        trained = train_on(self.images(training, settings.size), training.labels, settings, steps)
+        trained = train_on(self.images(training, settings.size), training.labels, settings, steps, training.mask)
         ranking = self.rank(trained, settings)
         return Record(
             key=key,
@@ -111,9 +122,7 @@ class Runner:
             )
             for table in (self.data.query, self.data.gallery)
         )
-        table = distances(query, gallery, settings.distance)
-        cameras = (self.data.query["camid"], self.data.gallery["camid"]) if self.data.has_cameras else (None, None)
-        return evaluate(table, self.data.query["pid"], self.data.gallery["pid"], *cameras)
+        return rank(query, gallery, self.data, settings, str(self.stacks.device))
 
     def _scores(self, training: TrainingSet, trained: Trained, ranking: Ranking) -> Scores:
         return Scores(

@@ -20,7 +20,7 @@ import augment.render
 from augment.patn.checkpoint import WeightsFile
 from augment.table import Study, open_study
 from augment.table_leaks import Seen, judge, names_digest, seen_images
-from augment.table_recipe import TableRecipe, load_table
+from augment.table_recipe import Patn, TableRecipe, load_table
 from augment.table_run import TableOptions, run_table
 from reid_eval.backbones import BACKBONES
 from reid_eval.datasets import ReidData
@@ -80,7 +80,8 @@ def quiet(_: str) -> None:
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_a_recipe_loads_and_says_how_to_run_it(path: Path) -> None:
     recipe = load_table(str(path))
-    assert [row.kind for row in recipe.rows] == ["leave_out", "duplicate", "patn"]
+    assert recipe.rows[0].kind == "leave_out"
+    assert {row.kind for row in recipe.rows} >= {"leave_out", "duplicate", "patn"}
     assert {1.0, "double"} < set(recipe.columns)
     head = path.read_text().split("title:")[0]
     for word in ("# Purpose:", "# Needs:", f"# Run:     patn-augment table {path.stem}", "# Override:"):
@@ -188,10 +189,10 @@ def test_time_limit_and_missing_cells(options: TableOptions) -> None:
 def test_workers_and_shards_fill_one_table(options: TableOptions, tiny_root: Path, tmp_path: Path) -> None:
     rows = [{"kind": "leave_out"}, {"kind": "duplicate"}]
     Path(options.recipe).write_text(yaml.safe_dump(tiny(tiny_root, rows=rows, backbones=["inception_v2"])))
-    small = replace(options, overrides=("columns=[0.5]",))
+    small = replace(options, overrides=("columns=[0.5, 1.0]", "seeds=[0]", "train.bn_batches=0"))
     alone = run_table(replace(small, out=tmp_path / "alone"), quiet).out
-    run_table(replace(small, shard=(1, 2)), quiet)
-    assert len(list((options.out / "records").iterdir())) == 2
+    run_table(replace(small, shard=(1, 3)), quiet)
+    assert len(list((options.out / "records").iterdir())) == 1
     run_table(replace(small, jobs=2), quiet)
     for name in OUTPUTS:
         assert (options.out / name).read_bytes() == (alone / name).read_bytes(), name
@@ -320,4 +321,7 @@ def test_recipe_errors(tiny_root: Path, tmp_path: Path) -> None:
         load_table("tabel")
     named = load().with_weights(["a.safetensors", "b.safetensors"])
     assert [row.name for row in named.rows] == ["none", "duplicate", "patn a", "patn b"]
+    remedies = load_table("table_remedies", weights=["a.safetensors"]).rows
+    assert [row.name for row in remedies] == [row.name for row in load_table("table_remedies").rows]
+    assert {row.weights for row in remedies if isinstance(row, Patn)} == {"a.safetensors"}
     assert load("train.lr=1e-4").settings("resnet50", 0).lr == 1e-4

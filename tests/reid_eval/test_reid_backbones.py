@@ -88,8 +88,8 @@ def test_unknown_names() -> None:
         build("torchreid:pcb_p6", 2)
     with pytest.raises(InputError, match="last_stride is for resnet50"):
         build("torchreid:osnet_x0_25", 2, last_stride=1)
-    with pytest.raises(InputError, match="inception_v2 has last_stride 2 only"):
-        build("inception_v2", 2, last_stride=1)
+    with pytest.raises(InputError, match="last_stride 3: expected 1 or 2"):
+        build("inception_v2", 2, last_stride=3)
     assert list(BACKBONES) == ["resnet50", "inception_v2"]
 
 

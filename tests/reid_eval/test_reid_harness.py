@@ -117,3 +117,38 @@ def test_reid_eval_never_imports_augment() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not any(name.split(".")[0] == "augment" for name in names), f"{file} imports augment"
+
+
+def test_reranked_scores_come_from_the_reranked_distances(market: Path) -> None:
+    import numpy as np
+
+    from reid_eval.harness import rank
+    from reid_eval.ranking import evaluate
+    from reid_eval.rerank import rerank_features
+
+    data = read_dataset(market)
+    rng = np.random.default_rng(0)
+    query, gallery = (rng.normal(size=(6, 4)).astype(np.float32) for _ in range(2))
+    with pytest.raises(InputError, match=r"re-ranking: k1 20, .* with 12 images"):
+        rank(query, gallery, data, replace(TINY, rerank=True), "cpu")
+    many = replace(data, gallery=data.gallery.loc[data.gallery.index.repeat(6)].reset_index(drop=True))
+    gallery = rng.normal(size=(36, 4)).astype(np.float32)
+    columns = (many.query["pid"], many.gallery["pid"], many.query["camid"], many.gallery["camid"])
+    plain = rank(query, gallery, many, TINY, "cpu")
+    found = rank(query, gallery, many, replace(TINY, rerank=True), "cpu")
+    assert found.mAP == evaluate(rerank_features(query, gallery), *columns).mAP != plain.mAP
+
+
+def test_breakdowns_of_a_comparison(market: Path) -> None:
+    from reid_eval.harness import format_breakdown
+
+    data = read_dataset(market)
+    groups = {"pose": ["front", "back"] * 3}
+    comparison = compare(data, data, TINY, groups=groups)
+    text = format_breakdown(comparison)
+    for part in ("By camera of the query", "By pose of the query", "front", "back"):
+        assert part in text
+    parts = comparison.original[0].breakdown
+    assert [part.queries for part in parts["camera"].values()] == [2, 2, 2]
+    assert sum(part.mAP for part in parts["pose"].values()) / 2 == pytest.approx(comparison.original[0].mAP)
+    json.dumps(comparison.to_dict())

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from reid_eval import precision
 from reid_eval.backbones import build
 from reid_eval.features import distances, extract
+from reid_eval.losses import Targets
 from reid_eval.precision import resolve_amp
 from reid_eval.runtime import InputError
+from reid_eval.sampling import batches
 from reid_eval.settings import PRESETS, TrainSettings, preset_name, settings_from
-from reid_eval.train import batches, budget, learning_rate, make_optimizer, train_on, train_step
+from reid_eval.train import budget, learning_rate, make_optimizer, train_on, train_step
 from reid_eval.transforms import erase, shift_and_flip, to_float
 
 SMALL = TrainSettings(
@@ -47,6 +49,52 @@ def test_overfits_four_identities(backbone: str, people: People) -> None:
     assert trained.steps == 30
 
 
+def test_the_bag_of_tricks_overfits_four_identities(people: People) -> None:
+    images, labels = people(4, 4)
+    images = images[..., 16:48].copy()
+    small = {"backbone": "torchreid:osnet_x0_25", "last_stride": 2, "size": (64, 32), "batch_size": 16, "pad": 2}
+    short = {"lr": 2e-3, "epochs": 48, "warmup_epochs": 4.0, "schedule": "cosine", "bn_batches": 8, "device": "cpu"}
+    bot = replace(PRESETS["bot"], **small, **short, erasing=0.0)
+    trained = train_on(images, labels, bot, generated=np.arange(16) % 4 == 3)
+    with torch.inference_mode():
+        logits = trained.model(to_float(torch.as_tensor(images)))[1]
+    assert (logits.argmax(1).numpy() == labels).all()
+    features = extract(trained.model, images, flip=False)
+    nearest = (features @ features.T - 2 * np.eye(16)).argmax(1)
+    assert (labels[nearest] == labels).all()
+
+
+def test_bnneck_scales_but_does_not_shift() -> None:
+    model = build("torchreid:osnet_x0_25", 3, neck="bnneck").train()
+    images = torch.rand(6, 3, 64, 32) * 2 - 1
+    before, logits = model(images)
+    after = model.neck(before)
+    torch.testing.assert_close(after.mean(0), torch.zeros(512), atol=1e-4, rtol=0)
+    torch.testing.assert_close(logits, after @ model.classifier.weight.T)
+    assert model.classifier.bias is None
+    head = {id(parameter) for parameter in model.head()}
+    assert head == {id(model.neck.weight), id(model.classifier.weight)}
+    groups = make_optimizer(model, PRESETS["bot"]).param_groups
+    assert {id(parameter) for parameter in groups[1]["params"]} == head
+    model.eval()
+    torch.testing.assert_close(model.embed(images), model.neck(model(images)[0]))
+
+
+def test_generated_images_bear_on_the_training(people: People) -> None:
+    images, labels = people(3, 4)
+    images = images[..., 16:48].copy()
+    plain = replace(SMALL, backbone="torchreid:osnet_x0_25", size=(64, 32), bn_batches=0)
+    made = np.arange(12) % 2 == 1
+
+    def losses(generated: np.ndarray | None, **changes: object) -> list[float]:
+        return train_on(images, labels, replace(plain, **changes), 2, generated).losses  # type: ignore[arg-type]
+
+    hard = losses(made)
+    assert hard == losses(None) == losses(None, generated_label="lsro", generated_share=0.5)
+    assert len({tuple(hard), *(tuple(losses(made, generated_label=label)) for label in ("lsr", "lsro"))}) == 3
+    assert losses(made, generated_share=0.25) != hard != losses(made, generated_weight=0.5)
+
+
 def test_same_seed_same_network(people: People) -> None:
     images, labels = people(3, 3)
     settings = replace(SMALL, backbone="torchreid:osnet_x0_25", pad=2, erasing=0.5, label_smoothing=0.1, seed=5)
@@ -65,8 +113,9 @@ def test_train_step_lowers_the_loss(people: People) -> None:
     model = build("torchreid:osnet_x0_25", 3).train()
     optimizer = make_optimizer(model, replace(SMALL, lr=1e-3))
     images, labels = people(3, 2)
-    batch, targets = to_float(torch.as_tensor(images)), torch.as_tensor(labels)
-    losses = [train_step(model, optimizer, batch, targets)[0].item() for _ in range(6)]
+    batch = to_float(torch.as_tensor(images))
+    targets = Targets(torch.as_tensor(labels), torch.zeros(6, dtype=torch.bool))
+    losses = [train_step(model, optimizer, batch, targets, SMALL)[0].item() for _ in range(6)]
     assert losses[-1] < losses[0]
 
 
@@ -164,7 +213,7 @@ def test_narrowest_width_is_computed_right_in_bf16() -> None:
 def test_settings_errors() -> None:
     with pytest.raises(InputError, match=r"unknown training settings epoch, learn; the known ones are backbone, init"):
         settings_from("quick", {"learn": 1, "epoch": 2})
-    with pytest.raises(InputError, match="preset 'slow': choose from quick, ide"):
+    with pytest.raises(InputError, match="preset 'slow': choose from quick, ide, bot"):
         settings_from("slow")
     with pytest.raises(
         InputError, match=r"optimizer is 'lion', choose from sgd, adam; epochs is 0, expected at least 1"
