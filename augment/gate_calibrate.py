@@ -27,6 +27,7 @@ from reid_eval.runtime import InputError, progress, write_json
 COUNT = 256
 FALSE_ALARMS = 0.02
 _SLACK = 0.03
+_NO_LIMIT = 1e9  # JSON knows no infinity
 _BATCH = 32
 VERSION = 1
 
@@ -107,7 +108,7 @@ def threshold(
     right, wrong = right[~np.isnan(right)], wrong[~np.isnan(wrong)]
     steps = np.unique(np.concatenate([right, wrong]))
     if not len(right) or not len(wrong):
-        limit = float(steps.max()) if len(steps) else float("inf")
+        limit = float(steps.max()) if len(steps) else _NO_LIMIT
         return limit, (0.0, 0.0)
     told = (wrong[None] > steps[:, None]).mean(1) - (right[None] > steps[:, None]).mean(1)
     lenient = steps[told >= told.max() - _SLACK].max()

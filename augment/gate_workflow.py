@@ -66,7 +66,8 @@ def gate_run(options: GenerateOptions, inputs: Inputs, size: tuple[int, int], sa
     """The gate of `--gate`: thresholds from a file, or set on this data set's real images."""
     from augment.gate_plan import GateRun
 
-    gate = open_gate(inputs.data, inputs.keypoints, options.gate_thresholds, size, options.device, say)
+    limits, weights = options.gate_thresholds, options.gate_weights
+    gate = open_gate(inputs.data, inputs.keypoints, limits, size, options.device, say, weights)
     return GateRun(gate, options.gate_retries, options.pose_source, options.exclude_same_image, options.seed)
 
 

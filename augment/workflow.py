@@ -51,6 +51,7 @@ class GenerateOptions:
     gate: bool = False
     gate_thresholds: Path | None = None
     gate_retries: int = 2
+    gate_weights: Path | None = None
 
     def __post_init__(self) -> None:
         if self.ratio is None and self.plan is None:

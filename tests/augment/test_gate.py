@@ -94,6 +94,8 @@ def test_each_test_has_its_reason() -> None:
     assert moved[0].reasons == ("pose",)
     legless = poses[:1].copy()
     legless[:] = np.nan
+    unknown = Gate(Says(standing()), LIMITS).judge(images[:1], legless, photos[:1], legless)[0]
+    assert unknown.numbers()["colour_drift"] is None
     assert "identity" not in Gate(Says(standing()), LIMITS).judge(images[:1], legless, photos[:1], legless)[0].reasons
 
 
