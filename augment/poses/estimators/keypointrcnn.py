@@ -83,9 +83,10 @@ def _build(weights: Path | None) -> Any:
             return keypointrcnn_resnet50_fpn(weights=KeypointRCNN_ResNet50_FPN_Weights.DEFAULT)
         except Exception as error:  # no network, proxy errors, wrong hash
             raise no_weights("keypointrcnn", error) from error
-    model = keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None)
     try:
-        model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+        state = torch.load(weights, map_location="cpu", weights_only=True)
+        model = keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+        model.load_state_dict(state)
     except Exception as error:  # torch raises a dozen kinds on bad bytes
         raise InputError(f"{weights}: no weights of torchvision's Keypoint R-CNN ({str(error)[:120]})") from error
     return model
