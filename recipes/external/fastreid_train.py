@@ -1,6 +1,6 @@
 """Purpose: train and test with fast-reid (JDAI-CV/fast-reid) on an augmented folder.
 
-Needs:   a checkout of fast-reid on PYTHONPATH with its requirements, a GPU; a folder that `patn-augment generate` wrote.
+Needs:   a checkout of fast-reid on PYTHONPATH with its requirements, a GPU; a folder that patn-augment wrote.
 Run:     PATN_FOLDER=Market-1501-p0.5 python recipes/external/fastreid_train.py --config-file
          recipes/external/fastreid_bagtricks.yml OUTPUT_DIR runs/fastreid-p0.5
 Override: append KEY VALUE pairs, as for fast-reid's own tools/train_net.py

@@ -5,8 +5,8 @@ Run:     python recipes/external/torchreid_train.py Market-1501-p0.5 --out runs/
 Override: python recipes/external/torchreid_train.py Market-1501-p0.5 --out runs/osnet --model osnet_x1_0 --epochs 150
 
 torchreid knows Market-1501 as ROOT/market1501/Market-1501-v15.09.15, so the folder is linked there under --out; it
-reads the files as they are, generated ones among them. It tests on the query and gallery that the folder has. Data sets of
-more than 1,501 identities or six cameras need a data set class of their own there.
+reads the files as they are, generated ones among them. It tests on the query and gallery that the folder has. Data
+sets of more than 1,501 identities or six cameras need a data set class of their own there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def train(options: argparse.Namespace) -> None:
     optimizer = optim.build_optimizer(model, optim="adam", lr=3e-4)
     scheduler = optim.build_lr_scheduler(optimizer, lr_scheduler="single_step", stepsize=max(1, options.epochs // 3))
     runner = engine.ImageSoftmaxEngine(manager, model, optimizer, scheduler, use_gpu=on_gpu, label_smooth=True)
-    runner.run(save_dir=str(options.out / "log"), max_epoch=options.epochs, eval_freq=-1, print_freq=50)
+    runner.run(save_dir=str(options.out / "log"), max_epoch=options.epochs, print_freq=50, ranks=options.ranks)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--height", type=int, default=256)
     parser.add_argument("--width", type=int, default=128)
     parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 5, 10, 20], help="within the gallery's size")
     parser.add_argument("--imagenet", action="store_true", help="start from ImageNet weights, which are downloaded")
     train(parser.parse_args(arguments))
 

@@ -35,7 +35,7 @@ def augmented(tiny_root: Path, tmp_path: Path) -> Path:
 
 def test_torchreid_trains_and_tests(augmented: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torchreid")
-    small = ["--epochs", "1", "--batch-size", "8", "--height", "64", "--width", "32", "--workers", "0"]
+    small = ["--epochs", "1", "--batch-size", "8", "--height", "64", "--width", "32", "--workers", "0", "--ranks", "1"]
     out = tmp_path / "out"
     load("torchreid_train").main([str(augmented), "--out", str(out), "--model", "osnet_x0_25", *small])
     said = capsys.readouterr().out
