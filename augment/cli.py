@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from augment.cli_poses import measure_poses, train_poses
+from augment.cli_poses import measure_poses, pose_library, poses, train_poses
+from augment.cli_quality import calibrate_gate, gate, quality
 from augment.cli_table import table
 
 FOLDER = click.Path(path_type=Path)
@@ -50,7 +51,8 @@ def _plan_options(command: F) -> F:
         click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True),
         click.option("--pose-source", type=click.Choice(sources), default="dataset", show_default=True,
                      help="Where the new poses come from."),
-        click.option("--library", type=EXISTING, help="Keypoints file of poses, for --pose-source library."),
+        click.option("--library", type=EXISTING, help="Keypoints file of poses, for --pose-source library. Default: "
+                     "a gait cycle from all sides, which ships."),
         click.option("--exclude-same-image", is_flag=True, help="Never take a pose from the condition image itself."),
         SEED,
     ]  # fmt: skip
@@ -67,6 +69,7 @@ def _plan_options(command: F) -> F:
 @DEVICE
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Never changes a byte.")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks: faster (any-depth weights).")
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
 @click.option(
     "--link",
@@ -75,6 +78,10 @@ def _plan_options(command: F) -> F:
     show_default=True,
     help="How real images get into the new folder.",
 )
+@click.option("--gate", is_flag=True, help="Reject images in a wrong pose, of another person or broken; try "
+              "other poses, else keep the real image.")  # fmt: skip
+@click.option("--gate-thresholds", type=EXISTING, help="Of patn-augment calibrate-gate. Default: set on this data set.")
+@click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
 def generate(shard: str, **options: Any) -> None:
@@ -92,11 +99,12 @@ def generate(shard: str, **options: Any) -> None:
 @cli.command()
 @click.argument("out", type=FOLDER)
 @_plan_options
-def plan(out: Path, **options: Any) -> None:
+@click.option("--pose-space", type=FOLDER, help="Also a PNG: which poses identities have, before and after.")
+def plan(out: Path, pose_space: Path | None, **options: Any) -> None:
     """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT."""
     from augment.workflow import GenerateOptions, write_plan_file
 
-    write_plan_file(GenerateOptions(**options), out, click.echo)
+    write_plan_file(GenerateOptions(**options), out, click.echo, pose_space)
 
 
 @cli.command("reid-eval")
@@ -209,6 +217,26 @@ def convert(weights: str, out: Path, dtype: str, pairs: int, device: str) -> Non
 
 
 @cli.command()
+@click.argument("root", type=EXISTING)
+@click.argument("out", type=FOLDER)
+@click.option("--split", type=click.Choice(["train", "query", "gallery"]), default="gallery", show_default=True)
+@click.option("--count", type=click.IntRange(min=1), help="Default: 12000 of a test split, all of the training split.")
+@click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
+@LAYOUT
+@SEED
+def pairs(root: Path, out: Path, split: str, count: int | None, keypoints: Path | None, layout: str, seed: int) -> None:
+    """List pairs (condition, target) of a data set by the authors' rules, as CSV: OUT.
+
+    Use it by --set data.pairs=OUT in a training.
+    """
+    from augment.pair_lists import TEST_PAIRS
+    from augment.training import list_pairs
+
+    wanted = count or (None if split == "train" else TEST_PAIRS)
+    list_pairs(root, out, split, wanted, layout, keypoints, seed, click.echo)
+
+
+@cli.command()
 @click.argument("folder", type=EXISTING)
 def verify(folder: Path) -> None:
     """Check an augmented folder against its manifest; exit code 1 if files are missing, changed or extra."""
@@ -252,6 +280,39 @@ def measure(weights: str, data: Path | None, pairs: int, png: Path | None, targe
     measure_weights(weights, data, pairs, png, target, device, click.echo)
 
 
+@cli.command()
+@click.option("--image", type=EXISTING, required=True, help="The photo to redraw.")
+@click.option("--pose", type=EXISTING, required=True, help="An image that lends its pose.")
+@click.option("-o", "--out", "png", type=FOLDER, required=True, help="PNG to write.")
+@click.option("--keypoints", type=EXISTING, help="Annotation file of both. Default: their data set's own.")
+@click.option("--weights", help="Name of shipped weights or a .safetensors file. Default: the best for the device.")
+@click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks (any-depth weights).")
+@DEVICE
+def explain(
+    image: Path, pose: Path, png: Path, keypoints: Path | None, weights: str | None, blocks: int | None, device: str
+) -> None:
+    """Picture of one transfer: condition, poses, the attention mask of each block, result.
+
+    \b
+    patn-augment explain --image Market-1501/bounding_box_train/0002_c1s1_000451_03.jpg \\
+        --pose Market-1501/bounding_box_train/0007_c2s3_070952_01.jpg -o out.png
+    """
+    from augment.workflow import explain_transfer
+
+    explain_transfer(image, pose, png, keypoints, weights, blocks, device, click.echo)
+
+
+@cli.command("plot-log")
+@click.argument("log", type=EXISTING)
+@click.argument("png", type=FOLDER)
+def plot_log(log: Path, png: Path) -> None:
+    """Plot a training's losses and rate from its train.jsonl: PNG."""
+    from augment.curves import plot_losses
+
+    plot_losses(log, png)
+    click.echo(f"Wrote {png}")
+
+
 @cli.command("depth-curve")
 @click.argument("weights")
 @click.argument("png", type=FOLDER)
@@ -267,6 +328,9 @@ def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: P
 
 
 cli.add_command(table)
+cli.add_command(quality)
+cli.add_command(gate)
+cli.add_command(calibrate_gate)
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -277,6 +341,8 @@ def _shard(text: str) -> tuple[int, int]:
     return index, count
 
 
+cli.add_command(poses)
+cli.add_command(pose_library)
 cli.add_command(train_poses)
 cli.add_command(measure_poses)
 

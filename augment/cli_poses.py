@@ -1,13 +1,15 @@
-"""Commands about poses: train and measure the estimator that ships. Heavy imports happen inside."""
+"""Commands about poses: find them, train and measure the estimator that ships. Heavy imports happen inside."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 _FILE = click.Path(path_type=Path)
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _EXISTING = click.Path(exists=True, path_type=Path)
 _DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 
@@ -56,6 +58,33 @@ def _told(out: Path) -> list[str]:
     return [out.name if word == str(out) else word for word in sys.argv[1:]]
 
 
+@click.command("poses")
+@click.argument("root", type=_FOLDER)
+@click.option("--estimator", "name", required=True, help="synth (ships; trained on drawn people), keypointrcnn, "
+              "rtmpose, mediapipe, openpose, or command:PROGRAM ARGUMENTS.")  # fmt: skip
+@click.option("--out", type=_FILE, help="Annotation file. Default: ROOT/keypoints-ESTIMATOR.csv.")
+@click.option("--weights", type=_EXISTING, help="Of the estimator. Default: shipped, or downloaded by its own code.")
+@click.option("--prototxt", type=_EXISTING, help="Of openpose's caffemodel.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="The lowest score of a joint. Default: the estimator's.")
+@click.option("--height", type=click.IntRange(min=64), default=512, show_default=True,
+              help="Small images are enlarged to this height, their borders repeated.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images at a time. Default: 32; 256 for a program.")
+@click.option("--sheet", "png", type=_FILE, help="Picture of images with skeletons. Default: beside --out.")
+@click.option("--json", "target", type=_FILE, help="Also write the shares found.")
+@click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
+@_DEVICE
+def poses(root: Path, name: str, out: Path | None, **options: Any) -> None:
+    """Find the joints of every image of a data set or folder; write them in the format that PATN reads.
+
+    \b
+    patn-augment poses Market-1501 --estimator keypointrcnn
+    patn-augment poses photos --estimator "command:other/bin/python vitpose_program.py"
+    """
+    from augment.poses.workflow import find_poses
+
+    find_poses(root, name, out, click.echo, **options)
+
+
 @click.command("measure-poses")
 @click.option("--weights", type=_EXISTING, help="A file of train-poses. Default: the one that ships.")
 @click.option("--data", type=_EXISTING, help="Data set with annotations. Default: unseen synthetic people.")
@@ -70,3 +99,20 @@ def measure_poses(
     from augment.poses.estimators.make import measure_estimator
 
     measure_estimator(weights, data, identities, device, target, png, click.echo)
+
+
+@click.command("pose-library")
+@click.argument("out", type=_FILE)
+@click.option("--from", "source", type=_EXISTING, help="Keypoints file to start from. Default: the library that ships.")
+@click.option("--between", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Poses to put between each two that follow each other (name0, name1, ...).")  # fmt: skip
+@click.option("--mirror", is_flag=True, help="Add the mirror image of every pose, left and right exchanged.")
+@click.option("--size", type=(int, int), metavar="H W", help="Frame of poses whose names do not tell it (NAME@HxW).")
+@click.option("--sheet", "png", type=_FILE, help="Also write a picture of up to 120 poses.")
+def pose_library(
+    out: Path, source: Path | None, between: int, mirror: bool, size: tuple[int, int] | None, png: Path | None
+) -> None:
+    """Write a pose library for `generate --pose-source library`: OUT, as an annotation file."""
+    from augment.poses.workflow import make_library
+
+    make_library(out, source, between, mirror, size, png, click.echo)

@@ -7,9 +7,7 @@ one set of weights leaves after k of them.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,15 +15,12 @@ import torch
 from torch import Tensor
 
 from augment.measure import measure, transfer
-from reid_eval.runtime import InputError, atomic_path
+from augment.quality.similarity import ssim
 
 if TYPE_CHECKING:
     from augment.patn import PATNGenerator, TensorPairs
 
 _BATCH = 8
-_AUTHORS_SSIM: dict[str, Any] = {
-    "gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "channel_axis": -1
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -72,47 +67,14 @@ def depth_curve(
     return points
 
 
-def plot_depths(points: Sequence[Depth], path: Path | str, title: str = "") -> None:
-    """PNG of the three curves.
-
-    Raises:
-        InputError: matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ImportError:
-        raise InputError("a plot needs matplotlib: pip install 'patn-augment[report]'") from None
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 3, figsize=(10.5, 3.2), constrained_layout=True)
-    blocks = [point.blocks for point in points]
-    names = (("ssim", "SSIM (higher is better)"), ("l1_mask", "L1 inside the person, grey levels"),
-             ("images_per_second", "images/s"))  # fmt: skip
-    for axis, (field, label) in zip(axes, names, strict=True):
-        axis.plot(blocks, [getattr(point, field) for point in points], "o-", color="#2f6db3")
-        axis.set(xlabel="blocks used", ylabel=label, xticks=blocks)
-        axis.grid(alpha=0.3)
-    figure.suptitle(title)
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
-    pyplot.close(figure)
-
-
 def _ssim(generator: PATNGenerator, pairs: TensorPairs, count: int, sigma: float) -> float:
-    """Mean SSIM as the authors compute it: Gaussian weights, data range of the generated image."""
-    try:
-        from skimage.metrics import structural_similarity
-    except ImportError:
-        raise InputError("SSIM needs scikit-image: pip install 'patn-augment[quality]'") from None
+    """Mean SSIM as the authors compute it; see `augment.quality.similarity`."""
     values = []
     for step in range(-(-count // _BATCH)):
         batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
         made, real = (_pixels(image) for image in (transfer(generator, batch, pairs.size, sigma), batch.target_image))
-        for one, other in zip(made, real, strict=True):
-            spread = float(one.max()) - float(one.min())
-            values.append(structural_similarity(other, one, data_range=spread, **_AUTHORS_SSIM))
-    return float(np.mean(values))
+        values.append(ssim(made, real))
+    return float(np.concatenate(values).mean())
 
 
 def _pixels(image: Tensor) -> np.ndarray:

@@ -145,3 +145,30 @@ def _draw_diverse(pool: PosePool, pid: int, conditions: Rows, exclude: bool) -> 
         gap[best] = 0.0
         chosen.append(int(candidates[best]))
     return chosen
+
+
+def redraw_pose(
+    pool: PosePool, pid: int, condition: int, used: Sequence[str], source: str, exclude: bool, *draw: object
+) -> int | None:
+    """Another donor for an image that the gate rejected.
+
+    Args:
+        pool: all candidates.
+        pid: the identity.
+        condition: row of the condition image in `pool`, -1 in a library.
+        used: names that were tried.
+        source: one of `POSE_SOURCES`; `diverse` takes any credible pose here.
+        exclude: the donor must not be the condition image itself.
+        draw: names this draw.
+
+    Returns:
+        A row of `pool`, None if every candidate was tried.
+    """
+    if exclude and condition >= 0 and len(pool) < 2:
+        return None
+    allowed = _allowed(pool, pid, condition, source, exclude)
+    if source == "diverse" and (allowed & pool.credible).any():
+        allowed = allowed & pool.credible
+    allowed = allowed & ~np.isin(np.array(pool.names, dtype=object), list(used))
+    candidates = np.flatnonzero(allowed)
+    return int(candidates[np.argmax(pool.scores(pid, *draw)[candidates])]) if len(candidates) else None

@@ -2,16 +2,79 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 
+from augment.pair_lists import pair_rows, read_pairs
 from augment.patn import TensorPairs
+from augment.plan_file import read_plan
 from augment.poses.keypoints import load_annotations
 from augment.render import image_size, scale_joints
 from reid_eval.datasets import load_images, read_dataset
 from reid_eval.runtime import InputError
+
+
+@dataclass(frozen=True)
+class PosedImages:
+    """The images of a split that have joints.
+
+    `table` has the columns of `reid_eval.datasets`; `joints` float32 `[N, 18, 2]`, (x, y) pixels at the wanted size.
+    """
+
+    root: Path
+    table: pd.DataFrame
+    joints: NDArray[np.float32]
+
+    @property
+    def names(self) -> list[str]:
+        """File names, without folders."""
+        return [Path(path).name for path in self.table["path"]]
+
+
+def posed_images(
+    root: Path | str,
+    *,
+    split: str = "train",
+    size: tuple[int, int] = (128, 64),
+    keypoints: Path | str | None = None,
+    layout: str = "auto",
+    plan: Path | str | None = None,
+) -> PosedImages:
+    """Read the table and joints of a split; images without joints are left out, and there must be some with.
+
+    Args:
+        root: the data set.
+        split: `train`, `query` or `gallery`.
+        size: (H, W) that joints are scaled to.
+        keypoints: annotation file; default: the data set's own.
+        layout: as for `read_dataset`.
+        plan: keep only the images that this plan keeps (see `augment.plan`): what it drops is never seen.
+
+    Raises:
+        InputError: no such data set, keypoints or plan, or no image with joints is left.
+    """
+    data = read_dataset(root, layout)
+    images = data.split(split)
+    if plan is not None:
+        rows = read_plan(plan)
+        kept = set(rows.loc[rows["action"] == "keep", "image"])
+        if absent := kept - set(images["path"]):
+            raise InputError(f"{plan} keeps images that the {split} split of {root} lacks, such as {min(absent)}")
+        images = images[images["path"].isin(kept)]
+    joints = load_annotations(root, keypoints)
+    rows_of = joints.rows(images["path"].tolist())
+    table = images[rows_of >= 0]
+    if table.empty:
+        raise InputError(f"{root}: no image of the {split} split has a keypoints row: give --keypoints FILE")
+    own = [image_size(data.root / path) for path in table["path"]]
+    chosen = rows_of[rows_of >= 0]
+    xy = np.stack([scale_joints(joints.xy[row], old, size) for row, old in zip(chosen, own, strict=True)])
+    return PosedImages(data.root, table.reset_index(drop=True), xy)
 
 
 def folder_pairs(
@@ -21,31 +84,32 @@ def folder_pairs(
     size: tuple[int, int] = (128, 64),
     keypoints: Path | str | None = None,
     layout: str = "auto",
+    plan: Path | str | None = None,
+    pairs: Path | str | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
-) -> TensorPairs:
-    """Read one split; images without joints are left out, and there must be some with.
+) -> FolderPairs:
+    """Read one split and hold it in memory.
 
     Args:
-        root: the data set.
-        split: `train`, `query` or `gallery`.
-        size: (H, W) that images are resized to, and their joints with them.
-        keypoints: annotation file; default: the data set's own.
-        layout: as for `read_dataset`.
+        root, split, size, keypoints, layout, plan: as for `posed_images`; images are resized to `size`.
+        pairs: a list of pairs to draw from (see `augment.pair_lists`); default: every pair that the rules allow.
         seed: of the pairs.
         device: where images are held.
 
     Raises:
-        InputError: no such data set or keypoints, or no identity with two usable images.
+        InputError: as `posed_images`; a list that names other images; or no identity with two usable images.
     """
-    data = read_dataset(root, layout)
-    images = data.split(split)
-    joints = load_annotations(root, keypoints)
-    rows = joints.rows(images["path"].tolist())
-    table = images[rows >= 0]
-    if table.empty:
-        raise InputError(f"{root}: no image of the {split} split has a keypoints row: give --keypoints FILE")
-    paths = table["path"].tolist()
-    own = [image_size(data.root / path) for path in paths]
-    xy = np.stack([scale_joints(joints.xy[row], old, size) for row, old in zip(rows[rows >= 0], own, strict=True)])
-    return TensorPairs(load_images(data.root, paths, size), xy, table["pid"].to_numpy(copy=True), seed, device)
+    found = posed_images(root, split=split, size=size, keypoints=keypoints, layout=layout, plan=plan)
+    listed = None if pairs is None else pair_rows(read_pairs(pairs), found.names, str(pairs))
+    pids = found.table["pid"].to_numpy(copy=True)
+    images = load_images(found.root, found.table["path"].tolist(), size)
+    return FolderPairs(images, found.joints, pids, seed, device, listed=listed, names=found.names)
+
+
+class FolderPairs(TensorPairs):
+    """`TensorPairs` that knows the names of its images, so that weights can tell what they were trained on."""
+
+    def __init__(self, *arguments: object, names: list[str], **options: object) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+        self.training_images = sorted(names[row] for row in self.used_rows.tolist())

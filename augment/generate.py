@@ -45,6 +45,7 @@ from augment.manifest import (
 )
 from augment.plan_file import LIBRARY, check_plan, plan_text
 from augment.poses.keypoints import Keypoints, write_keypoints
+from augment.poses.library import frame_of
 from augment.runtime import package_versions
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError, progress, resolve_device, sha256_bytes, write_text
@@ -52,6 +53,8 @@ from reid_eval.runtime import InputError, progress, resolve_device, sha256_bytes
 if TYPE_CHECKING:
     import torch
 
+    from augment.gate_folder import Gated
+    from augment.gate_plan import GateRun
     from augment.render import Generator, Task
 
 __all__ = ["VerifyReport", "generate", "verify"]
@@ -81,6 +84,7 @@ def generate(
     sigma: float = 6.0,
     arguments: Mapping[str, Any] | None = None,
     shard: tuple[int, int] = (0, 1),
+    gate: GateRun | None = None,
 ) -> Manifest | None:
     """Write the augmented folder of a plan.
 
@@ -106,6 +110,8 @@ def generate(
         sigma: of the pose maps the generator was trained with, in pixels.
         arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
         shard: (index, count): do only the index-th of count equal parts.
+        gate: rejects bad images; a rejected one is made again in other poses, then given up, and a real image that the
+            plan drops is kept in its place. The folder's plan is the one that was carried out in the end.
 
     Returns:
         The manifest, or None if other shards are still at work.
@@ -133,7 +139,7 @@ def generate(
         device=where.type,
         jpeg_quality=jpeg_quality,
         link=link,  # type: ignore[arg-type]
-        arguments=dict(arguments or {}),
+        arguments={**(arguments or {}), **({"gate": gate.described()} if gate else {})},
     )
     out = Path(out)
     copies = list_copies(data, plan)
@@ -141,15 +147,28 @@ def generate(
         return read_manifest(out)
     tasks = _tasks(data, keypoints, library, plan, out)
     settings = Settings(job.generator_size, where, precision, jpeg_quality, batch_size, job.sigma)
-    chunks = chunks_of(tasks, shard)
-    with progress("Generating", sum(map(len, chunks))) as bar:
-        render(chunks, generator, settings, bar)
+    passed: Gated | None = None
+    if gate is not None:
+        from augment.gate_folder import render_plan
+
+        passed = render_plan(gate, data, keypoints, library, plan, out, tasks, generator, settings, shard)
+    else:
+        chunks = chunks_of(tasks, shard)
+        with progress("Generating", sum(map(len, chunks))) as bar:
+            render(chunks, generator, settings, bar)
     place(data.root, out, copies[shard[0] :: shard[1]], link)
+    if gate is not None:
+        if passed is None:
+            return None
+        plan = passed.outcome.plan
+        copies, before = list_copies(data, plan), set(copies)
+        place(data.root, out, [pair for pair in copies if pair not in before], link)
+        tasks = _tasks(data, keypoints, library, plan, out)
     outputs = [*plan.loc[plan["action"] == "generate", "output"], *(target for _, target in copies)]
     if not all((out / name).is_file() for name in outputs):
         return None  # another shard is at work, and will finish the folder
     remove_parts(out, images_only=shard[1] > 1)
-    return _finish(data, keypoints, plan, job, out, tasks, outputs)
+    return _finish(data, keypoints, plan, job, out, tasks, outputs, passed)
 
 
 def _check_options(batch_size: int, link: str, quality: int, precision: str, shard: tuple[int, int]) -> None:
@@ -215,6 +234,7 @@ def _tasks(
             None if donor.startswith(LIBRARY) else data.root / donor,
             pose[donor],
             out / output,
+            frame_of(donor) if donor.startswith(LIBRARY) else None,
         )
         for condition, donor, output in zip(made["condition"], made["pose"], made["output"], strict=True)
     ]
@@ -228,6 +248,7 @@ def _finish(
     out: Path,
     tasks: Sequence[Task],
     outputs: Sequence[str],
+    passed: Gated | None = None,
 ) -> Manifest:
     """Write what is known only of the whole: plan, keypoints, manifest."""
     from augment.render import target_joints
@@ -239,6 +260,7 @@ def _finish(
     train = told_apart(train_annotations(keypoints, plan, made, data.layout), test)
     for name, table in zip(ANNOTATIONS, (train, test), strict=True):
         write_keypoints(out / name, table)
+    logs = [] if passed is None else passed.close(out)
     manifest = Manifest(
         job=job,
         versions=package_versions(),
@@ -255,8 +277,10 @@ def _finish(
             "test_without_keypoints": [
                 path for table in (data.query, data.gallery) for path in _without(keypoints, table)
             ],
+            **({} if passed is None else passed.reports()),
         },
-        files=file_entries(out, sorted([*outputs, PLAN, *ANNOTATIONS])),
+        files=file_entries(out, sorted([*outputs, PLAN, *ANNOTATIONS, *logs])),
+        gate=None if passed is None else passed.outcome.facts,
     )
     write_manifest(out, manifest)
     return manifest

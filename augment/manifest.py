@@ -71,11 +71,14 @@ class Manifest(BaseModel):
     """Images that need a word, such as those without usable keypoints."""
     files: dict[str, FileEntry]
     """Every file of the folder but the manifest itself, by POSIX path."""
+    gate: dict[str, Any] | None = None
+    """How many images the gate rejected, and why; None (and not written) without one."""
 
 
 def write_manifest(out: Path | str, manifest: Manifest) -> None:
     """Write the manifest of a complete folder, atomically, and remove the mark of the unfinished one."""
-    write_json(Path(out) / MANIFEST, manifest.model_dump(mode="json"))
+    exclude = {"gate"} if manifest.gate is None else None
+    write_json(Path(out) / MANIFEST, manifest.model_dump(mode="json", exclude=exclude))
     (Path(out) / UNFINISHED).unlink(missing_ok=True)
 
 

@@ -50,6 +50,8 @@ class FolderSource(BaseModel):
     keypoints: str | None = None
     layout: str = "auto"
     split: Literal["train", "query", "gallery"] = "train"
+    plan: str | None = None
+    pairs: str | None = None
     size: tuple[int, int] = (128, 64)
     seed: int = 0
 
@@ -72,7 +74,8 @@ class Recipe(BaseModel):
         """The training data in words, for the weights' metadata."""
         if isinstance(self.data, SynthSource):
             return f"synthetic pedestrians, augment.synth, world {self.data.seed} (endless stream)"
-        return f"the {self.data.split} split of {Path(self.data.root).name}"
+        part = "what a plan keeps of " if self.data.plan else ""
+        return f"{part}the {self.data.split} split of {Path(self.data.root).name}"
 
     def settings(self) -> TrainSettings:
         """The training settings.
@@ -151,7 +154,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
 
 
 # Settings that are words or names: a file called 1e5 stays a name.
-_WORDS = ("generator", "gan", "perceptual", "init_weights", "precision", "batchnorm_gain")
+_WORDS = ("generator", "gan", "perceptual", "init_weights", "precision", "batchnorm_gain", "batchnorm")
 
 
 def _number(value: Any) -> Any:

@@ -39,6 +39,7 @@ class Task:
         donor: the image that lends its pose, None if the pose is measured in pixels of the photo (a library's).
         target: the pose to take, `[18, 2]` in the donor's pixels.
         output: file to write.
+        frame: without a donor, the (H, W) in which `target` is measured; None is the photo's own.
     """
 
     photo: Path
@@ -46,6 +47,7 @@ class Task:
     donor: Path | None
     target: NDArray[np.float32]
     output: Path
+    frame: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,9 @@ class Settings:
 
 
 @dataclass(frozen=True, eq=False)
-class _Loaded:
+class Loaded:
+    """A task's photo and joints, as the network takes them."""
+
     image: NDArray[np.uint8]
     """`[H, W, 3]` at the network's size."""
     joints: NDArray[np.float32]
@@ -94,9 +98,10 @@ def image_size(path: Path) -> tuple[int, int]:
 
 def target_joints(task: Task) -> NDArray[np.float32]:
     """The pose of a task's generated image, `[18, 2]` in its pixels: the donor's pose, brought to the photo's size."""
-    if task.donor is None:
+    if task.donor is None and task.frame is None:
         return task.target
-    old, new = image_size(task.donor), image_size(task.photo)
+    new = image_size(task.photo)
+    old = image_size(task.donor) if task.donor else task.frame or new
     joints = scale_joints(task.target, old, new)
     return joints if old == new else np.clip(joints, 0, np.array([new[1] - 1, new[0] - 1], dtype=np.float32))
 
@@ -135,14 +140,14 @@ def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Set
     bar.skip(sum(map(len, chunks)) - sum(map(len, todo)))
     per_step = max(1, settings.batch_size // CHUNK)
     steps = [todo[start : start + per_step] for start in range(0, len(todo), per_step)]
-    with ThreadPoolExecutor(WORKERS) as pool, _repeatable():
+    with ThreadPoolExecutor(WORKERS) as pool, repeatable():
         saving: list[Future[None]] = []
         for step, loaded in _prefetch(steps, settings.size, pool):
-            images = [_compute(generator, part, settings) for part in loaded]
+            images = [compute(generator, part, settings) for part in loaded]
             for future in saving:
                 future.result()
             saving = [
-                pool.submit(_save, image, task.output, one.size, settings.jpeg_quality)
+                pool.submit(save_image, image, task.output, one.size, settings.jpeg_quality)
                 for chunk, part, batch in zip(step, loaded, images, strict=True)
                 for task, one, image in zip(chunk, part, batch, strict=False)  # the batch may have been filled up
             ]
@@ -153,11 +158,11 @@ def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Set
 
 def _prefetch(
     steps: Sequence[Sequence[Sequence[Task]]], size: tuple[int, int], pool: ThreadPoolExecutor
-) -> Iterator[tuple[Sequence[Sequence[Task]], list[list[_Loaded]]]]:
+) -> Iterator[tuple[Sequence[Sequence[Task]], list[list[Loaded]]]]:
     """Each step with its images; the next step is read while the caller computes this one."""
 
-    def begin(step: Sequence[Sequence[Task]]) -> list[list[Future[_Loaded]]]:
-        return [[pool.submit(_load, task, size) for task in chunk] for chunk in step]
+    def begin(step: Sequence[Sequence[Task]]) -> list[list[Future[Loaded]]]:
+        return [[pool.submit(load_task, task, size) for task in chunk] for chunk in step]
 
     ahead = begin(steps[0]) if steps else []
     for number, step in enumerate(steps):
@@ -165,22 +170,27 @@ def _prefetch(
         yield step, [[future.result() for future in chunk] for chunk in now]
 
 
-def _load(task: Task, size: tuple[int, int]) -> _Loaded:
+def load_task(task: Task, size: tuple[int, int]) -> Loaded:
+    """Read a task's photo and bring it and its joints to (H, W).
+
+    Raises:
+        InputError: an image cannot be read.
+    """
     try:
         with Image.open(task.photo) as file:
             image = file.convert("RGB")
     except OSError as error:
         raise InputError(f"cannot read image {task.photo}: {error}; remove or replace it") from None
     own = (image.height, image.width)
-    lent = image_size(task.donor) if task.donor else own
+    lent = image_size(task.donor) if task.donor else task.frame or own
     joints = np.stack([scale_joints(task.source, own, size), scale_joints(task.target, lent, size)])
     if own != size:
         image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return _Loaded(np.array(image), joints, own)
+    return Loaded(np.array(image), joints, own)
 
 
-def _compute(generator: Generator, chunk: Sequence[_Loaded], settings: Settings) -> NDArray[np.uint8]:
-    """Generate one chunk: uint8 `[CHUNK, H, W, 3]`."""
+def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -> NDArray[np.uint8]:
+    """Generate one chunk of at most CHUNK: uint8 `[CHUNK, H, W, 3]`; what is beyond its length only fills up."""
     full = [*chunk, *[chunk[-1]] * (CHUNK - len(chunk))]
     images = torch.from_numpy(np.stack([one.image for one in full])).to(settings.device)
     joints = torch.from_numpy(np.stack([one.joints for one in full])).to(settings.device)
@@ -200,7 +210,8 @@ def _compute(generator: Generator, chunk: Sequence[_Loaded], settings: Settings)
     return result
 
 
-def _save(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], quality: int) -> None:
+def save_image(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], quality: int) -> None:
+    """Write uint8 RGB `[H, W, 3]`, resized to `size` (H, W), atomically."""
     image = Image.fromarray(pixels)
     if (image.height, image.width) != size:
         image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
@@ -210,7 +221,7 @@ def _save(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], qualit
 
 
 @contextmanager
-def _repeatable() -> Iterator[None]:
+def repeatable() -> Iterator[None]:
     """No choice of algorithm by stop-watch, and full float32 where it was asked for."""
     tf32 = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = False

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.workflow import Say, describe_run, trained_for
-from reid_eval.runtime import InputError, write_json
+from reid_eval.runtime import InputError, write_json, write_text
 
 if TYPE_CHECKING:
     from augment.patn import PairSource, TrainSettings
@@ -28,25 +28,44 @@ def train_recipe(
     from dataclasses import replace
 
     from augment.patn import train_generator
+    from augment.patn.distributed import launched_processes
     from augment.patn.train import CHECKPOINT
     from augment.recipe import load_recipe
-    from reid_eval.runtime import resolve_device
+    from augment.table_leaks import names_digest
+    from reid_eval.runtime import hide_progress, resolve_device
 
     parsed = load_recipe(recipe, overrides)
     settings = replace(parsed.settings(), max_seconds=max_seconds)
-    where = resolve_device(device)
+    processes, where = launched_processes(resolve_device(device))
     command = " ".join(["patn-augment train --recipe", Path(recipe).stem, *(f"--set {item}" for item in overrides)])
-    info = {"data": parsed.described(), "licence": "MIT", "command": command, "device": where.type}
+    info: dict[str, Any] = {"data": parsed.described(), "licence": "MIT", "command": command, "device": where.type}
     data = parsed.data.model_dump(mode="json")
     if (out / CHECKPOINT).exists():
         if not resume:
             raise InputError(f"{out} already holds a training: give --resume to go on, or another folder")
         _check_same_data(out / "run.json", data)
-    describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
+    if not processes.first:
+        hide_progress()
+    else:
+        describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
     source = parsed.data.open(where)
+    names: list[str] = getattr(source, "training_images", [])
+    if names:  # so that anyone can check later whether a plan's dropped images were seen
+        info["training_images"] = {"sha256": names_digest(names), "count": len(names)}
     result = train_generator(
-        settings, source, out, where, resume=resume, info=info, on_sheet=_sheets(source, out, settings)
+        settings,
+        source,
+        out,
+        where,
+        resume=resume,
+        info=info,
+        on_sheet=_sheets(source, out, settings),
+        processes=processes,
     )
+    if not processes.first:
+        return
+    if result.weights and names:
+        write_text(result.weights.with_suffix(".training_images.txt"), "".join(f"{name}\n" for name in names))
     if result.finished:
         say(f"Finished after {result.step} steps: {result.weights}")
     else:
@@ -129,7 +148,8 @@ def draw_depth_curve(
     weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str, say: Say
 ) -> None:
     """`patn-augment depth-curve`: figures of every depth, and their picture."""
-    from augment.depth import depth_curve, plot_depths
+    from augment.curves import plot_depths
+    from augment.depth import depth_curve
     from augment.measure import unseen_pairs
     from augment.patn import load_generator, read_weights
     from reid_eval.runtime import resolve_device
@@ -148,3 +168,17 @@ def draw_depth_curve(
     if target:
         write_json(target, {"pairs": pairs, "device": where.type, "depths": [point.to_dict() for point in points]})
     say(f"Wrote {png}")
+
+
+def list_pairs(
+    root: Path, target: Path, split: str, count: int | None, layout: str, keypoints: Path | None, seed: int, say: Say
+) -> None:
+    """`patn-augment pairs`: pairs by the authors' rules."""
+    from augment.folder_pairs import posed_images
+    from augment.pair_lists import draw_pairs, write_pairs
+
+    found = posed_images(root, split=split, layout=layout, keypoints=keypoints)
+    pairs = draw_pairs(found.names, found.joints, found.table["pid"].to_numpy(), count, seed)
+    write_pairs(target, pairs)
+    people = found.table.loc[found.table["pid"] > 0, "pid"].nunique()
+    say(f"Wrote {target}: {len(pairs):,} pairs of {people} identities of the {split} split.")

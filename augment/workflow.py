@@ -43,10 +43,14 @@ class GenerateOptions:
     device: str = "auto"
     batch_size: int = 64
     precision: str = "float32"
+    blocks: int | None = None
     quality: int = 95
     link: str = "copy"
     resume: bool = False
     shard: tuple[int, int] = (0, 1)
+    gate: bool = False
+    gate_thresholds: Path | None = None
+    gate_retries: int = 2
 
     def __post_init__(self) -> None:
         if self.ratio is None and self.plan is None:
@@ -64,6 +68,7 @@ class GenerateOptions:
             "library": self.library.name if self.library else None,
             "exclude_same_image": self.exclude_same_image,
             "seed": self.seed,
+            **({"blocks": self.blocks} if self.blocks else {}),
         }
 
 
@@ -119,8 +124,10 @@ class Inputs:
 def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
     """Read data set and keypoints, check that they fit, and draw the plan (or read `--plan`)."""
     from augment.plan import plan_dataset, read_plan
+    from augment.plan_file import LIBRARY
     from augment.poses.check import check_keypoints
-    from augment.poses.keypoints import load_annotations, read_keypoints
+    from augment.poses.keypoints import load_annotations
+    from augment.poses.library import shipped_library
     from reid_eval.datasets import check_images, read_dataset
 
     root = source_data(options.data, say)
@@ -129,9 +136,11 @@ def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
     keypoints = load_annotations(root, options.keypoints)
     if message := check_keypoints(data, keypoints).message:
         say(f"Note: {message}")
-    library = read_keypoints(options.library) if options.library else None
+    library = _library(options)
     if options.plan is not None:
         plan = read_plan(options.plan)
+        if library is None and plan["pose"].str.startswith(LIBRARY).any():
+            library = shipped_library()
         say(f"Plan: {options.plan}, {int((plan['action'] == 'generate').sum())} images to generate")
         return Inputs(root, data, keypoints, library, plan)
     plan, summary = plan_dataset(
@@ -148,16 +157,34 @@ def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
     return Inputs(root, data, keypoints, library, plan)
 
 
-def write_plan_file(options: GenerateOptions, target: Path, say: Say) -> None:
-    """`patn-augment plan`: write the plan that `generate` would carry out."""
+def _library(options: GenerateOptions) -> Keypoints | None:
+    """The user's pose library, or the one that ships if poses are to come from a library."""
+    from augment.poses.keypoints import read_keypoints
+    from augment.poses.library import shipped_library
+
+    if options.library:
+        return read_keypoints(options.library)
+    return shipped_library() if options.pose_source == "library" else None
+
+
+def write_plan_file(options: GenerateOptions, target: Path, say: Say, pose_space: Path | None = None) -> None:
+    """`patn-augment plan`: write the plan that `generate` would carry out, and what it does to pose space."""
     from augment.plan import write_plan
 
-    write_plan(target, draw_plan(options, say).plan)
+    inputs = draw_plan(options, say)
+    write_plan(target, inputs.plan)
+    if pose_space:
+        from augment.quality.coverage import plan_poses, save_pose_space
+
+        before, after = save_pose_space(*plan_poses(inputs.plan, inputs.keypoints, inputs.library), pose_space)
+        say(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
+        say(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
     say(f"Wrote {target}; carry it out with patn-augment generate --plan {target}")
 
 
 def generate_folder(options: GenerateOptions, say: Say) -> Path:
     """`patn-augment generate`: plan, generate, describe. Returns the augmented folder."""
+    from augment.gate_workflow import gate_message, gate_run
     from augment.generate import generate
     from augment.patn import load_generator, read_weights
     from reid_eval.runtime import resolve_device
@@ -165,6 +192,9 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     device = resolve_device(options.device)
     name = pick_weights(options.weights, options.device)
     weights = read_weights(name)
+    generator = load_generator(weights, device)
+    if options.blocks:
+        generator.use_blocks(options.blocks)
     inputs = draw_plan(options, say)
     size, sigma = trained_for(weights.metadata)
     say(f"Weights: {name}{_about(weights.metadata)}; device: {device}; precision: {options.precision}")
@@ -174,7 +204,7 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
         inputs.data,
         inputs.keypoints,
         inputs.plan,
-        load_generator(weights, device),
+        generator,
         out=out,
         weights_name=Path(name).name,
         weights_sha=weights.sha256,
@@ -185,6 +215,7 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
         jpeg_quality=options.quality,
         precision=options.precision,
         library=inputs.library,
+        gate=gate_run(options, inputs, size, say) if options.gate else None,
         size=size,
         sigma=sigma,
         arguments=options.recorded(),
@@ -196,9 +227,37 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     describe_run(run_file(out), {"data": str(inputs.root.resolve()), "weights": name, "augmented": str(out)})
     made = manifest.counts["train_generated"]
     say(f"Wrote {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
+    if manifest.gate is not None:
+        say(gate_message(manifest.gate))
     evaluate = "" if options.out is None else f" --augmented {shown}"
     say(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return out
+
+
+def explain_transfer(
+    image: Path,
+    pose: Path,
+    png: Path,
+    keypoints: Path | None,
+    weights: str | None,
+    blocks: int | None,
+    device: str,
+    say: Say,
+) -> None:
+    """`patn-augment explain`: one transfer, mask by mask."""
+    from augment.explain import explain_sheet
+    from augment.patn import load_generator, read_weights
+    from reid_eval.runtime import resolve_device
+
+    file = read_weights(pick_weights(weights, device))
+    size, sigma = trained_for(file.metadata)
+    generator = load_generator(file, resolve_device(device))
+    if blocks:
+        generator.use_blocks(blocks)
+    masks = explain_sheet(generator, image, pose, png, size=size, sigma=sigma, keypoints=keypoints)
+    for number, mask in enumerate(masks, 1):
+        say(f"Block {number}: mask {mask.min():.2f} to {mask.max():.2f}, mean {mask.mean():.2f}")
+    say(f"Wrote {png}")
 
 
 def describe_run(path: Path, facts: dict[str, Any]) -> None:

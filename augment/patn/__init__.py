@@ -9,7 +9,13 @@ from augment.patn.builders import (
     patn_market,
     patn_tiny,
 )
-from augment.patn.checkpoint import available_weights, load_generator, read_weights, save_generator, weights_sha256
+from augment.patn.checkpoint import (
+    available_weights,
+    load_generator,
+    read_weights,
+    save_generator,
+    weights_sha256,
+)
 from augment.patn.discriminators import PATNDiscriminator
 from augment.patn.generator import PATNGenerator
 from augment.patn.pairs import PairBatch, PairSource, TensorPairs

@@ -1,6 +1,6 @@
 """An optimisation step as one CUDA graph: launched once, not kernel by kernel.
 
-At small batches a step of some two thousand kernels takes longer to launch than to compute. The step is recorded once
+At small batches the many kernels of a step take longer to launch than to run. The step is recorded once
 for each of its forms (with and without discriminators, each number of blocks) and replayed; inputs are copied to where
 the recording reads them.
 """

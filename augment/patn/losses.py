@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -43,17 +44,24 @@ def gan_loss(scores: Tensor, real: bool, kind: str) -> Tensor:
     raise InputError(f"the GAN loss must be one of {', '.join(GAN_LOSSES)}, got {kind!r}")
 
 
-def l1_loss(generated: Tensor, target: Tensor, mask: Tensor | None = None, mask_weight: float = 0.0) -> Tensor:
+def l1_loss(
+    generated: Tensor,
+    target: Tensor,
+    mask: Tensor | None = None,
+    mask_weight: float = 0.0,
+    over_processes: Callable[[Tensor], Tensor] = lambda mean: mean,
+) -> Tensor:
     """Mean absolute difference of two images, `[B, 3, H, W]` in [-1, 1], as a float32 scalar.
 
     The paper's loss has no mask. With one (`[B, 1, H, W]` in {0, 1}), a pixel inside it counts 1 + `mask_weight`
-    times a pixel outside; the weights are normalised to a mean of 1.
+    times a pixel outside; the weights are normalised to a mean of 1 over the batch, which `over_processes` makes that
+    of all processes.
     """
     difference = (generated.float() - target.float()).abs()
     if mask is None or mask_weight == 0:
         return difference.mean()
     weight = 1 + mask_weight * mask.float()
-    return (difference * weight).mean() / weight.mean()
+    return (difference * weight).mean() / over_processes(weight.mean())
 
 
 class PerceptualLoss(nn.Module):

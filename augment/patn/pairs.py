@@ -64,6 +64,7 @@ class TensorPairs:
         device: where images are held and batches made.
         masks: uint8 or bool `[N, H, W]`, non-zero on the person, or None.
         keep_distractors: use pid 0 as any other identity (synthetic streams number from 0).
+        listed: int64 `[P, 2]`, rows (condition, target): draw from these pairs, whatever the rules say.
 
     Raises:
         InputError: shapes or types that do not fit, or no identity with two usable images.
@@ -78,6 +79,7 @@ class TensorPairs:
         device: torch.device | str = "cpu",
         masks: Tensor | np.ndarray | None = None,
         keep_distractors: bool = False,
+        listed: Tensor | np.ndarray | None = None,
     ) -> None:
         images, keypoints = torch.as_tensor(images), torch.as_tensor(keypoints)
         identity = torch.as_tensor(pids).cpu()  # rows are drawn on the CPU, wherever the images are
@@ -99,7 +101,12 @@ class TensorPairs:
         self._pairs_until = torch.cumsum(counts * (counts - 1), 0)
         self.n_identities, self.n_images = len(counts), len(self._rows)
         self.n_pairs = int(self._pairs_until[-1])
+        self._listed = None if listed is None else torch.as_tensor(listed)
+        if self._listed is not None:
+            self.n_pairs = len(self._listed)
         self.size = (int(images.shape[2]), int(images.shape[3]))
+        self.used_rows: Tensor = self._rows if self._listed is None else self._listed.flatten().unique()
+        """Rows that pairs are made of, int64, ascending within an identity."""
         self._seed, self._device = seed, torch.device(device)
         self._images = images.to(self._device)
         self._keypoints = keypoints.to(self._device, torch.float32)
@@ -109,6 +116,8 @@ class TensorPairs:
         """The rows of a step's condition and target images, int64 `[batch_size]` each, drawn with replacement."""
         generator = step_generator(self._seed, step)
         pair = torch.randint(self.n_pairs, (batch_size,), generator=generator)
+        if self._listed is not None:
+            return self._listed[pair, 0], self._listed[pair, 1]
         group = torch.searchsorted(self._pairs_until, pair, right=True)
         count = self._counts[group]
         within = pair - (self._pairs_until[group] - count * (count - 1))

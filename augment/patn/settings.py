@@ -7,6 +7,7 @@ from typing import Any
 
 from augment.patn.blocks import NORMS
 from augment.patn.builders import BUILDERS, NUMBERS
+from augment.patn.distributed import BATCHNORMS
 from augment.patn.losses import GAN_LOSSES
 from reid_eval.runtime import InputError
 
@@ -36,6 +37,8 @@ class TrainSettings:
             with equal chances; the others use all.
         judges_at_once: each discriminator takes real and generated in one pass, not two. InstanceNorm only:
             BatchNorm would mix them. Dropout masks are then drawn in another order.
+        batchnorm: in several processes, statistics over the batch of all (`synced`, as one process would have them) or
+            of each its own (`local`, no messages, another training than one process's).
         compile: let torch.compile fuse what lies between the convolutions; worth its minute on a GPU.
         cuda_graph: record the step and replay it as a whole; no effect but on a CUDA device.
         precision: `float32`, or `bf16` for autocast with float32 losses, norms' statistics and weights.
@@ -75,6 +78,7 @@ class TrainSettings:
     init_weights: str = ""
     exit_share: float = 0.5
     judges_at_once: bool = False
+    batchnorm: str = "synced"
     compile: bool = False
     cuda_graph: bool = False
     precision: str = "float32"
@@ -140,6 +144,7 @@ class TrainSettings:
             ("gan", self.gan, GAN_LOSSES),
             ("precision", self.precision, PRECISIONS),
             ("batchnorm_gain", self.batchnorm_gain, ("uniform", "ones")),
+            ("batchnorm", self.batchnorm, BATCHNORMS),
         ]
 
     def check_resumes(self, earlier: dict[str, Any]) -> None:

@@ -15,6 +15,7 @@ from augment.patn.blocks import is_norm
 from augment.patn.builders import build_discriminators, build_generator
 from augment.patn.checkpoint import load_generator
 from augment.patn.discriminators import PATNDiscriminator
+from augment.patn.distributed import Processes, sync_batchnorm
 from augment.patn.generator import PATNGenerator
 from augment.patn.graph import GraphedStep
 from augment.patn.losses import PerceptualLoss, gan_loss, l1_loss, load_perceptual
@@ -53,6 +54,7 @@ class TrainState:
     step: int = 0
     losses: dict[str, float] = field(default_factory=dict)
     graph: GraphedStep | None = None
+    processes: Processes = field(default_factory=Processes)
     judge_names: ClassVar[tuple[str, ...]] = ("appearance", "shape")
 
     def judge(self, name: str) -> Judge:
@@ -96,8 +98,10 @@ class TrainState:
             judge.pool.load_state_dict(state[name]["pool"], self.device)
 
 
-def build_state(settings: TrainSettings, device: torch.device | str = "cpu") -> TrainState:
-    """Networks as the seed makes them, optimizers, empty pools.
+def build_state(
+    settings: TrainSettings, device: torch.device | str = "cpu", processes: Processes | None = None
+) -> TrainState:
+    """Networks as the seed makes them, optimizers, empty pools; the same in every process but for dropout's draws.
 
     Raises:
         InputError: settings that no network has, weights that can't be had or have another architecture.
@@ -125,12 +129,27 @@ def build_state(settings: TrainSettings, device: torch.device | str = "cpu") -> 
         Judge(network, _adam(network, settings, device), ImagePool(settings.pool_size, 2 * settings.seed + n))
         for n, network in enumerate(judges)
     )
+    processes = processes or Processes()
+    if processes.world > 1 and settings.batchnorm == "synced":
+        generator, *judges = (sync_batchnorm(network, device) for network in (generator, *judges))  # type: ignore
     average = copy.deepcopy(generator).eval().requires_grad_(False) if settings.ema_decay else None
     optimizer = _adam(generator, settings, device)
     if settings.compile:
         _compile(generator, judges)
-    graph = GraphedStep(device) if settings.cuda_graph and device.type == "cuda" else None
-    return TrainState(generator.train(), optimizer, appearance, shape, perceptual, average, device, graph=graph)
+    graphed = settings.cuda_graph and device.type == "cuda" and processes.world == 1
+    if processes.rank:
+        torch.manual_seed(settings.seed + 7919 * processes.rank)
+    return TrainState(
+        generator.train(),
+        optimizer,
+        appearance,
+        shape,
+        perceptual,
+        average,
+        device,
+        graph=GraphedStep(device) if graphed else None,
+        processes=processes,
+    )
 
 
 def _start_from(generator: PATNGenerator, weights: str) -> None:
@@ -168,7 +187,7 @@ def train_step(state: TrainState, batch: PairBatch, settings: TrainSettings) -> 
 
     Args:
         state: moved one step on, in place.
-        batch: pairs on the state's device.
+        batch: pairs on the state's device; this process's part, where there are several.
         settings: of the training.
 
     Returns:
@@ -202,7 +221,8 @@ def _inputs(state: TrainState, batch: PairBatch, adversarial: bool) -> dict[str,
     if batch.target_mask is not None:
         inputs["mask"] = batch.target_mask
     for name in state.judge_names if adversarial else ():
-        inputs[f"{name}_out"], inputs[f"{name}_kept"] = state.judge(name).pool.draw(len(batch.image))
+        everyone = len(batch.image) * state.processes.world
+        inputs[f"{name}_out"], inputs[f"{name}_kept"] = state.judge(name).pool.draw(everyone)
     return inputs
 
 
@@ -222,11 +242,10 @@ def _compute(state: TrainState, inputs: dict[str, Tensor], settings: TrainSettin
     zero = losses["total"].new_zeros(())
     for name, other in (("appearance", image), ("shape", target_map)) if adversarial else ():
         judge = state.judge(name)
-        pooled = judge.pool.exchange(
-            torch.cat((generated.detach(), other), dim=1), inputs[f"{name}_out"], inputs[f"{name}_kept"]
-        )
+        pairs = state.processes.gather(torch.cat((generated.detach(), other), dim=1))
+        pooled = state.processes.rows(judge.pool.exchange(pairs, inputs[f"{name}_out"], inputs[f"{name}_kept"]))
         losses[f"d_{name}"] = _update_judge(state, judge, torch.cat((target, other), dim=1), pooled, settings)
-    return torch.stack([losses.get(name, zero).detach() for name in LOSS_NAMES])
+    return state.processes.average(torch.stack([losses.get(name, zero).detach() for name in LOSS_NAMES]))
 
 
 def _update_generator(
@@ -239,7 +258,7 @@ def _update_generator(
     settings: TrainSettings,
     adversarial: bool,
 ) -> dict[str, Tensor]:
-    losses = {"l1": l1_loss(generated, target, mask, settings.mask_weight)}
+    losses = {"l1": l1_loss(generated, target, mask, settings.mask_weight, state.processes.average)}
     total = settings.lambda_l1 * losses["l1"]
     if state.perceptual is not None:
         with _autocast(state, settings):
@@ -258,6 +277,7 @@ def _update_generator(
     losses["total"] = total
     state.optimizer.zero_grad(set_to_none=True)
     total.backward()
+    state.processes.average_gradients(state.generator)
     state.optimizer.step()
     return losses
 
@@ -270,6 +290,7 @@ def _update_judge(state: TrainState, judge: Judge, real: Tensor, pooled: Tensor,
         on_real, on_fake = _judge(state, judge, real, settings), _judge(state, judge, pooled, settings)
     loss = settings.lambda_gan * (gan_loss(on_real, True, settings.gan) + gan_loss(on_fake, False, settings.gan)) / 2
     loss.backward()
+    state.processes.average_gradients(judge.network)
     judge.optimizer.step()
     return loss
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from augment.patn.checkpoint import save_generator
+from augment.patn.distributed import Processes
 from augment.patn.pairs import PairSource
 from augment.patn.settings import TrainSettings
 from augment.patn.step import LOSS_NAMES, TrainState, build_state, train_step
@@ -25,7 +26,7 @@ from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, wr
 
 CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"
 EVENTS = "tensorboard"
-_FORMAT = 1
+_FORMAT = 2
 
 
 class TrainingDivergedError(RuntimeError):
@@ -55,6 +56,7 @@ def train_generator(
     info: Mapping[str, Any] | None = None,
     on_checkpoint: Callable[[TrainState], None] | None = None,
     on_sheet: Callable[[TrainState], None] | None = None,
+    processes: Processes | None = None,
 ) -> TrainResult:
     """Train, or go on training, in the directory `out`.
 
@@ -71,6 +73,7 @@ def train_generator(
         on_checkpoint: called after each checkpoint, for samples and validation; it must not draw random numbers
             from torch's global generator.
         on_sheet: likewise, every `sheet_every` iterations, to draw samples of `state.exported`.
+        processes: those that share the training, see `augment.patn.distributed`; only the first writes files.
 
     Returns:
         How it ended; stopping for `max_seconds` is not an error.
@@ -83,7 +86,7 @@ def train_generator(
     out = Path(out)
     if (out / CHECKPOINT).exists() and not resume:
         raise InputError(f"{out} already holds a training: give --resume to go on, or another folder")
-    state = build_state(settings, device)
+    state = build_state(settings, device, processes)
     if (out / CHECKPOINT).exists():
         load_checkpoint(out / CHECKPOINT, state, settings)
     if state.device.type == "cuda":
@@ -95,7 +98,7 @@ def train_generator(
     state.generator.use_blocks(state.generator.architecture["n_blocks"])
     finished = state.step >= settings.total_steps
     weights = out / WEIGHTS if finished else None
-    if weights:
+    if weights and state.processes.first:
         facts = {
             **(info or {}),
             "settings": asdict(settings),
@@ -119,9 +122,12 @@ def save_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings
         for key, value in network.state_dict().items():
             if not value.isfinite().all():
                 raise TrainingDivergedError(f"step {state.step}: {name} weight {key} is not finite; {_advice(path)}")
-    contents = {"format": _FORMAT, "settings": asdict(settings), "state": state.state_dict(), "random": _random_state()}
-    with atomic_path(path) as temporary:
-        torch.save(contents, temporary)
+    randoms = state.processes.collect(_random_state())
+    if state.processes.first:
+        contents = {"format": _FORMAT, "settings": asdict(settings), "state": state.state_dict(), "random": randoms}
+        with atomic_path(path) as temporary:
+            torch.save(contents, temporary)
+    state.processes.agree(True)  # nobody goes on before the file is there
 
 
 def load_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings) -> None:
@@ -132,7 +138,7 @@ def load_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings
     """
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
-        form, earlier, saved, random_state = (contents[k] for k in ("format", "settings", "state", "random"))
+        form, earlier, saved, randoms = (contents[k] for k in ("format", "settings", "state", "random"))
     except Exception as error:  # damaged bytes raise many types
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"can't resume from {path} ({reason}): remove it to start afresh") from None
@@ -140,9 +146,11 @@ def load_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings
         raise InputError(f"{path} has checkpoint format {form}, this program reads {_FORMAT}")
     settings.check_resumes(earlier)
     state.load_state_dict(saved)
-    torch.set_rng_state(random_state["cpu"])
-    if random_state["cuda"]:
-        torch.cuda.set_rng_state_all(random_state["cuda"])
+    if state.processes.rank < len(randoms):  # else there are more processes now: they draw from their seeds
+        own = randoms[state.processes.rank]
+        torch.set_rng_state(own["cpu"])
+        if own["cuda"]:
+            torch.cuda.set_rng_state_all(own["cuda"])
 
 
 class Scalars:
@@ -182,7 +190,8 @@ class _Loop:
         self.check_every = settings.check_every or (1 if state.device.type == "cpu" else 20)
         self.log_path = out / LOG
         self._trim_log()
-        self.scalars = Scalars(out / EVENTS if settings.tensorboard else None, state.step)
+        writes = settings.tensorboard and state.processes.first
+        self.scalars = Scalars(out / EVENTS if writes else None, state.step)
 
     def run(
         self,
@@ -192,7 +201,7 @@ class _Loop:
     ) -> None:
         settings, state = self.settings, self.state
         while state.step < settings.total_steps:
-            batch = self.source.sample(state.step, settings.batch_size)
+            batch = state.processes.part(self.source.sample(state.step, settings.batch_size))
             self.pending.append((state.step, batch.fed, train_step(state, batch, settings)))
             ends = state.step == settings.total_steps or self._out_of_time()
             saves = ends or state.step % settings.checkpoint_every == 0
@@ -202,18 +211,20 @@ class _Loop:
             bar.advance(settings.batch_size, f"l1 {state.losses['l1']:.3f}" if state.losses else "")
             if logs:
                 self._log(bar.rate)
-            if on_sheet and settings.sheet_every and state.step % settings.sheet_every == 0:
+            if on_sheet and state.processes.first and settings.sheet_every and state.step % settings.sheet_every == 0:
                 on_sheet(state)
             if saves:
                 save_checkpoint(self.out / CHECKPOINT, state, settings)
-                if on_checkpoint:
+                if on_checkpoint and state.processes.first:
                     on_checkpoint(state)
             if ends:
                 break
 
     def _out_of_time(self) -> bool:
         limit = self.settings.max_seconds
-        return limit is not None and time.monotonic() - self.start >= limit
+        if limit is None or (self.state.processes.world > 1 and self.state.step % self.check_every):
+            return False
+        return self.state.processes.agree(time.monotonic() - self.start >= limit)
 
     def _look(self) -> None:
         """Bring the pending losses to the host and stop at the first that is not finite."""
@@ -231,6 +242,8 @@ class _Loop:
         self.pending.clear()
 
     def _log(self, rate: float) -> None:
+        if not self.state.processes.first:
+            return
         line = {
             "step": self.state.step,
             "pairs": self.state.step * self.settings.batch_size,
@@ -246,7 +259,7 @@ class _Loop:
 
     def _trim_log(self) -> None:
         """Drop lines of steps that the checkpoint does not know: they will be done, and logged, again."""
-        if self.log_path.exists():
+        if self.state.processes.first and self.log_path.exists():
             lines = [line for line in self.log_path.read_text().splitlines() if self._is_done(line)]
             write_text(self.log_path, "".join(f"{line}\n" for line in lines))
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from augment.depth import depth_curve, plot_depths
+from augment.curves import plot_depths, plot_losses
+from augment.depth import depth_curve
 from augment.patn import TensorPairs, TrainSettings, build_generator, load_generator, read_weights, save_generator
 from augment.patn.blocks import is_norm
 from augment.patn.step import blocks_at, build_state
@@ -125,3 +126,12 @@ def test_training_an_any_depth_generator_and_its_curve(tmp_path: Path) -> None:
     plot_depths(points, tmp_path / "curve.png")
     assert (tmp_path / "curve.png").read_bytes()[:4] == b"\x89PNG"
     json.dumps([point.to_dict() for point in points])
+    plot_losses(tmp_path / "run" / "train.jsonl", tmp_path / "losses.png")
+    assert (tmp_path / "losses.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "is empty"), ("{}", "is not the train.jsonl"), ("x", "is not")])
+def test_what_is_no_log(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "log").write_text(text)
+    with pytest.raises(InputError, match=message):
+        plot_losses(tmp_path / "log", tmp_path / "losses.png")

@@ -300,3 +300,34 @@ def test_figures_know_front_taken_for_back() -> None:
     result = figures(xy, np.ones((1, 18), bool), truth, 128)
     assert result["located05"] < 0.5
     assert result["located05_unsided"] == 1.0
+
+
+def test_the_shipped_weights_find_unseen_people() -> None:
+    from augment.poses.estimators.build import build_estimator
+    from augment.poses.estimators.measure import synthetic_people
+    from augment.poses.estimators.weights import shipped_weights
+    from augment.poses.skeleton import seen
+
+    file = shipped_weights()
+    assert file is not None
+    assert file.stat().st_size < 10e6
+    people = synthetic_people(identities=4)
+    estimator = build_estimator("synth")
+    xy, scores = estimator(list(people.images.permute(0, 2, 3, 1).numpy()))
+    measured = figures(np.nan_to_num(xy), seen(xy), people.xy, 128)
+    assert measured["pck05"] > 0.9
+    assert measured["precision"] > 0.85
+    assert scores.shape == (16, 18)
+    wide = np.pad(people.images[0].permute(1, 2, 0).numpy(), ((0, 0), (20, 20), (0, 0)), mode="edge")
+    moved, _ = estimator([wide])
+    near = np.abs(moved[0] - [20, 0] - xy[0]) < 3
+    assert near[seen(xy[0]) & seen(moved[0])].mean() > 0.8
+
+
+def test_shipped_weights_tell_no_machine() -> None:
+    from augment.poses.estimators.weights import shipped_weights
+
+    file = shipped_weights()
+    assert file is not None
+    info = json.dumps(load_weights(file).info)
+    assert "/" not in info.replace("--", "")

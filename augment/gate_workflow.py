@@ -1,0 +1,199 @@
+"""What `calibrate-gate`, `gate` and `generate --gate` do between reading options and calling the gate."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from augment.gate import NUMBERS, Gate, GateThresholds, Verdict, reason_counts
+from augment.gate_calibrate import COUNT, calibrate, read_thresholds, write_thresholds
+from augment.poses.estimators.base import Estimator
+from augment.poses.estimators.build import EstimatorOptions, build_estimator
+from augment.poses.keypoints import Keypoints, load_annotations
+from reid_eval.datasets import ReidData, read_dataset
+from reid_eval.runtime import InputError, progress, resolve_device, sha256_file, write_text
+
+if TYPE_CHECKING:
+    from augment.gate_plan import GateRun
+    from augment.workflow import GenerateOptions, Inputs
+
+Say = Callable[[str], None]
+_BATCH = 32
+
+
+def open_estimator(name: str, weights: Path | None, device: str) -> tuple[Estimator, str | None]:
+    """An estimator and the hash of its weights, where they are a file."""
+    from augment.poses.estimators.weights import shipped_weights
+
+    file = weights or (shipped_weights() if name == "synth" else None)
+    estimator = build_estimator(name, EstimatorOptions(weights=weights, device=resolve_device(device)))
+    return estimator, sha256_file(file) if file else None
+
+
+def open_gate(
+    data: ReidData,
+    keypoints: Keypoints,
+    thresholds: Path | None,
+    size: tuple[int, int],
+    device: str,
+    say: Say,
+    weights: Path | None = None,
+) -> Gate:
+    """A gate with the thresholds of a file, or of this data set's real images by `synth`.
+
+    Raises:
+        InputError: thresholds of other weights of the estimator than are here.
+    """
+    if thresholds is not None:
+        limits = read_thresholds(thresholds)
+        estimator, sha256 = open_estimator(limits.estimator, weights, device)
+        if limits.estimator_sha256 not in (None, sha256):
+            raise InputError(f"{thresholds} was set with other weights of {limits.estimator}: set it anew")
+        return Gate(estimator, limits)
+    estimator, sha256 = open_estimator("synth", weights, device)
+    limits = calibrate(data, keypoints, estimator, size=size, sha256=sha256)
+    say(describe(limits))
+    return Gate(estimator, limits)
+
+
+def gate_run(options: GenerateOptions, inputs: Inputs, size: tuple[int, int], say: Say) -> GateRun:
+    """The gate of `--gate`: thresholds from a file, or set on this data set's real images."""
+    from augment.gate_plan import GateRun
+
+    gate = open_gate(inputs.data, inputs.keypoints, options.gate_thresholds, size, options.device, say)
+    return GateRun(gate, options.gate_retries, options.pose_source, options.exclude_same_image, options.seed)
+
+
+def gate_message(facts: dict[str, Any]) -> str:
+    """A line about what the gate did, from a manifest."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in facts["reasons"].items())
+    return (
+        f"Gate: {facts['accepted_at_once']} of {facts['asked']} accepted at once, {facts['accepted_after_retry']} "
+        f"after another try, {facts['given_up']} given up; {facts['rejections']} rejections ({reasons})"
+    )
+
+
+def describe(limits: GateThresholds) -> str:
+    """A line for the user, with what the thresholds do to real images."""
+    rates = limits.rates or {}
+    told = {name: f"{100 * share:.0f}%" for name, share in rates.items()}
+    text = (
+        f"Gate, set on {limits.images} real images with {limits.estimator}: pose error at most "
+        f"{100 * limits.pose:.1f}% of the height, colour drift at most {limits.colour:.1f}"
+    )
+    if not told:
+        return text
+    return (
+        f"{text}; it rejects {told['pose_wrong']} of wrong poses and {told['pose_right']} of right ones, "
+        f"{told['colour_other']} of other people and {told['colour_same']} of the same"
+    )
+
+
+def calibrate_gate(
+    root: Path, out: Path, keypoints: Path | None, name: str, weights: Path | None, count: int, device: str, say: Say
+) -> None:
+    """`patn-augment calibrate-gate`: set the thresholds on real images and write them."""
+    data = read_dataset(root)
+    estimator, sha256 = open_estimator(name, weights, device)
+    limits = calibrate(
+        data, load_annotations(root, keypoints), estimator, count=count or COUNT, sha256=sha256, name=name
+    )
+    write_thresholds(out, limits)
+    say(describe(limits))
+    say(f"Wrote {out}; use it with patn-augment generate --gate --gate-thresholds {out}")
+
+
+def judge_folder(out: Path, gate: Gate) -> dict[str, Verdict]:
+    """The gate's verdict on every generated image of an augmented folder, by its path there."""
+    from augment.quality.material import folder_material, generated_outputs
+
+    material = folder_material(out, crowd=False)
+    verdicts: list[Verdict] = []
+    with progress("Judging", len(material.generated)) as bar:
+        for start in range(0, len(material.generated), _BATCH):
+            part = slice(start, start + _BATCH)
+            verdicts += gate.judge(
+                material.generated[part], material.poses[part], material.conditions[part],
+                material.condition_poses[part],
+            )  # fmt: skip
+            bar.advance(len(verdicts) - start)
+    return dict(zip(generated_outputs(out), verdicts, strict=True))
+
+
+def run_gate(
+    out: Path,
+    thresholds: Path | None,
+    weights: Path | None,
+    target: Path | None,
+    png: Path | None,
+    device: str,
+    say: Say,
+) -> bool:
+    """`patn-augment gate`: judge an augmented folder; whether all its generated images pass."""
+    from augment.manifest import read_manifest
+
+    size = read_manifest(out).job.generator_size
+    data, keypoints = read_dataset(out), load_annotations(out)
+    real = data.train["source"].to_numpy() != "generated"
+    kept = replace(data, train=data.train[real].reset_index(drop=True))
+    gate = open_gate(kept, keypoints, thresholds, size, device, say, weights)
+    verdicts = judge_folder(out, gate)
+    bad = {name: verdict for name, verdict in verdicts.items() if not verdict.ok}
+    counts = ", ".join(f"{reason} {count}" for reason, count in reason_counts(list(verdicts.values())).items())
+    say(f"{len(bad)} of {len(verdicts)} generated images rejected ({counts})")
+    for name, verdict in list(bad.items())[:20]:
+        say(f"  {name}: {', '.join(verdict.reasons)}")
+    if len(bad) > 20:
+        say(f"  and {len(bad) - 20} more")
+    if target:
+        write_verdicts(target, verdicts)
+    if png:
+        verdict_sheet(out, verdicts, png)
+        say(f"Wrote {png}")
+    return not bad
+
+
+def write_verdicts(path: Path, verdicts: dict[str, Verdict]) -> None:
+    """Write a CSV line an image: its numbers, and what it failed."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["output", "accepted", "reasons", *NUMBERS])
+    for name, verdict in verdicts.items():
+        writer.writerow([name, int(verdict.ok), "+".join(verdict.reasons), *verdict.numbers().values()])
+    write_text(path, buffer.getvalue())
+
+
+def verdict_sheet(out: Path, verdicts: dict[str, Verdict], target: Path, count: int = 48, columns: int = 8) -> None:
+    """PNG: rejected images above, accepted ones below, each beside its pose, with what it failed."""
+    from augment.poses.draw import draw_skeleton
+    from augment.quality.material import folder_material, generated_outputs
+    from augment.sheet import grid, save_sheet
+
+    material, outputs = folder_material(out, crowd=False), generated_outputs(out)
+    order = sorted(range(len(outputs)), key=lambda i: (verdicts[outputs[i]].ok, i))
+    bad = sum(not verdict.ok for verdict in verdicts.values())
+    chosen = order[:bad][: count // 2] + order[bad:][: count - min(bad, count // 2)]
+    rows, captions = [], []
+    for start in range(0, len(chosen), columns):
+        part = chosen[start : start + columns]
+        cells = []
+        for i in part:
+            frame = (40, 160, 60) if verdicts[outputs[i]].ok else (210, 40, 40)
+            pair = [material.conditions[i], material.generated[i]]
+            pair.append(draw_skeleton(material.generated[i], material.poses[i]))
+            cells.append(_framed(np.hstack(pair), frame))
+        rows.append(cells)
+        captions.append(" ".join("".join(r[0] for r in verdicts[outputs[i]].reasons) or "-" for i in part))
+    save_sheet(grid(rows, row_captions=captions, scale=1), target)
+
+
+def _framed(image: np.ndarray, colour: tuple[int, int, int], width: int = 3) -> np.ndarray:
+    framed = np.full((image.shape[0] + 2 * width, image.shape[1] + 2 * width, 3), colour, np.uint8)
+    framed[width:-width, width:-width] = image
+    return framed

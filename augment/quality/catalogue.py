@@ -1,0 +1,61 @@
+"""The metrics by name: what each is, its unit, which way is better, and where it comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One metric.
+
+    Attributes:
+        title: for people.
+        unit: of its value.
+        better: `higher` or `lower`.
+        source: the paper or code that defines it.
+        pairs_only: it compares with the real image in the target pose.
+    """
+
+    title: str
+    unit: str
+    better: str
+    source: str
+    pairs_only: bool = False
+
+
+_AUTHORS = "PATN authors' tool/"
+
+METRICS: dict[str, Metric] = {
+    "l1": Metric("L1", "share of the range, images in [-1, 1]", "lower", _AUTHORS + "getMetrics_market.py", True),
+    "ssim": Metric(
+        "SSIM, as the authors", "-1 to 1", "higher",
+        _AUTHORS + "getMetrics_market.py: Gaussian weights, data range of the generated image", True,
+    ),
+    "mask_ssim": Metric(
+        "mask-SSIM, as the authors", "-1 to 1", "higher",
+        _AUTHORS + "getMetrics_market.py; mask: produce_ma_mask of the target pose, or given", True,
+    ),
+    "ssim_standard": Metric("SSIM, standard", "-1 to 1", "higher", "Wang et al., TIP 2004, data range 255", True),
+    "lpips": Metric("LPIPS (AlexNet)", "distance", "lower", "Zhang et al., CVPR 2018, heads of torchmetrics", True),
+    "is": Metric("Inception score", "exp(nats)", "higher", "Salimans et al., NIPS 2016; 10 splits as the authors"),
+    "mask_is": Metric("mask-IS", "exp(nats)", "higher", "Ma et al., NIPS 2017; mask as in mask_ssim"),
+    "fid": Metric("FID", "squared feature distance", "lower", "Heusel et al., NIPS 2017, against real images"),
+    "pckh": Metric(
+        "PCKh", "share of joints", "higher",
+        _AUTHORS + "calPCKH_market.py: head box of nose, neck, eyes, ears; 0.5 of it along each axis",
+    ),
+    "ds": Metric("DS (person detector)", "score, 0 to 1", "higher", "Siarohin et al., CVPR 2018: highest person score"),
+    "identity": Metric(
+        "identity similarity", "cosine", "higher", "re-ID features of generated and condition image (--reid FILE)"
+    ),
+    "colour": Metric(
+        "clothes' colour drift", "CIE76 delta E", "lower", "own: mean colours of body parts against the condition's"
+    ),
+    "diversity": Metric(
+        "pose diversity", "torso lengths", "higher", "own: mean distance between two poses of an identity"
+    ),
+    "coverage": Metric(
+        "pose coverage", "share of 108 poses", "higher", "own: library poses nearest to one of an identity's images"
+    ),
+}  # fmt: skip

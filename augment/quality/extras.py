@@ -1,0 +1,48 @@
+"""Libraries that only the metrics need, imported where they are used."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reid_eval.runtime import InputError
+
+
+class Unavailable(InputError):
+    """A metric cannot be had here: a library or weights are missing. The message is one line."""
+
+
+def need(module: str, extra: str) -> Any:
+    """Import a module of an extra.
+
+    Raises:
+        Unavailable: it is not installed; the message names the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise Unavailable(f"{error.name or module} is not installed: pip install 'patn-augment[{extra}]'") from None
+
+
+def read_state(path: Path) -> dict[str, torch.Tensor]:
+    """A torch file of tensors; no code in it is run.
+
+    Raises:
+        InputError: it cannot be read so.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises a dozen kinds on bad bytes
+        raise InputError(f"{path}: cannot be read as weights ({str(error).splitlines()[0][:120]})") from error
+    if not isinstance(state, dict):
+        raise InputError(f"{path}: expected a dict of tensors (a state_dict)")
+    return state
+
+
+def not_downloaded(what: str, option: str, error: Exception) -> Unavailable:
+    """The error for weights that could not be downloaded."""
+    reason = str(error).split("\n")[0] or type(error).__name__
+    return Unavailable(f"weights of {what} cannot be downloaded ({reason}): give {option} FILE")

@@ -1,0 +1,133 @@
+"""Gathers what is measured: an augmented folder, or a generator's images of test pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment.donors import stable_hash
+from augment.manifest import read_manifest
+from augment.plan_file import read_plan
+from augment.poses.keypoints import Keypoints, load_annotations, read_keypoints
+from augment.poses.skeleton import usable
+from augment.quality.measure import Material
+from augment.render import image_size, scale_joints
+from reid_eval.datasets import load_images, read_dataset
+from reid_eval.runtime import InputError, progress
+
+if TYPE_CHECKING:
+    from augment.patn import PATNGenerator
+    from augment.patn.pairs import TensorPairs
+
+_BATCH = 8
+
+
+def generated_outputs(out: Path) -> list[str]:
+    """Paths of an augmented folder's generated images, in the order of its plan."""
+    plan = read_plan(out / "augmentation/plan.csv")
+    return list(plan.loc[plan["action"] == "generate", "output"])
+
+
+def folder_material(
+    out: Path, original: Path | None = None, count: int | None = None, seed: int = 0, crowd: bool = True
+) -> Material:
+    """An augmented folder: its generated images against its real ones.
+
+    Args:
+        out: the folder, finished.
+        original: the data set it was made of: its training poses are then what pose space looked like before; else
+            those of the real images that are in the folder.
+        count: so many of the generated images at most, chosen by hash; default: all. Pose space is always whole.
+        seed: of the choice.
+        crowd: also read all real images.
+
+    Raises:
+        InputError: unfinished or no augmented folder, or one without generated images.
+    """
+    size = read_manifest(out).job.generator_size
+    plan = read_plan(out / "augmentation/plan.csv")
+    keypoints = read_keypoints(out / "market-annotation-train.csv")
+    made, kept = plan[plan["action"] == "generate"], plan[plan["action"] == "keep"]
+    if made.empty:
+        raise InputError(f"{out} has no generated image to measure")
+    every = made
+    if count is not None and count < len(made):
+        keys = [stable_hash(seed, "quality", name) for name in made["output"]]
+        made = made.assign(key=keys).sort_values("key").head(count).drop(columns="key")
+    place = dict(zip(kept["image"], kept["output"], strict=True))
+    outputs, conditions = made["output"].tolist(), [place[name] for name in made["condition"]]
+    others = kept["output"].tolist() if crowd else []
+    generated, photos, real_images = (
+        load_images(out, paths, size).transpose(0, 2, 3, 1) for paths in (outputs, conditions, others)
+    )
+    real = _poses(keypoints, kept["output"].tolist(), kept["pid"].to_numpy(np.int64))
+    before = real if original is None else _original_poses(original)
+    new = _poses(keypoints, every["output"].tolist(), every["pid"].to_numpy(np.int64))
+    return Material(
+        generated=generated,
+        conditions=photos,
+        crowd=real_images,
+        poses=_scaled(out, outputs, keypoints, size),
+        condition_poses=_scaled(out, conditions, keypoints, size),
+        poses_before=before[0],
+        pids_before=before[1],
+        poses_after=np.concatenate([real[0], new[0]]),
+        pids_after=np.concatenate([real[1], new[1]]),
+    )
+
+
+def pairs_material(generator: PATNGenerator, pairs: TensorPairs, count: int, sigma: float) -> Material:
+    """A generator's images of `count` test pairs, beside the real images in those poses."""
+    from augment.measure import transfer
+
+    columns: dict[str, list[Any]] = {}
+    with progress("Generating", count, "pairs") as bar:
+        for step in range(-(-count // _BATCH)):
+            batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
+            made = transfer(generator, batch, pairs.size, sigma)
+            row = {
+                "generated": _to_uint8(made),
+                "conditions": _to_uint8(batch.image),
+                "real": _to_uint8(batch.target_image),
+                "poses": batch.target_keypoints.cpu().numpy(),
+                "condition_poses": batch.condition_keypoints.cpu().numpy(),
+            }
+            for name, value in row.items():
+                columns.setdefault(name, []).append(value)
+            bar.advance(len(made))
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+    return Material(crowd=joined["real"], **joined)
+
+
+def _to_uint8(images: object) -> NDArray[np.uint8]:
+    import torch
+
+    assert isinstance(images, torch.Tensor)
+    pixels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    result: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).cpu().numpy()
+    return result
+
+
+def _scaled(root: Path, paths: list[str], keypoints: Keypoints, size: tuple[int, int]) -> NDArray[np.float32]:
+    rows = keypoints.rows(paths)
+    known = [(path, keypoints.xy[row]) for path, row in zip(paths, rows, strict=True)]
+    return np.stack([scale_joints(xy, image_size(root / path), size) for path, xy in known])
+
+
+def _poses(
+    keypoints: Keypoints, paths: list[str], pids: NDArray[np.int64]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Usable poses of people (pid above 0) among images, and their pids."""
+    rows = keypoints.rows(paths)
+    good = (rows >= 0) & (pids > 0)
+    xy, pids = keypoints.xy[rows[good]], pids[good]
+    fine = usable(xy)
+    return xy[fine], pids[fine]
+
+
+def _original_poses(root: Path) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    train = read_dataset(root).train
+    return _poses(load_annotations(root), train["path"].tolist(), train["pid"].to_numpy(np.int64))
