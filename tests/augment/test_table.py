@@ -154,7 +154,7 @@ def test_a_table_killed_three_times_resumes_to_the_same_bytes(
 
         context.setattr(owner, name, mortal)
 
-    for owner, name, calls in ((Runner, "rank", 1), (augment.render, "_save", 4), (Records, "write", 2)):
+    for owner, name, calls in ((Runner, "rank", 1), (augment.render, "save_image", 4), (Records, "write", 2)):
         with monkeypatch.context() as context:
             die_after(context, owner, name, calls)
             with pytest.raises(KeyboardInterrupt):
