@@ -81,6 +81,7 @@ def _plan_options(command: F) -> F:
 @click.option("--gate", is_flag=True, help="Reject images in a wrong pose, of another person or broken; try "
               "other poses, else keep the real image.")  # fmt: skip
 @click.option("--gate-thresholds", type=EXISTING, help="Of patn-augment calibrate-gate. Default: set on this data set.")
+@click.option("--gate-weights", type=EXISTING, help="Of the estimator that the thresholds were set with.")
 @click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")

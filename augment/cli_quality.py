@@ -54,9 +54,18 @@ def quality(**options: Any) -> None:
 @click.option("--estimator", "name", default="synth", show_default=True, help="See `patn-augment poses`.")
 @click.option("--weights", type=_EXISTING, help="Of the estimator.")
 @click.option("--count", type=click.IntRange(min=8), default=256, show_default=True, help="Real images to look at.")
+@click.option("--false-alarms", type=click.FloatRange(0, 1), default=0.02, show_default=True,
+              help="Share of right poses, and of the same people, that may be rejected.")  # fmt: skip
 @_DEVICE
 def calibrate_gate(
-    data: Path, out: Path, keypoints: Path | None, name: str, weights: Path | None, count: int, device: str
+    data: Path,
+    out: Path,
+    keypoints: Path | None,
+    name: str,
+    weights: Path | None,
+    count: int,
+    false_alarms: float,
+    device: str,
 ) -> None:
     """Set the gate's thresholds on real training images of DATA; write them to OUT, a JSON file.
 
@@ -64,7 +73,7 @@ def calibrate_gate(
     """
     from augment.gate_workflow import calibrate_gate as run
 
-    run(data, out, keypoints, name, weights, count, device, click.echo)
+    run(data, out, keypoints, name, weights, count, false_alarms, device, click.echo)
 
 
 @click.command()

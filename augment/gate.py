@@ -69,9 +69,10 @@ class Verdict:
         """Whether the image is kept."""
         return not self.reasons
 
-    def numbers(self) -> dict[str, float]:
-        """The numbers, rounded to what a table needs."""
-        return {name: round(float(getattr(self, name)), 4) for name in NUMBERS}
+    def numbers(self) -> dict[str, float | None]:
+        """The numbers, rounded to what a table needs; None where there is none."""
+        values = {name: float(getattr(self, name)) for name in NUMBERS}
+        return {name: round(value, 4) if np.isfinite(value) else None for name, value in values.items()}
 
 
 NUMBERS = ("pose_error", "colour_drift", "contrast", "saturated", "noise")

@@ -2,7 +2,7 @@
 
 Right examples: an image and its own pose; two images of one person in one camera. Wrong ones: an image and the pose of
 another image; images of two people. A threshold is as lenient as it can be while it tells right from wrong about as
-well as any, and it never rejects more than two per cent of the right ones.
+well as any, and it rejects no more than two per cent of the right ones, or what the user allows.
 """
 
 from __future__ import annotations
@@ -25,8 +25,9 @@ from reid_eval.datasets import ReidData, load_images
 from reid_eval.runtime import InputError, progress, write_json
 
 COUNT = 256
-_FALSE_ALARMS = 0.02
+FALSE_ALARMS = 0.02
 _SLACK = 0.03
+_NO_LIMIT = 1e9  # JSON knows no infinity
 _BATCH = 32
 VERSION = 1
 
@@ -41,6 +42,7 @@ def calibrate(
     seed: int = 0,
     sha256: str | None = None,
     name: str | None = None,
+    false_alarms: float = FALSE_ALARMS,
 ) -> GateThresholds:
     """Thresholds from up to `count` real training images.
 
@@ -53,6 +55,7 @@ def calibrate(
         seed: of the choice.
         sha256: of the estimator's weights, for the record.
         name: what the user called the estimator.
+        false_alarms: the share of right examples that the tests of pose and of colour may each reject.
 
     Raises:
         InputError: fewer than eight usable images of people.
@@ -66,10 +69,10 @@ def calibrate(
     )
     found = _find(estimator, images)
     right, wrong = _pose_examples(found, poses, size[0])
-    pose, pose_rates = threshold(right, wrong)
+    pose, pose_rates = threshold(right, wrong, false_alarms)
     colours = np.stack([part_colours(image, xy) for image, xy in zip(images, poses, strict=True)])
     same, other = _colour_examples(colours, chosen)
-    colour, colour_rates = threshold(same, other)
+    colour, colour_rates = threshold(same, other, false_alarms)
     contrast, saturated, noise = np.array([statistics(image) for image in images]).T
     return GateThresholds(
         pose=pose,
@@ -89,12 +92,15 @@ def calibrate(
     )
 
 
-def threshold(right: NDArray[np.floating], wrong: NDArray[np.floating]) -> tuple[float, tuple[float, float]]:
-    """The largest value that tells right from wrong within 3 points of the best, rejecting at most 2 % of the right.
+def threshold(
+    right: NDArray[np.floating], wrong: NDArray[np.floating], false_alarms: float = FALSE_ALARMS
+) -> tuple[float, tuple[float, float]]:
+    """The largest value that tells right from wrong within 3 points of the best, or a larger one that rejects fewer.
 
     Args:
         right: numbers of right examples, the lower the better; NaN is left out.
         wrong: of wrong ones.
+        false_alarms: the share of right examples that may be rejected.
 
     Returns:
         The threshold (what is larger is rejected) and the shares of right and wrong examples that it rejects.
@@ -102,11 +108,11 @@ def threshold(right: NDArray[np.floating], wrong: NDArray[np.floating]) -> tuple
     right, wrong = right[~np.isnan(right)], wrong[~np.isnan(wrong)]
     steps = np.unique(np.concatenate([right, wrong]))
     if not len(right) or not len(wrong):
-        limit = float(steps.max()) if len(steps) else float("inf")
+        limit = float(steps.max()) if len(steps) else _NO_LIMIT
         return limit, (0.0, 0.0)
     told = (wrong[None] > steps[:, None]).mean(1) - (right[None] > steps[:, None]).mean(1)
     lenient = steps[told >= told.max() - _SLACK].max()
-    limit = round(float(max(lenient, np.quantile(right, 1 - _FALSE_ALARMS))), 5)
+    limit = round(float(max(lenient, np.quantile(right, 1 - false_alarms))), 5)
     return limit, (round(float((right > limit).mean()), 4), round(float((wrong > limit).mean()), 4))
 
 

@@ -47,8 +47,9 @@ class GateRun:
     seed: int = 0
 
     def described(self) -> dict[str, Any]:
-        """For the job: all of it that bears on the bytes."""
-        return {"thresholds": self.gate.thresholds.to_dict(), "retries": self.retries}
+        """For the job: all of it that bears on the bytes, and no path of this machine."""
+        limits = self.gate.thresholds.to_dict()
+        return {"thresholds": {**limits, "estimator": limits["estimator"].partition(":")[0]}, "retries": self.retries}
 
 
 class Redrawing:

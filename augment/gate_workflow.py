@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from augment.gate import NUMBERS, Gate, GateThresholds, Verdict, reason_counts
-from augment.gate_calibrate import COUNT, calibrate, read_thresholds, write_thresholds
+from augment.gate_calibrate import calibrate, read_thresholds, write_thresholds
 from augment.poses.estimators.base import Estimator
 from augment.poses.estimators.build import EstimatorOptions, build_estimator
 from augment.poses.keypoints import Keypoints, load_annotations
@@ -66,7 +66,8 @@ def gate_run(options: GenerateOptions, inputs: Inputs, size: tuple[int, int], sa
     """The gate of `--gate`: thresholds from a file, or set on this data set's real images."""
     from augment.gate_plan import GateRun
 
-    gate = open_gate(inputs.data, inputs.keypoints, options.gate_thresholds, size, options.device, say)
+    limits, weights = options.gate_thresholds, options.gate_weights
+    gate = open_gate(inputs.data, inputs.keypoints, limits, size, options.device, say, weights)
     return GateRun(gate, options.gate_retries, options.pose_source, options.exclude_same_image, options.seed)
 
 
@@ -96,14 +97,21 @@ def describe(limits: GateThresholds) -> str:
 
 
 def calibrate_gate(
-    root: Path, out: Path, keypoints: Path | None, name: str, weights: Path | None, count: int, device: str, say: Say
+    root: Path,
+    out: Path,
+    keypoints: Path | None,
+    name: str,
+    weights: Path | None,
+    count: int,
+    false_alarms: float,
+    device: str,
+    say: Say,
 ) -> None:
     """`patn-augment calibrate-gate`: set the thresholds on real images and write them."""
     data = read_dataset(root)
     estimator, sha256 = open_estimator(name, weights, device)
-    limits = calibrate(
-        data, load_annotations(root, keypoints), estimator, count=count or COUNT, sha256=sha256, name=name
-    )
+    joints = load_annotations(root, keypoints)
+    limits = calibrate(data, joints, estimator, count=count, sha256=sha256, name=name, false_alarms=false_alarms)
     write_thresholds(out, limits)
     say(describe(limits))
     say(f"Wrote {out}; use it with patn-augment generate --gate --gate-thresholds {out}")

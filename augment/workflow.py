@@ -51,10 +51,13 @@ class GenerateOptions:
     gate: bool = False
     gate_thresholds: Path | None = None
     gate_retries: int = 2
+    gate_weights: Path | None = None
 
     def __post_init__(self) -> None:
         if self.ratio is None and self.plan is None:
             raise InputError("give --ratio, such as --ratio 0.5, or --plan FILE")
+        if self.gate_thresholds and not self.gate:
+            raise InputError("--gate-thresholds are for --gate: give both")
         if self.out is None and (self.resume or self.shard[1] > 1):
             raise InputError("--resume and --shard need --out: name the folder that is being made")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,8 @@ def test_each_test_has_its_reason() -> None:
     assert moved[0].reasons == ("pose",)
     legless = poses[:1].copy()
     legless[:] = np.nan
+    unknown = Gate(Says(standing()), LIMITS).judge(images[:1], legless, photos[:1], legless)[0]
+    assert unknown.numbers()["colour_drift"] is None
     assert "identity" not in Gate(Says(standing()), LIMITS).judge(images[:1], legless, photos[:1], legless)[0].reasons
 
 
@@ -151,6 +154,11 @@ def test_redrawing_never_repeats_and_ends() -> None:
     assert sorted(used) == ["p1", "p2", "p3", "p4", "p5"]  # not the condition itself
     assert redraw_pose(pool(), 1, 0, ["p0"], "identity", False) == 1
     assert redraw_pose(pool(), 1, 0, ["p0", "p2"], "camera", False) == 4
+
+
+def test_a_manifest_tells_no_path_of_a_program() -> None:
+    run = GateRun(Gate(Says(standing()), replace(LIMITS, estimator="command:/home/me/bin/python vitpose.py")))
+    assert run.described()["thresholds"]["estimator"] == "command"
 
 
 class Judge(Gate):
@@ -393,3 +401,6 @@ def test_the_commands_of_a_gated_generation(
         main([*words[:6], str(tmp_path / "other"), "--gate", "--gate-thresholds", str(limits)])
     assert error.value.code == 2
     assert "other weights of synth" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*words[:6], str(tmp_path / "other"), "--gate-thresholds", str(limits)])
+    assert "--gate-thresholds are for --gate" in capsys.readouterr().err

@@ -307,6 +307,20 @@ def test_cosine() -> None:
     np.testing.assert_allclose(cosine(a, np.array([[0.0, 2.0], [6.0, 8.0]])), [0.0, 1.0])
 
 
+def test_identity_by_a_reid_network(tmp_path: Path) -> None:
+    from reid_eval.backbones import build
+
+    torch.manual_seed(0)
+    file = tmp_path / "reid.pth"
+    torch.save(build("torchreid:osnet_x0_25", 1).trunk.state_dict(), file)
+    m = material(4)
+    tools = Tools(reid=file, reid_backbone="torchreid:osnet_x0_25")
+    assert measure_quality(m, tools, ["identity"]).value("identity") == pytest.approx(1, abs=1e-5)
+    strangers = np.stack([draw_person(40 + i, xy) for i, xy in enumerate(m.poses)])
+    other = Material(m.generated, m.poses, strangers, m.poses, m.crowd)
+    assert measure_quality(other, tools, ["identity"]).value("identity") < 0.9999
+
+
 def test_diversity_by_hand() -> None:
     a, b = standing(), standing()
     torso = 66 - 27
