@@ -162,9 +162,10 @@ class Study:
 
     def folder(self, row: Patn, column: Column, seed: int) -> Path:
         """Where the images of a `patn` row are, or will be."""
-        _, file = self.weights(row, column, seed)
+        name, file = self.weights(row, column, seed)
         digest = cell_key(self._generation(row, column, seed, file))[:10]
-        return self.out / "folders" / f"{_slug(row.name)}-p{column.name}-plan{seed}-{digest}"
+        # Named after what makes it: rows that only learn from it in another way share it.
+        return self.out / "folders" / f"{_slug(Path(name).stem)}-p{column.name}-plan{seed}-{digest}"
 
     def _generation(self, row: Patn, column: Column, seed: int, file: WeightsFile) -> dict[str, Any]:
         size, sigma = trained_for(file.metadata)
