@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from reid_eval.runtime import InputError
+from reid_eval.yaml_recipes import plain_number, read_recipe, recipe_file
 
 if TYPE_CHECKING:
     import torch
@@ -86,7 +85,7 @@ class Recipe(BaseModel):
         from augment.patn import TrainSettings
 
         known = {field.name for field in fields(TrainSettings)}
-        values = {key: _number(value) if key not in _WORDS else value for key, value in self.train.items()}
+        values = {key: plain_number(value) if key not in _WORDS else value for key, value in self.train.items()}
         if unknown := sorted(set(self.train) - known):
             raise InputError(
                 f"recipe: unknown keys under train: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
@@ -94,22 +93,7 @@ class Recipe(BaseModel):
         try:
             return TypeAdapter(TrainSettings).validate_python(values)
         except ValidationError as error:
-            raise InputError(f"recipe: train: {_problems(error)}") from None
-
-
-def recipe_path(name: str) -> Path:
-    """The file of a recipe: a path as it is, or the name of a recipe that ships.
-
-    Raises:
-        InputError: neither; the message lists the recipes that ship.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    root = Path(str(files("recipes")))
-    shipped = sorted(path.stem for path in root.rglob("patn_*.yaml"))
-    if name in shipped:
-        return root / f"{name}.yaml"
-    raise InputError(f"no recipe {name!r}: give a file, or one of {', '.join(shipped)}")
+            raise InputError(f"recipe: train: {problems_of(error)}") from None
 
 
 def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -118,48 +102,18 @@ def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
     Raises:
         InputError: unreadable YAML, unknown keys, values of the wrong type; all of them in one message.
     """
-    path = recipe_path(name)
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: a recipe is a mapping with the keys data and train")
-    for override in overrides:
-        _apply(raw, override)
+    path = recipe_file(name, "patn_", "recipe")
+    raw = read_recipe(path, "a recipe is a mapping with the keys data and train", overrides)
     try:
         return Recipe.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{path}: {_problems(error)}") from None
+        raise InputError(f"{path}: {problems_of(error)}") from None
 
 
-def _problems(error: ValidationError) -> str:
+def problems_of(error: ValidationError) -> str:
+    """All that is wrong, in one line."""
     return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-
-
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals:
-        raise InputError(f"--set {override}: write KEY=VALUE, such as train.lr=1e-4")
-    *parents, last = key.split(".")
-    place = raw
-    for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
-            raise InputError(f"--set {override}: {parent} is not a group of settings")
-    try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override}: the value is not YAML") from None
 
 
 # Settings that are words or names: a file called 1e5 stays a name.
 _WORDS = ("generator", "gan", "perceptual", "init_weights", "precision", "batchnorm_gain", "batchnorm")
-
-
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text; people who write a learning rate mean the number."""
-    try:
-        return float(value) if isinstance(value, str) else value
-    except ValueError:
-        return value

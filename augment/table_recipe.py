@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from augment.recipe import _apply, _number, _problems
+from augment.recipe import problems_of
 from reid_eval.runtime import InputError
 from reid_eval.settings import CHOICES, TrainSettings, settings_from
+from reid_eval.yaml_recipes import plain_number, read_recipe, recipe_file
 
 if TYPE_CHECKING:
     from augment.synth.dataset import SynthSettings
@@ -165,7 +164,7 @@ class TableRecipe(_Part):
         if strangers := sorted(key for key in own if not key.startswith("generated_")):
             raise InputError(f"recipe: rows: train: {', '.join(strangers)}: a row has only settings named generated_*")
         given = {**self.train, **self.train_for.get(backbone, {}), **own}
-        values = {key: value if key in _WORDS else _number(value) for key, value in given.items()}
+        values = {key: value if key in _WORDS else plain_number(value) for key, value in given.items()}
         if fixed := sorted({"backbone", "seed", "device"} & set(values)):
             raise InputError(f"recipe: train: {', '.join(fixed)} cannot be set here: see backbones, seeds, --device")
         preset = values.pop("preset", "quick")
@@ -191,40 +190,18 @@ class TableRecipe(_Part):
         return self.model_copy(update={"rows": tuple(new for row in self.rows for new in with_all(row))})
 
 
-def table_recipe_path(name: str) -> Path:
-    """The file of a recipe: a path as it is, or the name of a table recipe that ships.
-
-    Raises:
-        InputError: neither; the message lists the recipes that ship.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    root = Path(str(files("recipes")))
-    shipped = sorted(path.stem for path in root.rglob("table_*.yaml"))
-    if name in shipped:
-        return root / f"{name}.yaml"
-    raise InputError(f"no table recipe {name!r}: give a file, or one of {', '.join(shipped)}")
-
-
 def load_table(name: str, overrides: Sequence[str] = (), weights: Sequence[str] = ()) -> TableRecipe:
     """Read a table recipe and replace values (`seeds=[0,1]`, `train.lr=1e-3`).
 
     Raises:
         InputError: unreadable YAML, unknown keys, values out of range; all of them in one message.
     """
-    path = table_recipe_path(name)
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: a table recipe is a mapping with the keys title, data, rows, columns and so on")
-    for override in overrides:
-        _apply(raw, override)
+    path = recipe_file(name, "table_", "table recipe")
+    raw = read_recipe(path, "a table recipe is a mapping with the keys title, data, rows, columns and so on", overrides)
     try:
         recipe = TableRecipe.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{path}: {_problems(error)}") from None
+        raise InputError(f"{path}: {problems_of(error)}") from None
     for backbone in recipe.backbones:
         for row in recipe.rows:
             recipe.settings(backbone, recipe.seeds[0], row)

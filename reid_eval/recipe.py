@@ -3,52 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from reid_eval.runtime import InputError
 from reid_eval.settings import CHOICES, TrainSettings, settings_from
+from reid_eval.yaml_recipes import override_value, plain_number, read_recipe, recipe_file
 
 NOT_HERE = ("seed", "device")
 _WORDS = ("preset", "backbone", "init", "losses", *CHOICES)
-
-
-def recipe_path(name: str) -> Path:
-    """The file of a recipe: a path as it is, or the name of one that ships (`reid_bot`, or `bot` for short).
-
-    Raises:
-        InputError: neither; the message lists the recipes that ship.
-    """
-    if Path(name).is_file():
-        return Path(name)
-    root = Path(str(files("recipes")))
-    shipped = sorted(path.stem for path in root.glob("reid_*.yaml"))
-    for stem in (name, f"reid_{name}"):
-        if stem in shipped:
-            return root / f"{stem}.yaml"
-    raise InputError(f"no re-ID recipe {name!r}: give a file, or one of {', '.join(shipped)}")
 
 
 def load_settings(name: str, overrides: Sequence[str] = ()) -> TrainSettings:
     """Settings of a recipe, some of them replaced.
 
     Args:
-        name: see `recipe_path`.
+        name: a file, or the name of a recipe that ships (`reid_bot`, or `bot` for short).
         overrides: `KEY=VALUE`, the value in YAML.
 
     Raises:
         InputError: unreadable YAML, unknown keys, values out of range.
     """
-    path = recipe_path(name)
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(raw, dict):
-        raise InputError(f"{path}: a re-ID recipe is a mapping of training settings, such as `lr: 0.05`")
+    path = recipe_file(name, "reid_", "re-ID recipe")
+    raw = read_recipe(path, "a re-ID recipe is a mapping of training settings, such as `lr: 0.05`")
     return settings_of({**raw, **parse_overrides(overrides)}, str(path))
 
 
@@ -60,14 +36,8 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals:
-            raise InputError(f"--set {override}: write KEY=VALUE, such as lr=1e-4")
-        try:
-            found[key] = _plain(key, yaml.safe_load(text))
-        except yaml.YAMLError:
-            raise InputError(f"--set {override}: the value is not YAML") from None
-    return found
+        override_value(found, override)
+    return {key: _plain(key, value) for key, value in found.items()}
 
 
 def settings_of(values: dict[str, Any], source: str) -> TrainSettings:
@@ -87,10 +57,4 @@ def settings_of(values: dict[str, Any], source: str) -> TrainSettings:
 
 
 def _plain(key: str, value: Any) -> Any:
-    """YAML 1.1 reads 1e-4 as text; people who write a learning rate mean the number."""
-    if key in _WORDS or not isinstance(value, str):
-        return value
-    try:
-        return float(value)
-    except ValueError:
-        return value
+    return value if key in _WORDS else plain_number(value)

@@ -56,7 +56,7 @@ def test_overrides() -> None:
         (("batch_size=30",), "batch_size 30 is no multiple of images_per_id 4"),
         (("preset=slow",), "preset 'slow': choose from quick, ide, bot"),
         (("seed=1",), "seed cannot be set here"),
-        (("lr",), "write KEY=VALUE, such as lr=1e-4"),
+        (("lr",), "write KEY=VALUE, the value in YAML"),
         (("lr={",), "the value is not YAML"),
     ],
 )
