@@ -63,9 +63,9 @@ def rate(work: Callable[[], object], count: int, device: torch.device, least: fl
 
 
 def ceiling(device: torch.device) -> float:
-    """FLOP/s of a large bf16 matrix product: what arithmetic can reach at most."""
-    size = 8192 if device.type == "cuda" else 1024
-    a, b = (torch.randn(size, size, device=device, dtype=torch.bfloat16) for _ in range(2))
+    """FLOP/s of a large matrix product, bf16 on a GPU and float32 on a CPU: what arithmetic can reach at most."""
+    size, dtype = (8192, torch.bfloat16) if device.type == "cuda" else (1024, torch.float32)
+    a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     return rate(lambda: a @ b, 2 * size**3, device, 1.0)
 
 
