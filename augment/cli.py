@@ -9,13 +9,11 @@ from typing import Any, TypeVar
 
 import click
 
+from augment.cli_options import DEVICE, EXISTING, FOLDER, parse_shard
 from augment.cli_poses import measure_poses, pose_library, poses, train_poses
 from augment.cli_quality import calibrate_gate, gate, quality
 from augment.cli_table import table
 
-FOLDER = click.Path(path_type=Path)
-EXISTING = click.Path(exists=True, path_type=Path)
-DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 SEED = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same bytes."
 )
@@ -94,7 +92,7 @@ def generate(shard: str, **options: Any) -> None:
     """
     from augment.workflow import GenerateOptions, generate_folder
 
-    generate_folder(GenerateOptions(shard=_shard(shard), **options), click.echo)
+    generate_folder(GenerateOptions(shard=parse_shard(shard), **options), click.echo)
 
 
 @cli.command()
@@ -332,14 +330,6 @@ cli.add_command(table)
 cli.add_command(quality)
 cli.add_command(gate)
 cli.add_command(calibrate_gate)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    try:
-        index, count = map(int, text.split("/"))
-    except ValueError:
-        raise click.BadParameter(f"{text!r}: write I/N, such as 0/4", param_hint="--shard") from None
-    return index, count
 
 
 cli.add_command(poses)

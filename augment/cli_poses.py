@@ -8,14 +8,13 @@ from typing import Any
 
 import click
 
-_FILE = click.Path(path_type=Path)
+from augment.cli_options import DEVICE, EXISTING, FOLDER
+
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-_EXISTING = click.Path(exists=True, path_type=Path)
-_DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 
 
 @click.command("train-poses")
-@click.option("--out", type=_FILE, required=True, help="Run directory; ends with weights.safetensors in it.")
+@click.option("--out", type=FOLDER, required=True, help="Run directory; ends with weights.safetensors in it.")
 @click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Of training and rendering; the "
               "learning rate falls to 0 by then.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(min=1), help="Of the optimizer at most. Default: 20,000.")
@@ -26,7 +25,7 @@ _DEVICE = click.option("--device", default="auto", show_default=True, help="auto
 @click.option("--test-identities", type=click.IntRange(min=2), default=512, show_default=True,
               help="People of each unseen world for thresholds and figures; 4 images each.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
-@_DEVICE
+@DEVICE
 def train_poses(
     out: Path,
     max_seconds: float | None,
@@ -62,17 +61,17 @@ def _told(out: Path) -> list[str]:
 @click.argument("root", type=_FOLDER)
 @click.option("--estimator", "name", required=True, help="synth (ships; trained on drawn people), keypointrcnn, "
               "rtmpose, mediapipe, openpose, or command:PROGRAM ARGUMENTS.")  # fmt: skip
-@click.option("--out", type=_FILE, help="Annotation file. Default: ROOT/keypoints-ESTIMATOR.csv.")
-@click.option("--weights", type=_EXISTING, help="Of the estimator. Default: shipped, or downloaded by its own code.")
-@click.option("--prototxt", type=_EXISTING, help="Of openpose's caffemodel.")
+@click.option("--out", type=FOLDER, help="Annotation file. Default: ROOT/keypoints-ESTIMATOR.csv.")
+@click.option("--weights", type=EXISTING, help="Of the estimator. Default: shipped, or downloaded by its own code.")
+@click.option("--prototxt", type=EXISTING, help="Of openpose's caffemodel.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="The lowest score of a joint. Default: the estimator's.")
 @click.option("--height", type=click.IntRange(min=64), default=512, show_default=True,
               help="Small images are enlarged to this height, their borders repeated.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images at a time. Default: 32; 256 for a program.")
-@click.option("--sheet", "png", type=_FILE, help="Picture of images with skeletons. Default: beside --out.")
-@click.option("--json", "target", type=_FILE, help="Also write the shares found.")
+@click.option("--sheet", "png", type=FOLDER, help="Picture of images with skeletons. Default: beside --out.")
+@click.option("--json", "target", type=FOLDER, help="Also write the shares found.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
-@_DEVICE
+@DEVICE
 def poses(root: Path, name: str, out: Path | None, **options: Any) -> None:
     """Find the joints of every image of a data set or folder; write them in the format that PATN reads.
 
@@ -86,12 +85,12 @@ def poses(root: Path, name: str, out: Path | None, **options: Any) -> None:
 
 
 @click.command("measure-poses")
-@click.option("--weights", type=_EXISTING, help="A file of train-poses. Default: the one that ships.")
-@click.option("--data", type=_EXISTING, help="Data set with annotations. Default: unseen synthetic people.")
+@click.option("--weights", type=EXISTING, help="A file of train-poses. Default: the one that ships.")
+@click.option("--data", type=EXISTING, help="Data set with annotations. Default: unseen synthetic people.")
 @click.option("--identities", type=click.IntRange(min=2), default=512, show_default=True, help="Synthetic people.")
-@click.option("--json", "target", type=_FILE, help="Also write the figures.")
-@click.option("--sheet", "png", type=_FILE, help="Also write a picture: annotation above, found below.")
-@_DEVICE
+@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
+@click.option("--sheet", "png", type=FOLDER, help="Also write a picture: annotation above, found below.")
+@DEVICE
 def measure_poses(
     weights: Path | None, data: Path | None, identities: int, target: Path | None, png: Path | None, device: str
 ) -> None:
@@ -102,13 +101,13 @@ def measure_poses(
 
 
 @click.command("pose-library")
-@click.argument("out", type=_FILE)
-@click.option("--from", "source", type=_EXISTING, help="Keypoints file to start from. Default: the library that ships.")
+@click.argument("out", type=FOLDER)
+@click.option("--from", "source", type=EXISTING, help="Keypoints file to start from. Default: the library that ships.")
 @click.option("--between", type=click.IntRange(min=0), default=0, show_default=True,
               help="Poses to put between each two that follow each other (name0, name1, ...).")  # fmt: skip
 @click.option("--mirror", is_flag=True, help="Add the mirror image of every pose, left and right exchanged.")
 @click.option("--size", type=(int, int), metavar="H W", help="Frame of poses whose names do not tell it (NAME@HxW).")
-@click.option("--sheet", "png", type=_FILE, help="Also write a picture of up to 120 poses.")
+@click.option("--sheet", "png", type=FOLDER, help="Also write a picture of up to 120 poses.")
 def pose_library(
     out: Path, source: Path | None, between: int, mirror: bool, size: tuple[int, int] | None, png: Path | None
 ) -> None:

@@ -8,31 +8,29 @@ from typing import Any
 
 import click
 
-_FILE = click.Path(path_type=Path)
-_EXISTING = click.Path(exists=True, path_type=Path)
-_DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+from augment.cli_options import DEVICE, EXISTING, FOLDER
 
 
 @click.command()
-@click.argument("out", type=_EXISTING, required=False)
+@click.argument("out", type=EXISTING, required=False)
 @click.option("--pairs", metavar="WEIGHTS", help="Instead of a folder: a generator, against the real images of test "
               "pairs. Name of shipped weights or a .safetensors file.")  # fmt: skip
-@click.option("--data", type=_EXISTING, help="With OUT, the data set it was made of, for pose space before; with "
+@click.option("--data", type=EXISTING, help="With OUT, the data set it was made of, for pose space before; with "
               "--pairs, the data set of the pairs (its test split). Default: unseen synthetic people.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), help="Images at most. Default: all of OUT, 512 pairs.")
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this one; may be given several times.")
 @click.option("--estimator", default="synth", show_default=True, help="For PCKh; see `patn-augment poses`.")
-@click.option("--estimator-weights", type=_EXISTING, help="Of the estimator.")
-@click.option("--inception", type=_EXISTING, help="torch-fidelity's Inception, for IS and FID. Default: download.")
-@click.option("--lpips", type=_EXISTING, help="torchvision's AlexNet, for LPIPS. Default: download.")
-@click.option("--detector", type=_EXISTING, help="torchvision's weights of --detector-name, for DS. Default: download.")
+@click.option("--estimator-weights", type=EXISTING, help="Of the estimator.")
+@click.option("--inception", type=EXISTING, help="torch-fidelity's Inception, for IS and FID. Default: download.")
+@click.option("--lpips", type=EXISTING, help="torchvision's AlexNet, for LPIPS. Default: download.")
+@click.option("--detector", type=EXISTING, help="torchvision's weights of --detector-name, for DS. Default: download.")
 @click.option("--detector-name", default="ssd300_vgg16", show_default=True, help="A torchvision detector.")
-@click.option("--reid", type=_EXISTING, help="Weights of a re-ID network, for identity similarity.")
+@click.option("--reid", type=EXISTING, help="Weights of a re-ID network, for identity similarity.")
 @click.option("--reid-backbone", default="resnet50", show_default=True, help="Its name, as in reid-eval.")
-@click.option("--json", "target", type=_FILE, help="Also write the figures.")
-@click.option("--csv", type=_FILE, help="Also write the figures, a line a metric.")
-@click.option("--pose-space", type=_FILE, help="PNG: which poses identities have, before and after.")
-@_DEVICE
+@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
+@click.option("--csv", type=FOLDER, help="Also write the figures, a line a metric.")
+@click.option("--pose-space", type=FOLDER, help="PNG: which poses identities have, before and after.")
+@DEVICE
 def quality(**options: Any) -> None:
     """Measure generated images: OUT, an augmented folder, or a generator against real images.
 
@@ -48,15 +46,15 @@ def quality(**options: Any) -> None:
 
 
 @click.command("calibrate-gate")
-@click.argument("data", type=_EXISTING)
-@click.argument("out", type=_FILE)
-@click.option("--keypoints", type=_EXISTING, help="Annotation file. Default: the data set's own.")
+@click.argument("data", type=EXISTING)
+@click.argument("out", type=FOLDER)
+@click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
 @click.option("--estimator", "name", default="synth", show_default=True, help="See `patn-augment poses`.")
-@click.option("--weights", type=_EXISTING, help="Of the estimator.")
+@click.option("--weights", type=EXISTING, help="Of the estimator.")
 @click.option("--count", type=click.IntRange(min=8), default=256, show_default=True, help="Real images to look at.")
 @click.option("--false-alarms", type=click.FloatRange(0, 1), default=0.02, show_default=True,
               help="Share of right poses, and of the same people, that may be rejected.")  # fmt: skip
-@_DEVICE
+@DEVICE
 def calibrate_gate(
     data: Path,
     out: Path,
@@ -77,12 +75,14 @@ def calibrate_gate(
 
 
 @click.command()
-@click.argument("out", type=_EXISTING)
-@click.option("--thresholds", type=_EXISTING, help="Of calibrate-gate. Default: set on the real images in OUT.")
-@click.option("--weights", type=_EXISTING, help="Of the estimator.")
-@click.option("--csv", "target", type=_FILE, help="Also write a line an image: its numbers, and what it failed.")
-@click.option("--sheet", "png", type=_FILE, help="Also write a picture: photo, generated, asked pose; red is rejected.")
-@_DEVICE
+@click.argument("out", type=EXISTING)
+@click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: set on the real images in OUT.")
+@click.option("--weights", type=EXISTING, help="Of the estimator.")
+@click.option("--csv", "target", type=FOLDER, help="Also write a line an image: its numbers, and what it failed.")
+@click.option(
+    "--sheet", "png", type=FOLDER, help="Also write a picture: photo, generated, asked pose; red is rejected."
+)
+@DEVICE
 def gate(
     out: Path, thresholds: Path | None, weights: Path | None, target: Path | None, png: Path | None, device: str
 ) -> None:

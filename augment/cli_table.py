@@ -6,13 +6,15 @@ from pathlib import Path
 
 import click
 
+from augment.cli_options import DEVICE, FOLDER, parse_shard
+
 
 @click.command()
 @click.argument("recipe")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of records, folders and the table.")
+@click.option("--out", type=FOLDER, required=True, help="Folder of records, folders and the table.")
 @click.option("--weights", multiple=True, help="A generator in place of the recipe's; several give a row each.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value, such as seeds=[0,1].")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@DEVICE
 @click.option(
     "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share this machine."
 )
@@ -42,14 +44,6 @@ def table(
     from augment.table_run import TableOptions, run_table
 
     options = TableOptions(
-        recipe, out, overrides, weights, device, jobs, _shard(shard) if shard else None, max_seconds, dry_run
+        recipe, out, overrides, weights, device, jobs, parse_shard(shard) if shard else None, max_seconds, dry_run
     )
     run_table(options, click.echo)
-
-
-def _shard(text: str) -> tuple[int, int]:
-    try:
-        index, count = map(int, text.split("/"))
-    except ValueError:
-        raise click.BadParameter(f"{text!r}: write I/N, such as 0/4", param_hint="--shard") from None
-    return index, count

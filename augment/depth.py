@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from augment.measure import measure, transfer
 from augment.quality.similarity import ssim
+from reid_eval.transforms import to_pictures
 
 if TYPE_CHECKING:
     from augment.patn import PATNGenerator, TensorPairs
@@ -72,13 +72,11 @@ def _ssim(generator: PATNGenerator, pairs: TensorPairs, count: int, sigma: float
     values = []
     for step in range(-(-count // _BATCH)):
         batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
-        made, real = (_pixels(image) for image in (transfer(generator, batch, pairs.size, sigma), batch.target_image))
+        made, real = (
+            to_pictures(image) for image in (transfer(generator, batch, pairs.size, sigma), batch.target_image)
+        )
         values.append(ssim(made, real))
     return float(np.concatenate(values).mean())
-
-
-def _pixels(image: Tensor) -> np.ndarray:
-    return ((image.cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
 
 
 @torch.no_grad()

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from augment.poses.draw import skeleton_image
 from augment.poses.heatmaps import pose_maps
@@ -23,6 +22,7 @@ from augment.render import image_size, scale_joints
 from augment.sheet import grid, save_sheet
 from reid_eval.datasets import load_images
 from reid_eval.runtime import InputError
+from reid_eval.transforms import to_float, to_pictures
 
 if TYPE_CHECKING:
     from augment.patn import PATNGenerator
@@ -75,8 +75,8 @@ def explain(
     size = (image.shape[0], image.shape[1])
     maps = [pose_maps(torch.from_numpy(xy)[None].to(device), size, sigma) for xy in (condition, target)]
     pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device)
-    made, masks = generator.attention(pixels.float() / 127.5 - 1, *maps)
-    return _picture(made[0]), [mask[0].mean(0).cpu().numpy() for mask in masks]
+    made, masks = generator.attention(to_float(pixels), *maps)
+    return to_pictures(made)[0], [mask[0].mean(0).cpu().numpy() for mask in masks]
 
 
 def heat(mask: NDArray[np.float32], low: float, high: float, size: tuple[int, int]) -> Picture:
@@ -121,8 +121,3 @@ def explain_sheet(
     sheet = grid([[cell for _, cell in cells]], column_captions=[name for name, _ in cells], scale=_SCALE)
     save_sheet(sheet, png)
     return masks
-
-
-def _picture(image: Tensor) -> Picture:
-    pixels = ((image.cpu() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
-    return np.asarray(pixels.permute(1, 2, 0).numpy(), dtype=np.uint8)

@@ -13,6 +13,7 @@ from torch import Tensor
 from augment.patn.pairs import PairBatch, TensorPairs
 from augment.poses.heatmaps import pose_maps
 from reid_eval.runtime import progress
+from reid_eval.transforms import to_pictures
 
 if TYPE_CHECKING:
     from augment.patn import PATNGenerator
@@ -117,8 +118,7 @@ def _sheet(rows: list[tuple[PairBatch, Tensor]], path: Path | str, count: int, g
     from augment.sheet import generation_sheet, save_sheet
 
     def pictures(tensors: list[Tensor]) -> list[np.ndarray]:
-        stack = torch.cat(tensors)[:count].cpu()
-        return list(((stack + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy())
+        return list(to_pictures(torch.cat(tensors)[:count]))
 
     batches = [batch for batch, _ in rows]
     sheet = generation_sheet(

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from augment.poses.heatmaps import pose_maps
 from reid_eval.runtime import InputError, ProgressBar, atomic_path
+from reid_eval.transforms import to_float, to_pictures
 
 CHUNK = 8
 WORKERS = min(8, os.cpu_count() or 1)
@@ -195,7 +196,7 @@ def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -
     images = torch.from_numpy(np.stack([one.image for one in full])).to(settings.device)
     joints = torch.from_numpy(np.stack([one.joints for one in full])).to(settings.device)
     # [N, H, W, 3] memory seen as [N, 3, H, W] is channels-last, which is half as fast again on CPUs
-    image = images.permute(0, 3, 1, 2).float().div(127.5).sub(1)
+    image = to_float(images.permute(0, 3, 1, 2))
     source, target = (
         pose_maps(joints[:, i], settings.size, settings.sigma).contiguous(memory_format=torch.channels_last)
         for i in (0, 1)
@@ -205,9 +206,7 @@ def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -
         made = generator(image, source, target).float()
     if not bool(made.isfinite().all()):
         raise InputError("the generator gave values that are not finite: its weights are damaged or do not fit")
-    pixels = made.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    result: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).cpu().numpy()
-    return result
+    return to_pictures(made)
 
 
 def save_image(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], quality: int) -> None:

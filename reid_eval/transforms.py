@@ -6,7 +6,9 @@ every device.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 ERASE_AREA = (0.02, 0.4)
@@ -98,3 +100,10 @@ def erase(images: Tensor, probability: float, generator: torch.Generator) -> Ten
 def to_float(images: Tensor) -> Tensor:
     """uint8 in 0..255 to float32 in [-1, 1], the memory format kept."""
     return images.float() / 127.5 - 1
+
+
+def to_pictures(images: Tensor) -> NDArray[np.uint8]:
+    """The way back: float [B, 3, H, W] in [-1, 1] to uint8 [B, H, W, 3] on the host, rounded, clamped."""
+    pixels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    pictures: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).cpu().numpy()
+    return pictures

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from augment.poses.skeleton import usable
 from reid_eval.runtime import InputError
+from reid_eval.transforms import to_float
 
 
 @dataclass
@@ -155,11 +156,6 @@ def step_generator(seed: int, step: int) -> torch.Generator:
     """A CPU generator that depends on nothing but seed and step; neighbouring steps are unrelated."""
     digest = hashlib.blake2b(f"{seed}/{step}".encode(), digest_size=8).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
-
-
-def to_float(images: Tensor) -> Tensor:
-    """uint8 images to float32 in [-1, 1], same shape."""
-    return images.float() / 127.5 - 1.0
 
 
 def _check(images: Tensor, keypoints: Tensor, pids: Tensor) -> None:

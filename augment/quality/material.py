@@ -17,6 +17,7 @@ from augment.quality.measure import Material
 from augment.render import image_size, scale_joints
 from reid_eval.datasets import load_images, read_dataset
 from reid_eval.runtime import InputError, progress
+from reid_eval.transforms import to_pictures
 
 if TYPE_CHECKING:
     from augment.patn import PATNGenerator
@@ -89,9 +90,9 @@ def pairs_material(generator: PATNGenerator, pairs: TensorPairs, count: int, sig
             batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
             made = transfer(generator, batch, pairs.size, sigma)
             row = {
-                "generated": _to_uint8(made),
-                "conditions": _to_uint8(batch.image),
-                "real": _to_uint8(batch.target_image),
+                "generated": to_pictures(made),
+                "conditions": to_pictures(batch.image),
+                "real": to_pictures(batch.target_image),
                 "poses": batch.target_keypoints.cpu().numpy(),
                 "condition_poses": batch.condition_keypoints.cpu().numpy(),
             }
@@ -100,15 +101,6 @@ def pairs_material(generator: PATNGenerator, pairs: TensorPairs, count: int, sig
             bar.advance(len(made))
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     return Material(crowd=joined["real"], **joined)
-
-
-def _to_uint8(images: object) -> NDArray[np.uint8]:
-    import torch
-
-    assert isinstance(images, torch.Tensor)
-    pixels = images.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
-    result: NDArray[np.uint8] = pixels.permute(0, 2, 3, 1).cpu().numpy()
-    return result
 
 
 def _scaled(root: Path, paths: list[str], keypoints: Keypoints, size: tuple[int, int]) -> NDArray[np.float32]:

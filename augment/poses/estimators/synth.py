@@ -15,6 +15,7 @@ from augment.poses.estimators.heads import decode, flip_back
 from augment.poses.estimators.network import PoseNet
 from augment.poses.estimators.weights import PoseWeights, load_weights
 from augment.poses.skeleton import JOINT_COUNT
+from reid_eval.transforms import to_float
 
 
 @torch.no_grad()
@@ -30,7 +31,7 @@ def locate(network: PoseNet, images: Tensor, flip: bool = True) -> tuple[Tensor,
         `[B, 18, 2]` (x, y) pixels of every joint, seen or not; `[B, 18]` scores in [0, 1], the probability of being
         seen times that of lying where we say.
     """
-    inputs = images.float() / 127.5 - 1.0
+    inputs = to_float(images)
     maps, seen = network(inputs)
     if flip:
         other = flip_back(*network(inputs.flip(3)))

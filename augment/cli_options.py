@@ -1,0 +1,24 @@
+"""What the commands' options share. Light: nothing here imports more than click."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+EXISTING = click.Path(exists=True, path_type=Path)
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """`I/N` as numbers.
+
+    Raises:
+        click.BadParameter: written otherwise.
+    """
+    try:
+        index, count = map(int, text.split("/"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: write I/N, such as 0/4", param_hint="--shard") from None
+    return index, count
