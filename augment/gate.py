@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.poses.agreement import pose_errors, reference_poses
 from augment.poses.estimators.base import Estimator
 from augment.quality.identity import colour_drift, part_colours
 
 Images = NDArray[np.uint8]
 REASONS = ("pose", "identity", "statistics")
 _BLACK, _WHITE = 2, 253
-NOBODY = 1.0
-"""The pose error of an image in which nobody is found."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class GateThresholds:
     """What an image may have at most (contrast: at least).
 
     Attributes:
-        pose: `pose_error`, share of the image's height.
+        pose: `augment.poses.agreement.pose_errors`, -1 to 1.
         colour: `colour_drift` from the condition image, CIE76 delta E.
         contrast: standard deviation of grey levels.
         saturated: share of pixels that are black or white in all channels.
@@ -104,8 +103,8 @@ class Gate:
             photos: uint8 RGB `[N, H, W, 3]`, the condition images.
             photo_poses: `[N, 18, 2]` in them.
         """
-        found, _ = self.estimator(list(images))
-        errors = pose_error(found, poses, images.shape[1])
+        references = reference_poses(images.shape[1:3])
+        errors = pose_errors(self.estimator, images, np.asarray(poses)[:, None], references)[:, 0]
         made = np.stack([part_colours(image, xy) for image, xy in zip(images, poses, strict=True)])
         true = np.stack([part_colours(image, xy) for image, xy in zip(photos, photo_poses, strict=True)])
         drift = colour_drift(made, true)
@@ -121,28 +120,6 @@ class Gate:
         failed = (error > limits.pose, drift > limits.colour, broken)  # no colour to compare (NaN) is no failure
         reasons = tuple(reason for reason, bad in zip(REASONS, failed, strict=True) if bad)
         return Verdict(error, drift, contrast, saturated, noise, reasons)
-
-
-def pose_error(found: NDArray[np.floating], asked: NDArray[np.floating], height: int) -> NDArray[np.float64]:
-    """How far a pose is from the one asked for: the median distance of joints that are in both.
-
-    The median lets an estimator err about an arm; a body in another pose, or turned around, moves most joints.
-
-    Args:
-        found: `[N, 18, 2]`, NaN missing.
-        asked: `[N, 18, 2]`.
-        height: of the images, pixels.
-
-    Returns:
-        `[N]`, share of the height; `NOBODY` where fewer than a third of the asked joints were found.
-    """
-    distance = np.linalg.norm(np.asarray(found, np.float64) - asked, axis=-1)
-    both = ~np.isnan(distance)
-    enough = both.sum(1) * 3 >= (~np.isnan(asked).any(-1)).sum(1)
-    enough &= both.any(1)
-    errors = np.full(len(distance), NOBODY)
-    errors[enough] = np.nanmedian(distance[enough], axis=1) / height
-    return errors
 
 
 def statistics(image: Images) -> tuple[float, float, float]:

@@ -16,7 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from augment.donors import stable_hash
-from augment.gate import GateThresholds, pose_error, statistics
+from augment.gate import GateThresholds, statistics
+from augment.poses.agreement import pose_errors, reference_poses
 from augment.poses.estimators.base import Estimator
 from augment.poses.keypoints import Keypoints
 from augment.quality.identity import colour_drift, part_colours
@@ -29,7 +30,9 @@ FALSE_ALARMS = 0.02
 _SLACK = 0.03
 _NO_LIMIT = 1e9  # JSON knows no infinity
 _BATCH = 32
-VERSION = 1
+_OTHERS = 4
+VERSION = 2
+"""1 measured the pose by distances of joints."""
 
 
 def calibrate(
@@ -67,8 +70,7 @@ def calibrate(
     poses = np.stack(
         [scale_joints(keypoints.xy[row], image_size(data.root / p), size) for p, row in zip(paths, rows, strict=True)]
     )
-    found = _find(estimator, images)
-    right, wrong = _pose_examples(found, poses, size[0])
+    right, wrong = _pose_examples(estimator, images, poses)
     pose, pose_rates = threshold(right, wrong, false_alarms)
     colours = np.stack([part_colours(image, xy) for image, xy in zip(images, poses, strict=True)])
     same, other = _colour_examples(colours, chosen)
@@ -126,22 +128,20 @@ def _choose(data: ReidData, keypoints: Keypoints, count: int, seed: int) -> pd.D
     return good.assign(key=keys).sort_values("key").head(count).drop(columns="key").reset_index(drop=True)
 
 
-def _find(estimator: Estimator, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _pose_examples(
+    estimator: Estimator, images: NDArray[np.uint8], poses: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Errors of the own pose, and of those of the next `_OTHERS` images (in the order of hashes)."""
+    asked = np.stack([np.roll(poses, shift, axis=0) for shift in range(_OTHERS + 1)], axis=1)
+    references = reference_poses(images.shape[1:3])
     parts = []
     with progress("Setting the gate", len(images)) as bar:
         for start in range(0, len(images), _BATCH):
-            parts.append(estimator(list(images[start : start + _BATCH]))[0])
+            part = slice(start, start + _BATCH)
+            parts.append(pose_errors(estimator, images[part], asked[part], references))
             bar.advance(len(parts[-1]))
-    return np.concatenate(parts)
-
-
-def _pose_examples(
-    found: NDArray[np.float32], poses: NDArray[np.float32], height: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Errors against the own pose, and against those of the next four images (in the order of hashes)."""
-    right = pose_error(found, poses, height)
-    wrong = [pose_error(found, np.roll(poses, shift, axis=0), height) for shift in range(1, 5)]
-    return right, np.concatenate(wrong)
+    errors = np.concatenate(parts)
+    return errors[:, 0], errors[:, 1:].ravel()
 
 
 def _colour_examples(
@@ -172,7 +172,7 @@ def read_thresholds(path: Path) -> GateThresholds:
     try:
         value: dict[str, Any] = json.loads(path.read_text())
         if value.pop("version") != VERSION:
-            raise ValueError("another version")
+            raise ValueError("set by another version of patn-augment: set it anew")
         return GateThresholds(**value)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} holds no thresholds of the gate ({error}): see patn-augment calibrate-gate") from None

@@ -86,7 +86,7 @@ def describe(limits: GateThresholds) -> str:
     told = {name: f"{100 * share:.0f}%" for name, share in rates.items()}
     text = (
         f"Gate, set on {limits.images} real images with {limits.estimator}: pose error at most "
-        f"{100 * limits.pose:.1f}% of the height, colour drift at most {limits.colour:.1f}"
+        f"{limits.pose:.2f}, colour drift at most {limits.colour:.1f}"
     )
     if not told:
         return text

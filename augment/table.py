@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from augment.generate import PLAN
+from augment.manifest import MANIFEST
 from augment.plan import plan_dataset
 from augment.plan_file import plan_text, read_plan, write_plan
 from augment.poses.keypoints import Keypoints, load_annotations
@@ -36,6 +38,7 @@ from reid_eval.table.grid import Place
 from reid_eval.table.runner import TrainingSet
 
 if TYPE_CHECKING:
+    from augment.gate_plan import GateRun
     from augment.patn.checkpoint import WeightsFile
 
 JPEG_QUALITY = 95
@@ -140,7 +143,10 @@ class Study:
         return self._folders[path]
 
     def training(self, row: Row, column: Column, seed: int) -> TrainingSet:
-        """What a row trains on in a column, `seed` being the plan's. Generated images need not be there yet."""
+        """What a row trains on in a column, `seed` being the plan's. Generated images need not be there yet.
+
+        Once they are, a gated row trains on what its plan came to: see `cell_training`.
+        """
         if isinstance(row, Folder):
             data, _ = self.other(row, column, seed)
             return TrainingSet(
@@ -150,13 +156,16 @@ class Study:
                 pids=tuple(data.train["pid"].tolist()),
                 made=tuple((data.train["source"] == "generated").tolist()),
             )
-        plan = self.plan(column, seed, row)
+        return self._planned(row, column, seed, self.plan(column, seed, row))
+
+    def _planned(self, row: Row, column: Column, seed: int, plan: pd.DataFrame) -> TrainingSet:
         kept, made = plan[plan["action"] == "keep"], plan[plan["action"] == "generate"]
         pids = (*kept["pid"].tolist(), *made["pid"].tolist())
         if isinstance(row, LeaveOut) or made.empty:
             return TrainingSet(tuple(kept["image"]), pids=tuple(kept["pid"].tolist()))
         if isinstance(row, Duplicate):
             return TrainingSet((*kept["image"], *made["condition"]), pids=pids)
+        assert isinstance(row, Patn)
         folder = self.folder(row, column, seed)
         return TrainingSet(tuple(kept["image"]), folder, tuple(made["output"]), pids, (True,) * len(made))
 
@@ -176,6 +185,7 @@ class Study:
             "sigma": sigma,
             "precision": row.precision,
             "jpeg_quality": JPEG_QUALITY,
+            **({"gate": gate_facts()} if row.gate else {}),
         }
 
     def _others(self, row: Row, column: Column, seed: int, training: TrainingSet) -> dict[str, Any] | None:
@@ -239,8 +249,13 @@ class Study:
         return next(row for row in self.recipe.rows if row.name == name)
 
     def cell_training(self, cell: Cell) -> TrainingSet:
-        """What a cell trains on."""
-        return self.training(self.row(cell.place.row), cell.column, self.recipe.plan_seed(cell.place.seed))
+        """What a cell trains on, once its images are there."""
+        row, seed = self.row(cell.place.row), self.recipe.plan_seed(cell.place.seed)
+        asked = self.training(row, cell.column, seed)
+        if not (isinstance(row, Patn) and row.gate and asked.others):
+            return asked
+        # What the gate gave up is not there, and a real image is in its place.
+        return self._planned(row, cell.column, seed, read_plan(self.folder(row, cell.column, seed) / PLAN))
 
     def verdicts(self, row: Patn) -> dict[str, Verdict]:
         """Column's label to the worst verdict over the plans, where the row generates anything."""
@@ -265,14 +280,13 @@ class Study:
                 label, told = leak_notes(row, self.verdicts(row))
                 labels[row.name] = f"{row.name} ({label})"
                 notes += told
-        baseline = next((row.name for row in self.recipe.rows if isinstance(row, LeaveOut)), None)
         return Grid(
             title=self.recipe.title,
             rows=tuple(row.name for row in self.recipe.rows),
             columns=tuple(column.label for column in self.columns),
             backbones=self.recipe.backbones,
             seeds=self.recipe.seeds,
-            baseline=baseline,
+            baseline=self.recipe.baseline_row,
             keys={place: cell.key for place, cell in self.places.items()},
             labels=labels,
             notes=tuple(notes),
@@ -352,11 +366,10 @@ def _files_sha(data: ReidData, splits: tuple[str, ...]) -> str:
 def ensure_folder(study: Study, cell: Cell, device: str) -> None:
     """Generate the images that a cell trains on, unless they are there; two processes never do one folder twice."""
     from augment.generate import generate
-    from augment.manifest import MANIFEST
     from augment.patn import load_generator
 
     row, seed = study.row(cell.place.row), study.recipe.plan_seed(cell.place.seed)
-    if not isinstance(row, Patn) or not study.cell_training(cell).others:
+    if not isinstance(row, Patn) or not study.training(row, cell.column, seed).others:
         return
     out = study.folder(row, cell.column, seed)
     with _locked(out.with_name(out.name + ".lock")):
@@ -380,7 +393,34 @@ def ensure_folder(study: Study, cell: Cell, device: str) -> None:
             size=size,
             sigma=sigma,
             arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
+            gate=_gate_run(study, row, size, seed, device) if row.gate else None,
         )
+
+
+def gate_facts() -> dict[str, Any]:
+    """What determines the gate of gated rows besides the data set: it is set on that, by the estimator that ships."""
+    from augment.gate_calibrate import COUNT, FALSE_ALARMS, VERSION
+    from augment.gate_plan import RETRIES
+    from augment.poses.estimators.weights import shipped_weights
+
+    file = shipped_weights()
+    if file is None:
+        raise InputError("this installation has no weights of the estimator synth: rows with `gate: true` need them")
+    return {
+        "estimator": sha256_file(file),
+        "version": VERSION,
+        "images": COUNT,
+        "false_alarms": FALSE_ALARMS,
+        "retries": RETRIES,
+    }
+
+
+def _gate_run(study: Study, row: Patn, size: tuple[int, int], seed: int, device: str) -> GateRun:
+    from augment.gate_plan import GateRun
+    from augment.gate_workflow import open_gate
+
+    gate = open_gate(study.data, study._joints(), None, size, device, lambda _: None)
+    return GateRun(gate, source=row.pose_source, exclude=row.exclude_same_image, seed=seed)
 
 
 @contextmanager

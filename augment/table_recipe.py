@@ -75,6 +75,8 @@ class Patn(_Part):
     pose_source: Literal["dataset", "identity", "camera", "diverse"] = "dataset"
     exclude_same_image: bool = False
     precision: Literal["float32", "bf16"] = "float32"
+    gate: bool = False
+    """Generate through the gate, as `generate --gate` does: what it rejects is made again, then given up."""
     train: dict[str, Any] = {}
     """How its generated images are trained on: settings whose names begin with `generated_`, such as
     `generated_label: lsro`."""
@@ -135,6 +137,8 @@ class TableRecipe(_Part):
     plan_seeds: tuple[Annotated[int, Field(ge=0)], ...] = (0,)
     """The k-th seed trains on the plan of the k-th of these, taken in turn: which images go, and in which poses
     others come, is drawn anew."""
+    baseline: str | None = None
+    """Name of the row that the others are compared with; default: the first of kind `leave_out`."""
     train: dict[str, Any] = {}
     """`preset` and fields of `reid_eval.settings.TrainSettings`."""
     train_for: dict[str, dict[str, Any]] = {}
@@ -152,7 +156,15 @@ class TableRecipe(_Part):
                 raise ValueError(f"{what} are named twice: {items}")
         if strangers := sorted(set(self.train_for) - set(self.backbones)):
             raise ValueError(f"train_for names backbones that the table lacks: {', '.join(strangers)}")
+        names = [row.name for row in self.rows]
+        if self.baseline not in (None, *names):
+            raise ValueError(f"baseline {self.baseline!r} is no row: choose from {', '.join(names)}")
         return self
+
+    @property
+    def baseline_row(self) -> str | None:
+        """Name of the row that differences are taken from, None if there is none."""
+        return self.baseline or next((row.name for row in self.rows if isinstance(row, LeaveOut)), None)
 
     def settings(self, backbone: str, seed: int, row: Row | None = None) -> TrainSettings:
         """Of a cell; without a row, what its rows have in common.

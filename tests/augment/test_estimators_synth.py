@@ -15,7 +15,7 @@ from augment.poses.estimators.make import pose_settings
 from augment.poses.estimators.measure import calibrate, figures
 from augment.poses.estimators.network import BUILDERS, build_network
 from augment.poses.estimators.settings import CALIBRATION_WORLD, PoseTrainSettings
-from augment.poses.estimators.synth import SynthEstimator, letterbox, locate, unletterbox
+from augment.poses.estimators.synth import SynthEstimator, letterbox, locate
 from augment.poses.estimators.training import CHECKPOINT, LOG, train_poses
 from augment.poses.estimators.weights import load_weights, save_weights
 from augment.poses.skeleton import MIRROR
@@ -234,13 +234,14 @@ def test_letterbox_goes_back(size: tuple[int, int]) -> None:
     point = (size[1] * 2 // 3, size[0] // 3)
     image = torch.zeros(3, *size, dtype=torch.uint8)
     image[:, point[1] - 1 : point[1] + 2, point[0] - 1 : point[0] + 2] = 255
-    boxed, scale, padding = letterbox(image, (128, 64))
-    assert boxed.shape == (3, 128, 64)
-    weight = boxed[0].float()
+    boxed = letterbox(image, (128, 64))
+    assert boxed.image.shape == (3, 128, 64)
+    weight = boxed.image[0].float()
     y = (weight.sum(1) * torch.arange(128.0)).sum() / weight.sum()
     x = (weight.sum(0) * torch.arange(64.0)).sum() / weight.sum()
-    back = unletterbox(torch.stack([x, y]), scale, padding)
-    assert (back - torch.tensor(point)).abs().max() < 0.6 * max(scale, 1)
+    back = boxed.to_image(torch.stack([x, y]))
+    assert (back - torch.tensor(point)).abs().max() < 0.6 * max(boxed.scale, 1)
+    torch.testing.assert_close(boxed.from_image(back), torch.stack([x, y]))
 
 
 def test_estimator_takes_images_of_any_size(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from drawn import hashes
 from toy import Toy
 
 import augment.render
+from augment.gate import GateThresholds
 from augment.patn.checkpoint import WeightsFile
 from augment.table import Study, open_study
 from augment.table_leaks import Seen, judge, names_digest, seen_images
@@ -101,6 +102,47 @@ def test_cells_that_train_on_the_same_images_are_one(study: Study) -> None:
     assert len({cell.key for cell in places.values()}) == len(cells)
     again = Study(study.recipe, study.out / "elsewhere", study.data, study.data_sha, study.keypoints)
     assert [cell.key for cell in again.cells] == [cell.key for cell in cells]
+
+
+def test_gated_rows_train_on_what_the_gate_left(
+    tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import augment.gate_workflow
+    from augment.gate import Gate, Verdict
+    from augment.plan import read_plan
+
+    class HalfBlind(Gate):
+        def __init__(self) -> None:
+            pass
+
+        def judge(self, images: Any, *_: Any) -> list[Verdict]:
+            bad = [int(image.astype(int).sum()) % 2 for image in images]
+            return [Verdict(0.5, 1.0, 50.0, 0.0, 2.0, ("pose",) if b else ()) for b in bad]
+
+    limits = GateThresholds(pose=0.0, colour=12.0, contrast=8.0, saturated=0.5, noise=15.0)
+    gate = HalfBlind()
+    gate.thresholds = limits
+    monkeypatch.setattr(augment.gate_workflow, "open_gate", lambda *_: gate)
+    rows = [
+        {"kind": "leave_out", "name": "none"},
+        {"kind": "patn", "weights": "patn-synth-tiny"},
+        {"kind": "patn", "name": "gated", "weights": "patn-synth-tiny", "gate": True},
+    ]
+    path = tmp_path / "tiny.yaml"
+    path.write_text(yaml.safe_dump(tiny(tiny_root, rows=rows, columns=[0.5], seeds=[0], baseline="patn")))
+    study = run_table(TableOptions(str(path), tmp_path / "out", device="cpu"), quiet)
+    cells = {cell.place.row: cell for cell in study.cells}
+    assert cells["patn"].key != cells["gated"].key
+    plain, gated = (study.records.read(cells[name].key).scores for name in ("patn", "gated"))
+    assert plain.n_train == gated.n_train  # a real image is kept for each one that is given up
+    assert 0 < gated.n_generated < plain.n_generated
+    training = study.cell_training(cells["gated"])
+    assert training.folder is not None
+    carried_out = read_plan(training.folder / "augmentation/plan.csv")
+    assert sorted(training.others) == sorted(carried_out.loc[carried_out["action"] == "generate", "output"])
+    assert "minus `patn`" in (tmp_path / "out/table.md").read_text()
+    with pytest.raises(InputError, match="baseline 'patm' is no row: choose from none, patn, gated"):
+        load_table(str(path), ("baseline=patm",))
 
 
 def test_keys_hang_on_all_that_matters(study: Study, options: TableOptions) -> None:

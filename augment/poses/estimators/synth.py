@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from augment.poses.estimators.heads import decode, flip_back
+from augment.poses.agreement import WIDTH, over_asked
+from augment.poses.estimators.heads import decode, flip_back, mass_near
 from augment.poses.estimators.network import PoseNet
 from augment.poses.estimators.weights import PoseWeights, load_weights
 from augment.poses.skeleton import JOINT_COUNT
@@ -19,8 +21,8 @@ from reid_eval.transforms import to_float
 
 
 @torch.no_grad()
-def locate(network: PoseNet, images: Tensor, flip: bool = True) -> tuple[Tensor, Tensor]:
-    """Find joints in images of the network's size.
+def look(network: PoseNet, images: Tensor, flip: bool = True) -> tuple[Tensor, Tensor]:
+    """Heat maps of images of the network's size.
 
     Args:
         network: in evaluation mode.
@@ -28,27 +30,52 @@ def locate(network: PoseNet, images: Tensor, flip: bool = True) -> tuple[Tensor,
         flip: also look at the mirrored images and take the mean: twice the work, fewer errors.
 
     Returns:
-        `[B, 18, 2]` (x, y) pixels of every joint, seen or not; `[B, 18]` scores in [0, 1], the probability of being
-        seen times that of lying where we say.
+        Logits of where joints lie, `[B, 18, rows, columns]`, and of their being seen, `[B, 18]`.
     """
     inputs = to_float(images)
     maps, seen = network(inputs)
     if flip:
         other = flip_back(*network(inputs.flip(3)))
         maps, seen = (maps + other[0]) / 2, (seen + other[1]) / 2
+    return maps, seen
+
+
+def locate(network: PoseNet, images: Tensor, flip: bool = True) -> tuple[Tensor, Tensor]:
+    """Find joints in images of the network's size; arguments as for `look`.
+
+    Returns:
+        `[B, 18, 2]` (x, y) pixels of every joint, seen or not; `[B, 18]` scores in [0, 1], the probability of being
+        seen times that of lying where we say.
+    """
+    maps, seen = look(network, images, flip)
     xy, mass = decode(maps)
     return xy, seen.sigmoid() * mass
 
 
-def letterbox(image: Tensor, size: tuple[int, int]) -> tuple[Tensor, float, tuple[int, int]]:
+class Letterboxed(NamedTuple):
+    """An image brought to the network's size, and the way between its pixels and the image's own."""
+
+    image: Tensor
+    """uint8 `[3, rows, columns]`."""
+    scale: float
+    padding: tuple[int, int]
+    """(left, top), before scaling."""
+
+    def to_image(self, xy: Tensor) -> Tensor:
+        """Pixels of the letterboxed image as pixels of the image it came from (pixel centres at integers)."""
+        return (xy + 0.5) * self.scale - 0.5 - torch.tensor(self.padding, device=xy.device)
+
+    def from_image(self, xy: Tensor) -> Tensor:
+        """The way back."""
+        return (xy + torch.tensor(self.padding, device=xy.device) + 0.5) / self.scale - 0.5
+
+
+def letterbox(image: Tensor, size: tuple[int, int]) -> Letterboxed:
     """Bring an image to another size without changing its proportions, its borders repeated where it is too narrow.
 
     Args:
         image: uint8 `[3, H, W]`.
         size: (rows, columns).
-
-    Returns:
-        uint8 `[3, *size]`; the scale and the padding (left, top; before scaling) with which `unletterbox` goes back.
     """
     height, width = image.shape[1:]
     wide = max(width, round(height * size[1] / size[0]))
@@ -57,12 +84,7 @@ def letterbox(image: Tensor, size: tuple[int, int]) -> tuple[Tensor, float, tupl
     padded = F.pad(image[None].float(), (left, wide - width - left, top, tall - height - top), mode="replicate")
     if (tall, wide) != size:
         padded = F.interpolate(padded, size=size, mode="bilinear", align_corners=False, antialias=True)
-    return padded[0].round().clamp(0, 255).to(torch.uint8), tall / size[0], (left, top)
-
-
-def unletterbox(xy: Tensor, scale: float, padding: tuple[int, int]) -> Tensor:
-    """Pixels of a letterboxed image as pixels of the image it came from (pixel centres at integers)."""
-    return (xy + 0.5) * scale - 0.5 - torch.tensor(padding, device=xy.device)
+    return Letterboxed(padded[0].round().clamp(0, 255).to(torch.uint8), tall / size[0], (left, top))
 
 
 class SynthEstimator:
@@ -99,21 +121,41 @@ class SynthEstimator:
         """
         found, scores = [], []
         for start in range(0, len(images), self.batch_size):
-            boxed = [
-                letterbox(torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1), self.weights.size)
-                for image in images[start : start + self.batch_size]
-            ]
-            xy, score = self.locate(torch.stack([box[0] for box in boxed]))
-            for item, (image, (_, scale, padding)) in enumerate(
-                zip(images[start : start + self.batch_size], boxed, strict=True)
-            ):
-                found.append(_kept(unletterbox(xy[item], scale, padding), image.shape[:2]))
+            part = images[start : start + self.batch_size]
+            boxed = self._boxed(part)
+            xy, score = self.locate(torch.stack([box.image for box in boxed]))
+            for joints, box, image in zip(xy, boxed, part, strict=True):
+                found.append(_kept(box.to_image(joints), image.shape[:2]))
             scores.append(score)
         if not found:
             return np.empty((0, JOINT_COUNT, 2), np.float32), np.empty((0, JOINT_COUNT), np.float32)
         score = torch.cat(scores)
         missing = score < self._thresholds.cpu()
         return torch.stack(found).masked_fill(missing[..., None], torch.nan).numpy(), score.numpy()
+
+    def _boxed(self, images: Sequence[NDArray[np.uint8]]) -> list[Letterboxed]:
+        tensors = (torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1) for image in images)
+        return [letterbox(image, self.weights.size) for image in tensors]
+
+    def agreement(
+        self, images: Sequence[NDArray[np.uint8]], poses: NDArray[np.floating], width: float = WIDTH
+    ) -> NDArray[np.float64]:
+        """How likely the joints of poses lie where they should, see `augment.poses.agreement.agreement`.
+
+        Args:
+            images: N, as for a call.
+            poses: `[N, P, 18, 2]`, (x, y) pixels of each image, NaN missing.
+            width: of the kernel around a joint, share of the height.
+        """
+        scores = [np.empty((0, poses.shape[1]))]
+        for start in range(0, len(images), self.batch_size):
+            boxed = self._boxed(images[start : start + self.batch_size])
+            asked = torch.from_numpy(np.array(poses[start : start + len(boxed)], np.float32))
+            moved = torch.stack([box.from_image(xy) for box, xy in zip(boxed, asked, strict=True)])
+            maps, _ = look(self.weights.network, torch.stack([b.image for b in boxed]).to(self.device), self.flip)
+            near = mass_near(maps, moved.to(self.device), width * self.weights.size[0])
+            scores.append(over_asked(near.double().cpu().numpy(), asked.numpy()))
+        return np.concatenate(scores)
 
     def locate(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """`locate` for uint8 `[B, 3, H, W]` of the network's size from any device; results on the CPU."""
