@@ -71,7 +71,10 @@ def check_plan(plan: pd.DataFrame, train: pd.DataFrame, keypoints: Keypoints, li
     fail("plan", _bad_rows(plan))
     missing = sorted(set(train["path"]) - set(plan["image"]))
     if missing:
-        raise InputError(f"plan does not mention {len(missing)} training images, such as {missing[0]}")
+        raise InputError(
+            f"plan does not mention {len(missing)} training images, such as {missing[0]}: was it made "
+            "for another data set? Give that one with --data"
+        )
     fail("plan", _misfits(plan, train, keypoints, library))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from reid_eval.runtime import InputError
 from reid_eval.yaml_recipes import plain_number, read_recipe, recipe_file
@@ -66,7 +66,7 @@ class Recipe(BaseModel):
     """A parsed recipe: where pairs come from (`data`) and how to train (`train`, fields of `TrainSettings`)."""
 
     model_config = ConfigDict(extra="forbid")
-    data: SynthSource | FolderSource
+    data: Annotated[SynthSource | FolderSource, Field(discriminator="source")]
     train: dict[str, Any] = {}
 
     def described(self) -> str:
@@ -104,15 +104,46 @@ def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """
     path = recipe_file(name, "patn_", "recipe")
     raw = read_recipe(path, "a recipe is a mapping with the keys data and train", overrides)
+    faults = []
     try:
-        return Recipe.model_validate(raw)
+        recipe = Recipe.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{path}: {problems_of(error)}") from None
+        faults.append(problems_of(error, SynthSource, FolderSource, Recipe))
+    train = raw.get("train", {})
+    if isinstance(train, dict):
+        try:
+            Recipe(data=SynthSource(source="synth"), train=train).settings()
+        except InputError as error:
+            faults.append(str(error).removeprefix("recipe: "))
+    if faults:
+        raise InputError(f"{path}: {'; '.join(faults)}")
+    return recipe
 
 
-def problems_of(error: ValidationError) -> str:
-    """All that is wrong, in one line."""
-    return "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+def problems_of(error: ValidationError, *models: type[BaseModel]) -> str:
+    """All that is wrong, in one line; for a key that is unknown, those that are known.
+
+    Args:
+        error: of pydantic.
+        models: the parts that the validated one has: of a choice by a tag (`source`, `kind`) the tag's is told.
+    """
+    return "; ".join(_problem(one["loc"], one["type"], one["msg"], models) for one in error.errors())
+
+
+def _problem(loc: tuple[int | str, ...], kind: str, message: str, models: tuple[type[BaseModel], ...]) -> str:
+    if kind == "extra_forbidden":
+        owner = next((model for model in models if loc[-2:-1] and loc[-2] in _tags(model)), None)
+        if owner is None and len(loc) == 1 and models:
+            owner = models[-1]
+        known = f"; known: {', '.join(sorted(owner.model_fields))}" if owner else ""
+        message = f"unknown key{known}"
+    return f"{'.'.join(map(str, loc))}: {message}"
+
+
+def _tags(model: type[BaseModel]) -> tuple[str, ...]:
+    """What a model's tag may be: the only values of its `source` or `kind`."""
+    tag = model.model_fields.get("source") or model.model_fields.get("kind")
+    return get_args(tag.annotation) if tag else ()
 
 
 # Settings that are words or names: a file called 1e5 stays a name.

@@ -213,7 +213,8 @@ def load_table(name: str, overrides: Sequence[str] = (), weights: Sequence[str] 
     try:
         recipe = TableRecipe.model_validate(raw)
     except ValidationError as error:
-        raise InputError(f"{path}: {problems_of(error)}") from None
+        parts = (SynthData, FolderData, LeaveOut, Duplicate, Patn, Folder, TableRecipe)
+        raise InputError(f"{path}: {problems_of(error, *parts)}") from None
     for backbone in recipe.backbones:
         for row in recipe.rows:
             recipe.settings(backbone, recipe.seeds[0], row)

@@ -24,6 +24,9 @@ from reid_eval.table import Record, write_report
 if TYPE_CHECKING:
     from reid_eval.table.runner import Runner
 
+REPORT_EVERY = 60.0
+"""Seconds between two writings of the unfinished table."""
+
 
 @dataclass(frozen=True)
 class TableOptions:
@@ -59,7 +62,7 @@ def run_table(options: TableOptions, say: Say) -> Study:
         return study
     # Its last state only: the records say what made each of them.
     describe_run(study.out / "run.json", {"recipe": recipe.model_dump(mode="json"), "device": device})
-    left = len(mine)
+    left, shown = len(mine), time.monotonic()
     for record, cell in compute(study, mine, device, options.jobs, deadline):
         left -= 1
         scores = record.scores
@@ -67,6 +70,9 @@ def run_table(options: TableOptions, say: Say) -> Study:
             f"{cell.name}: mAP {100 * scores.mAP:.1f}, rank-1 {100 * scores.rank1:.1f} "
             f"({record.made['seconds']:.1f} s); {left} left"
         )
+        if left and time.monotonic() - shown >= REPORT_EVERY:  # so that a killed table has been printed, too
+            write_report(study.grid(), study.records.found([cell.key for cell in study.cells]), study.out)
+            shown = time.monotonic()
     report(study, say)
     if left:
         say(f"Stopped after --max-seconds with {left} trainings to go: the same command goes on.")
@@ -150,7 +156,7 @@ def _cell_record(study: Study, runner: Runner, cell: Cell, device: str, deadline
     if deadline is not None and time.time() >= deadline:
         return None
     ensure_folder(study, cell, device)
-    record = runner.run(cell.key, cell.facts, study.cell_training(cell), cell.settings, study.steps)
+    record = runner.run(cell.key, cell.facts, study.cell_training(cell), cell.settings, study.steps, cell.name)
     study.records.write(record)
     return record
 

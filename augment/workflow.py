@@ -56,6 +56,8 @@ class GenerateOptions:
     def __post_init__(self) -> None:
         if self.ratio is None and self.plan is None:
             raise InputError("give --ratio, such as --ratio 0.5, or --plan FILE")
+        if self.ratio is not None and self.mode == "replace" and self.ratio > 1:
+            raise InputError(f"--ratio {self.ratio:g}: expected 0 to 1 with --mode replace; --mode add takes more")
         if self.gate_thresholds and not self.gate:
             raise InputError("--gate-thresholds are for --gate: give both")
         if self.out is None and (self.resume or self.shard[1] > 1):
@@ -182,7 +184,8 @@ def write_plan_file(options: GenerateOptions, target: Path, say: Say, pose_space
         before, after = save_pose_space(*plan_poses(inputs.plan, inputs.keypoints, inputs.library), pose_space)
         say(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
         say(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
-    say(f"Wrote {target}; carry it out with patn-augment generate --plan {target}")
+    where = f" --data {options.data}" if options.data else ""
+    say(f"Wrote {target}; carry it out with patn-augment generate{where} --plan {target}")
 
 
 def generate_folder(options: GenerateOptions, say: Say) -> Path:
@@ -359,15 +362,16 @@ def evaluate_pair(data: Path | None, augmented: Path | None, options: Evaluation
     from augment.pose_bins import query_bins
     from reid_eval.backbones import check_backbone
     from reid_eval.datasets import read_dataset
-    from reid_eval.harness import compare, format_breakdown, format_comparison, preset_name
+    from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
 
     settings = options.settings()
     check_backbone(settings.backbone)
     original, folder = find_pair(data, augmented, say)
-    if preset_name(settings) == "quick":
-        say("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
     made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else options.layout
     first = read_dataset(original, made_as if options.layout == "auto" else options.layout)
+    check_test(first)
+    if preset_name(settings) == "quick":
+        say("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
     groups = query_bins(first)
     comparison = compare(first, read_dataset(folder, made_as), settings, options.seeds, groups)
     say(format_comparison(comparison))

@@ -151,7 +151,7 @@ def run(
     check_test(test)
     check_backbone(settings.backbone)
     start = time.perf_counter()
-    trained = train(data, settings, steps)
+    trained = train(data, settings, steps, f"{settings.backbone}, {name} images, seed {settings.seed}")
     query, gallery = (
         extract_files(
             trained.model,

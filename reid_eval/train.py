@@ -107,6 +107,7 @@ def train_on(
     settings: TrainSettings,
     steps: int | None = None,
     generated: NDArray[np.bool_] | None = None,
+    label: str = "",
 ) -> Trained:
     """Train a network on images in memory.
 
@@ -118,6 +119,7 @@ def train_on(
         settings: see `TrainSettings`; `size` is not looked at.
         steps: optimisation steps instead of `settings.epochs` passes; the schedule stretches over them.
         generated: bool [N], which images are generated; None: none of them.
+        label: of the progress bar; default: the backbone.
 
     Raises:
         InputError: fewer than two identities, or fewer than a batch of `pk` needs; or the loss is no longer a number.
@@ -134,7 +136,7 @@ def train_on(
     steps = budget(len(stack), settings) if steps is None else steps
     made = np.zeros(len(labels), np.bool_) if generated is None else np.array(generated, np.bool_)
     draws = draw(labels, made, steps, settings, (stack.shape[2], stack.shape[3]), device)
-    losses, right = _loop(model, stack, draws, settings, amp)
+    losses, right = _loop(model, stack, draws, settings, amp, label or settings.backbone)
     _check_finite(losses[-1], settings)
     if settings.bn_batches:
         _measure_statistics(model, stack, settings, amp)
@@ -209,14 +211,14 @@ def draw(
 
 
 def _loop(
-    model: ReidNet, stack: Tensor, draws: Draws, settings: TrainSettings, amp: str
+    model: ReidNet, stack: Tensor, draws: Draws, settings: TrainSettings, amp: str, label: str
 ) -> tuple[list[float], list[int]]:
     steps = len(draws.index)
     optimizer = make_optimizer(model, settings)
     # Reading a loss makes the host wait for the device, which must not run dry.
     every = 10 if stack.device.type == "cpu" else 100
     losses, right, note = [], [], ""
-    with progress(f"Training {settings.backbone}", steps, "steps") as bar:
+    with progress(f"Training {label}", steps, "steps") as bar:
         for step in range(steps):
             factor = learning_rate(settings, step / steps * settings.epochs)
             for group in optimizer.param_groups:
@@ -255,11 +257,12 @@ def _check_finite(loss: float, settings: TrainSettings) -> float:
     return loss
 
 
-def train(data: ReidData, settings: TrainSettings, steps: int | None = None) -> Trained:
+def train(data: ReidData, settings: TrainSettings, steps: int | None = None, label: str = "") -> Trained:
     """Train on the training images of a data set; see `train_on`.
 
     Raises:
         InputError: an image cannot be read, or as in `train_on`.
     """
     images = load_images(data.root, data.train["path"], settings.size)
-    return train_on(images, data.train_labels(), settings, steps, (data.train["source"] == "generated").to_numpy())
+    generated = (data.train["source"] == "generated").to_numpy()
+    return train_on(images, data.train_labels(), settings, steps, generated, label)

@@ -41,6 +41,12 @@ def check_keypoints(data: ReidData, keypoints: Keypoints) -> Match:
         tuple(path for path, row in zip(paths, every, strict=True) if row < 0),
         tuple(name for row, name in enumerate(keypoints.names) if row not in used),
     )
+    if not (rows["train"] >= 0).any():
+        raise InputError(
+            f"none of the {len(rows['train'])} training images, such as {data.train['path'].iloc[0]}, has a row in the "
+            f"keypoints, whose {len(keypoints.names)} rows name {', '.join(keypoints.names[:1]) or 'nothing'} and so "
+            "on: give the file of the training images with --keypoints"
+        )
     if not keypoints.usable[rows["train"][rows["train"] >= 0]].any():
         raise InputError(
             "no training image has usable keypoints (both shoulders and both hips): give the right file with "

@@ -95,12 +95,19 @@ class Runner:
         return torch.cat(parts)
 
     def run(
-        self, key: str, facts: Mapping[str, Any], training: TrainingSet, settings: TrainSettings, steps: int
+        self,
+        key: str,
+        facts: Mapping[str, Any],
+        training: TrainingSet,
+        settings: TrainSettings,
+        steps: int,
+        label: str = "",
     ) -> Record:
-        """Train, evaluate, and describe both."""
+        """Train, evaluate, and describe both; `label` is the progress bar's."""
         start = time.perf_counter()
         settings = replace(settings, device=str(self.stacks.device))
-        trained = train_on(self.images(training, settings.size), training.labels, settings, steps, training.mask)
+        images = self.images(training, settings.size)
+        trained = train_on(images, training.labels, settings, steps, training.mask, label)
         ranking = self.rank(trained, settings)
         return Record(
             key=key,
