@@ -75,7 +75,12 @@ def calibrate_gate(
 
 
 @click.command()
-@click.argument("out", type=EXISTING)
+@click.argument("out", type=EXISTING, required=False)
+@click.option("--pairs", metavar="WEIGHTS", help="Instead of a folder: a generator, on test pairs whose real image "
+              "is known. Are the images that are rejected the bad ones?")  # fmt: skip
+@click.option("--data", type=EXISTING, help="With --pairs, the data set of the pairs (its test split) and of the "
+              "thresholds. Default: unseen synthetic people, thresholds of the embedded data set.")  # fmt: skip
+@click.option("--count", type=click.IntRange(min=1), default=512, show_default=True, help="Pairs.")
 @click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: set on the real images in OUT.")
 @click.option("--weights", type=EXISTING, help="Of the estimator.")
 @click.option("--csv", "target", type=FOLDER, help="Also write a line an image: its numbers, and what it failed.")
@@ -84,10 +89,24 @@ def calibrate_gate(
 )
 @DEVICE
 def gate(
-    out: Path, thresholds: Path | None, weights: Path | None, target: Path | None, png: Path | None, device: str
+    out: Path | None,
+    pairs: str | None,
+    data: Path | None,
+    count: int,
+    thresholds: Path | None,
+    weights: Path | None,
+    target: Path | None,
+    png: Path | None,
+    device: str,
 ) -> None:
     """Judge the generated images of an augmented folder, OUT; exit code 1 if any is rejected."""
-    from augment.gate_workflow import run_gate
+    from augment.gate_workflow import judge_pairs, run_gate
 
+    if (out is None) == (pairs is None):
+        raise click.UsageError("give an augmented folder, or --pairs WEIGHTS to see what the gate does to a generator")
+    if pairs is not None:
+        judge_pairs(pairs, data, thresholds, weights, count, device, click.echo)
+        return
+    assert out is not None
     if not run_gate(out, thresholds, weights, target, png, device, click.echo):
         sys.exit(1)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from augment.gate import NUMBERS, Gate, GateThresholds, Verdict, reason_counts
+from augment.gate import NUMBERS, REASONS, Gate, GateThresholds, Verdict, reason_counts
 from augment.gate_calibrate import calibrate, read_thresholds, write_thresholds
 from augment.poses.estimators.base import Estimator
 from augment.poses.estimators.build import EstimatorOptions, build_estimator
@@ -21,6 +21,7 @@ from reid_eval.runtime import InputError, progress, resolve_device, sha256_file,
 
 if TYPE_CHECKING:
     from augment.gate_plan import GateRun
+    from augment.quality.measure import Material
     from augment.workflow import GenerateOptions, Inputs
 
 Say = Callable[[str], None]
@@ -122,16 +123,7 @@ def judge_folder(out: Path, gate: Gate) -> dict[str, Verdict]:
     from augment.quality.material import folder_material, generated_outputs
 
     material = folder_material(out, crowd=False)
-    verdicts: list[Verdict] = []
-    with progress("Judging", len(material.generated)) as bar:
-        for start in range(0, len(material.generated), _BATCH):
-            part = slice(start, start + _BATCH)
-            verdicts += gate.judge(
-                material.generated[part], material.poses[part], material.conditions[part],
-                material.condition_poses[part],
-            )  # fmt: skip
-            bar.advance(len(verdicts) - start)
-    return dict(zip(generated_outputs(out), verdicts, strict=True))
+    return dict(zip(generated_outputs(out), _judge_all(gate, material), strict=True))
 
 
 def run_gate(
@@ -165,6 +157,54 @@ def run_gate(
         verdict_sheet(out, verdicts, png)
         say(f"Wrote {png}")
     return not bad
+
+
+def judge_pairs(
+    weights: str,
+    data: Path | None,
+    thresholds: Path | None,
+    estimator_weights: Path | None,
+    count: int,
+    device: str,
+    say: Say,
+) -> None:
+    """`patn-augment gate --pairs`: judge a generator's images of test pairs, whose truth is known, and say whether
+    those that are rejected are farther from it: mean absolute difference under the limbs of the pose, grey levels."""
+    from augment.quality.similarity import joints_masks
+    from augment.quality.workflow import generated_pairs
+    from augment.workflow import source_data
+
+    material, _ = generated_pairs(weights, data, count, device, say)
+    root = source_data(data, say)
+    size = (material.generated.shape[1], material.generated.shape[2])
+    gate = open_gate(read_dataset(root), load_annotations(root), thresholds, size, device, say, estimator_weights)
+    assert material.real is not None
+    masks = joints_masks(material.poses, size)
+    apart = np.abs(material.generated.astype(np.float64) - material.real).mean(-1)
+    errors = (apart * masks).sum((1, 2)) / np.maximum(masks.sum((1, 2)), 1)
+    verdicts = _judge_all(gate, material)
+    good = np.array([verdict.ok for verdict in verdicts])
+    say(f"{int((~good).sum())} of {len(good)} images rejected. L1 under the limbs, grey levels ± standard error:")
+    groups = {"all": np.ones_like(good), "accepted": good, "rejected": ~good}
+    for reason in REASONS:
+        groups[f"for {reason}"] = np.array([reason in verdict.reasons for verdict in verdicts])
+    for name, chosen in groups.items():
+        count = int(chosen.sum())
+        spread = f" ± {errors[chosen].std(ddof=1) / np.sqrt(count):.1f}" if count > 1 else ""
+        say(f"  {name:14s} {count:5d} images  {f'{errors[chosen].mean():.1f}' if count else '-'}{spread}")
+
+
+def _judge_all(gate: Gate, material: Material) -> list[Verdict]:
+    verdicts: list[Verdict] = []
+    with progress("Judging", len(material.generated)) as bar:
+        for start in range(0, len(material.generated), _BATCH):
+            part = slice(start, start + _BATCH)
+            verdicts += gate.judge(
+                material.generated[part], material.poses[part], material.conditions[part],
+                material.condition_poses[part],
+            )  # fmt: skip
+            bar.advance(len(verdicts) - start)
+    return verdicts
 
 
 def write_verdicts(path: Path, verdicts: dict[str, Verdict]) -> None:

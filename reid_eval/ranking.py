@@ -82,7 +82,7 @@ def evaluate(
     for index, row in enumerate(table):
         same = g_pids == q_pids[index]
         keep = valid & ~(same & (g_cams == q_cams[index]))
-        found.append(match_ranks(row[keep], same[keep]))
+        found.append(match_ranks(row[keep], np.flatnonzero(same[keep])))
     return ranking_of(found, max_rank)
 
 
@@ -149,14 +149,14 @@ def _part(ranking: Ranking, chosen: NDArray[np.bool_]) -> Part:
     return Part(int(chosen.sum()), int(chosen.sum() - counted.sum()), *scores)
 
 
-def match_ranks(distances: NDArray[Any], matches: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Ascending ranks (from 1) of the `matches` in a stable sort of `distances`; both [G]."""
+def match_ranks(distances: NDArray[Any], matches: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Ascending ranks (from 1) of the elements `matches` (ascending indices) in a stable sort of `distances` [G]."""
     wanted = distances[matches]
     ordered = np.sort(distances)
     before = np.searchsorted(ordered, wanted, side="left")
     equal = np.searchsorted(ordered, wanted, side="right") - before
     for k in np.flatnonzero(equal > 1):
-        index = np.flatnonzero(matches)[k]
+        index = matches[k]
         before[k] += np.count_nonzero(distances[:index] == wanted[k])
     return np.sort(before).astype(np.int64) + 1
 

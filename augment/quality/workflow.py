@@ -66,7 +66,8 @@ def run_quality(options: QualityOptions, say: Say) -> None:
         material = folder_material(options.out, options.data, options.count)
         facts: dict[str, Any] = {"folder": options.out.name}
     else:
-        material, facts = _generated_pairs(options, say)
+        assert options.pairs is not None
+        material, facts = generated_pairs(options.pairs, options.data, options.count or 512, options.device, say)
     report = measure_quality(material, options.tools(), options.metrics or None)
     say(f"{len(material.generated)} generated images:")
     print_quality(report)
@@ -80,24 +81,26 @@ def run_quality(options: QualityOptions, say: Say) -> None:
         say(f"Wrote {options.pose_space}: before left, after right, brighter where more identities have it")
 
 
-def _generated_pairs(options: QualityOptions, say: Say) -> tuple[Material, dict[str, Any]]:
+def generated_pairs(
+    weights: str, data: Path | None, count: int, name: str, say: Say
+) -> tuple[Material, dict[str, Any]]:
+    """A generator's images of test pairs, and facts about them; arguments as `QualityOptions` has them."""
     from augment.folder_pairs import folder_pairs
     from augment.measure import unseen_pairs
     from augment.patn import load_generator, read_weights
     from augment.workflow import trained_for
 
-    assert options.pairs is not None
-    device = resolve_device(options.device)
-    file = read_weights(options.pairs)
+    device = resolve_device(name)
+    file = read_weights(weights)
     size, sigma = trained_for(file.metadata)
-    if options.data is None:
+    if data is None:
         say("Pairs of synthetic people in a world that no shipped weights were trained in.")
         pairs = unseen_pairs(size=size, device=device)
     else:
-        pairs = folder_pairs(options.data, split="gallery", size=size, device=device)
-    material = pairs_material(load_generator(file, device), pairs, options.count or 512, sigma)
-    data = options.data.name if options.data else "unseen synthetic people"
-    return material, {"weights": Path(options.pairs).name, "weights_sha256": file.sha256, "data": data}
+        pairs = folder_pairs(data, split="gallery", size=size, device=device)
+    material = pairs_material(load_generator(file, device), pairs, count, sigma)
+    shown = data.name if data else "unseen synthetic people"
+    return material, {"weights": Path(weights).name, "weights_sha256": file.sha256, "data": shown}
 
 
 def _draw_pose_space(material: Material, target: Path) -> None:

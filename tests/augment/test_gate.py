@@ -388,3 +388,29 @@ def test_the_commands_of_a_gated_generation(
     with pytest.raises(SystemExit):
         main([*words[:6], str(tmp_path / "other"), "--gate-thresholds", str(limits)])
     assert "--gate-thresholds are for --gate" in capsys.readouterr().err
+
+
+def test_judging_a_generator_on_pairs(
+    forty: tuple[Path, set[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Against the truth: a threshold that no colour passes rejects all, one that all pass rejects none."""
+    data, limits = forty[0].parent / "data", tmp_path / "gate.json"
+    words = ["gate", "--pairs", "patn-synth-tiny", "--data", str(data), "--count", "8", "--device", "cpu"]
+    generous = GateThresholds(pose=1.0, colour=1e9, contrast=0.0, saturated=1.0, noise=1e9)
+    write_thresholds(limits, generous)
+    main([*words, "--thresholds", str(limits)])
+    told = capsys.readouterr().out
+    assert "0 of 8 images rejected" in told
+    write_thresholds(limits, replace(generous, colour=0.0))
+    main([*words, "--thresholds", str(limits)])
+    strict = capsys.readouterr().out
+    assert "8 of 8 images rejected" in strict
+    assert "for identity       8 images" in strict
+
+    def line(text: str, name: str) -> str:
+        return next(row.split("images")[1] for row in text.splitlines() if row.strip().startswith(name))
+
+    assert line(told, "all") == line(told, "accepted") == line(strict, "rejected")
+    with pytest.raises(SystemExit):
+        main([*words, str(data)])
+    assert "give an augmented folder, or --pairs" in capsys.readouterr().err

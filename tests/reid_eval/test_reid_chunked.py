@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reid_eval import chunked
-from reid_eval.chunked import BYTES_A_PAIR, evaluate_features
+from reid_eval.chunked import Counting, Pids, Sorting, evaluate_features
 from reid_eval.features import distances
 from reid_eval.ranking import Ranking, breakdown, evaluate
 from reid_eval.runtime import InputError
@@ -36,14 +36,21 @@ def same(got: Ranking, expected: Ranking, atol: float = 0.0) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("block", [1, 7, 1000])
-def test_ties_and_all_else_come_out_the_same(seed: int, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("way", ["sorting", "counting"])
+def test_ties_and_all_else_come_out_the_same(seed: int, block: int, way: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Small whole numbers: Euclidean distances are exact, and many are equal, some of them 0."""
+
+    def counting(pids: Pids) -> Counting:  # the way of a GPU, on a CPU
+        return Counting(pids, "cpu")
+
+    if way == "counting":
+        monkeypatch.setattr(chunked, "Sorting", counting)
     monkeypatch.setattr(chunked, "GALLERY_CHUNK", 37)
     rng = np.random.default_rng(seed)
     query, gallery = (rng.integers(-1, 2, (n, 3)).astype(np.float32) for n in (40, 150))
     columns = people(seed, 40, 150, 9)
     expected = evaluate(distances(query, gallery, "euclidean"), *columns, max_rank=20)
-    size = block * 150 * BYTES_A_PAIR
+    size = block * 150 * (Sorting if way == "sorting" else Counting).bytes_a_pair
     got = evaluate_features(query, gallery, *columns, max_rank=20, metric="euclidean", block_bytes=size)
     same(got, expected)
     assert len(expected.skipped) >= 6
