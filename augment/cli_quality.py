@@ -81,6 +81,8 @@ def calibrate_gate(
 @click.option("--data", type=EXISTING, help="With --pairs, the data set of the pairs (its test split) and of the "
               "thresholds. Default: unseen synthetic people, thresholds of the embedded data set.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), default=512, show_default=True, help="Pairs.")
+@click.option("--exchange", type=click.FloatRange(0, 1), default=0.0, help="With --pairs: exchange this share of the "
+              "images among each other first. How many does the gate find?")  # fmt: skip
 @click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: set on the real images in OUT.")
 @click.option("--weights", type=EXISTING, help="Of the estimator.")
 @click.option("--csv", "target", type=FOLDER, help="Also write a line an image: its numbers, and what it failed.")
@@ -93,6 +95,7 @@ def gate(
     pairs: str | None,
     data: Path | None,
     count: int,
+    exchange: float,
     thresholds: Path | None,
     weights: Path | None,
     target: Path | None,
@@ -105,7 +108,7 @@ def gate(
     if (out is None) == (pairs is None):
         raise click.UsageError("give an augmented folder, or --pairs WEIGHTS to see what the gate does to a generator")
     if pairs is not None:
-        judge_pairs(pairs, data, thresholds, weights, count, device, click.echo)
+        judge_pairs(pairs, data, thresholds, weights, count, exchange, device, click.echo)
         return
     assert out is not None
     if not run_gate(out, thresholds, weights, target, png, device, click.echo):

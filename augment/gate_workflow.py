@@ -165,16 +165,22 @@ def judge_pairs(
     thresholds: Path | None,
     estimator_weights: Path | None,
     count: int,
+    exchange: float,
     device: str,
     say: Say,
 ) -> None:
     """`patn-augment gate --pairs`: judge a generator's images of test pairs, whose truth is known, and say whether
-    those that are rejected are farther from it: mean absolute difference under the limbs of the pose, grey levels."""
+    those that are rejected are farther from it: mean absolute difference under the limbs of the pose, grey levels.
+
+    A share `exchange` of the images first change places: each then shows another person in another pose than asked for.
+    """
     from augment.quality.similarity import joints_masks
     from augment.quality.workflow import generated_pairs
     from augment.workflow import source_data
 
     material, _ = generated_pairs(weights, data, count, device, say)
+    wrong = np.sort(np.random.default_rng(0).permutation(count)[: round(exchange * count)])
+    material.generated[wrong] = material.generated[np.roll(wrong, 1)]
     root = source_data(data, say)
     size = (material.generated.shape[1], material.generated.shape[2])
     gate = open_gate(read_dataset(root), load_annotations(root), thresholds, size, device, say, estimator_weights)
@@ -184,6 +190,12 @@ def judge_pairs(
     errors = (apart * masks).sum((1, 2)) / np.maximum(masks.sum((1, 2)), 1)
     verdicts = _judge_all(gate, material)
     good = np.array([verdict.ok for verdict in verdicts])
+    if len(wrong):
+        among = np.isin(np.arange(count), wrong)
+        found, false = int((~good & among).sum()), int((~good & ~among).sum())
+        say(
+            f"Of {len(wrong)} exchanged images it finds {found}; of the {count - len(wrong)} others it rejects {false}."
+        )
     say(f"{int((~good).sum())} of {len(good)} images rejected. L1 under the limbs, grey levels ± standard error:")
     groups = {"all": np.ones_like(good), "accepted": good, "rejected": ~good}
     for reason in REASONS:

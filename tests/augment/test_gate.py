@@ -405,6 +405,8 @@ def test_judging_a_generator_on_pairs(
     main([*words, "--thresholds", str(limits)])
     strict = capsys.readouterr().out
     assert "8 of 8 images rejected" in strict
+    main([*words, "--thresholds", str(limits), "--exchange", "0.5"])
+    assert "Of 4 exchanged images it finds 4; of the 4 others it rejects 4." in capsys.readouterr().out
     assert "for identity       8 images" in strict
 
     def line(text: str, name: str) -> str:
