@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +21,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from augment.generate import PLAN
-from augment.manifest import MANIFEST
 from augment.plan import plan_dataset
 from augment.plan_file import plan_text, read_plan, write_plan
 from augment.poses.keypoints import Keypoints, load_annotations
+from augment.table_folders import JPEG_QUALITY, gate_facts
 from augment.table_leaks import WORST, Label, Verdict, judge, seen_images
 from augment.table_recipe import Column, Duplicate, Folder, LeaveOut, Patn, Row, SynthData, TableRecipe
 from augment.workflow import trained_for
@@ -38,10 +36,7 @@ from reid_eval.table.grid import Place
 from reid_eval.table.runner import TrainingSet
 
 if TYPE_CHECKING:
-    from augment.gate_plan import GateRun
     from augment.patn.checkpoint import WeightsFile
-
-JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -106,7 +101,7 @@ class Study:
             else:
                 self._plans[name], _ = plan_dataset(
                     self.data,
-                    self._joints(),
+                    self.joints(),
                     ratio=column.ratio,
                     mode=column.mode,
                     pose_source=source,
@@ -116,7 +111,8 @@ class Study:
                 write_plan(path, self._plans[name])
         return self._plans[name]
 
-    def _joints(self) -> Keypoints:
+    def joints(self) -> Keypoints:
+        """Keypoints of the data set's images."""
         if self.keypoints is None:
             raise InputError("this table needs keypoints: give data.keypoints in the recipe")
         return self.keypoints
@@ -361,77 +357,6 @@ def _files_sha(data: ReidData, splits: tuple[str, ...]) -> str:
     entries = file_entries(data.root, names)
     lines = [f"{split}\t{path}\t{entries[path].sha256}" for split in splits for path in data.split(split)["path"]]
     return sha256_bytes("\n".join(lines).encode())
-
-
-def ensure_folder(study: Study, cell: Cell, device: str) -> None:
-    """Generate the images that a cell trains on, unless they are there; two processes never do one folder twice."""
-    from augment.generate import generate
-    from augment.patn import load_generator
-
-    row, seed = study.row(cell.place.row), study.recipe.plan_seed(cell.place.seed)
-    if not isinstance(row, Patn) or not study.training(row, cell.column, seed).others:
-        return
-    out = study.folder(row, cell.column, seed)
-    with _locked(out.with_name(out.name + ".lock")):
-        if (out / MANIFEST).is_file():
-            return
-        name, file = study.weights(row, cell.column, seed)
-        size, sigma = trained_for(file.metadata)
-        generate(
-            study.data,
-            study._joints(),
-            study.plan(cell.column, seed, row),
-            load_generator(file, device),
-            out=out,
-            weights_name=Path(name).name,
-            weights_sha=file.sha256,
-            device=device,
-            link="symlink",
-            resume=True,
-            jpeg_quality=JPEG_QUALITY,
-            precision=row.precision,
-            size=size,
-            sigma=sigma,
-            arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
-            gate=_gate_run(study, row, size, seed, device) if row.gate else None,
-        )
-
-
-def gate_facts() -> dict[str, Any]:
-    """What determines the gate of gated rows besides the data set: it is set on that, by the estimator that ships."""
-    from augment.gate_calibrate import COUNT, FALSE_ALARMS, VERSION
-    from augment.gate_plan import RETRIES
-    from augment.poses.estimators.weights import shipped_weights
-
-    file = shipped_weights()
-    if file is None:
-        raise InputError("this installation has no weights of the estimator synth: rows with `gate: true` need them")
-    return {
-        "estimator": sha256_file(file),
-        "version": VERSION,
-        "images": COUNT,
-        "false_alarms": FALSE_ALARMS,
-        "retries": RETRIES,
-    }
-
-
-def _gate_run(study: Study, row: Patn, size: tuple[int, int], seed: int, device: str) -> GateRun:
-    from augment.gate_plan import GateRun
-    from augment.gate_workflow import open_gate
-
-    gate = open_gate(study.data, study._joints(), None, size, device, lambda _: None)
-    return GateRun(gate, source=row.pose_source, exclude=row.exclude_same_image, seed=seed)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system frees when the process ends, however it ends."""
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _filled(template: str, column: Column, seed: int) -> str:

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augment.table import Cell, Study, ensure_folder, open_study
+from augment.table import Cell, Study, open_study
+from augment.table_folders import ensure_folder
 from augment.table_recipe import TableRecipe, load_table
 from augment.workflow import Say, describe_run
 from reid_eval.runtime import InputError, hide_progress, resolve_device

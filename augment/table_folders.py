@@ -1,0 +1,90 @@
+"""Makes the folders that a table's cells train on, each once, whoever else is at work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augment.manifest import MANIFEST
+from augment.table_recipe import Patn
+from augment.workflow import trained_for
+from reid_eval.runtime import InputError, sha256_file
+
+if TYPE_CHECKING:
+    from augment.gate_plan import GateRun
+    from augment.table import Cell, Study
+
+JPEG_QUALITY = 95
+
+
+def ensure_folder(study: Study, cell: Cell, device: str) -> None:
+    """Generate the images that a cell trains on, unless they are there; two processes never do one folder twice."""
+    from augment.generate import generate
+    from augment.patn import load_generator
+
+    row, seed = study.row(cell.place.row), study.recipe.plan_seed(cell.place.seed)
+    if not isinstance(row, Patn) or not study.training(row, cell.column, seed).others:
+        return
+    out = study.folder(row, cell.column, seed)
+    with _locked(out.with_name(out.name + ".lock")):
+        if (out / MANIFEST).is_file():
+            return
+        name, file = study.weights(row, cell.column, seed)
+        size, sigma = trained_for(file.metadata)
+        generate(
+            study.data,
+            study.joints(),
+            study.plan(cell.column, seed, row),
+            load_generator(file, device),
+            out=out,
+            weights_name=Path(name).name,
+            weights_sha=file.sha256,
+            device=device,
+            link="symlink",
+            resume=True,
+            jpeg_quality=JPEG_QUALITY,
+            precision=row.precision,
+            size=size,
+            sigma=sigma,
+            arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
+            gate=_gate_run(study, row, size, seed, device) if row.gate else None,
+        )
+
+
+def gate_facts() -> dict[str, Any]:
+    """What determines the gate of gated rows besides the data set: it is set on that, by the estimator that ships."""
+    from augment.gate_calibrate import COUNT, FALSE_ALARMS, VERSION
+    from augment.gate_plan import RETRIES
+    from augment.poses.estimators.weights import shipped_weights
+
+    file = shipped_weights()
+    if file is None:
+        raise InputError("this installation has no weights of the estimator synth: rows with `gate: true` need them")
+    return {
+        "estimator": sha256_file(file),
+        "version": VERSION,
+        "images": COUNT,
+        "false_alarms": FALSE_ALARMS,
+        "retries": RETRIES,
+    }
+
+
+def _gate_run(study: Study, row: Patn, size: tuple[int, int], seed: int, device: str) -> GateRun:
+    from augment.gate_plan import GateRun
+    from augment.gate_workflow import open_gate
+
+    gate = open_gate(study.data, study.joints(), None, size, device, lambda _: None)
+    return GateRun(gate, source=row.pose_source, exclude=row.exclude_same_image, seed=seed)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock that the system frees when the process ends, however it ends."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
