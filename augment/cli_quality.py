@@ -80,8 +80,8 @@ def calibrate_gate(
               "is known. Are the images that are rejected the bad ones?")  # fmt: skip
 @click.option("--data", type=EXISTING, help="With --pairs, the data set of the pairs (its test split) and of the "
               "thresholds. Default: unseen synthetic people, thresholds of the embedded data set.")  # fmt: skip
-@click.option("--count", type=click.IntRange(min=1), default=512, show_default=True, help="Pairs.")
-@click.option("--exchange", type=click.FloatRange(0, 1), default=0.0, help="With --pairs: exchange this share of the "
+@click.option("--count", type=click.IntRange(min=1), help="Pairs. Default: 512.")
+@click.option("--exchange", type=click.FloatRange(0, 1), help="With --pairs: exchange this share of the "
               "images among each other first. How many does the gate find?")  # fmt: skip
 @click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: set on the real images in OUT.")
 @click.option("--weights", type=EXISTING, help="Of the estimator.")
@@ -94,21 +94,31 @@ def gate(
     out: Path | None,
     pairs: str | None,
     data: Path | None,
-    count: int,
-    exchange: float,
+    count: int | None,
+    exchange: float | None,
     thresholds: Path | None,
     weights: Path | None,
     target: Path | None,
     png: Path | None,
     device: str,
 ) -> None:
-    """Judge the generated images of an augmented folder, OUT; exit code 1 if any is rejected."""
+    """Judge the generated images of an augmented folder, OUT; exit code 1 if any is rejected.
+
+    \b
+    patn-augment gate Market-1501-p0.5 --sheet verdicts.png
+    patn-augment gate --pairs patn-synth-tiny --exchange 0.2
+    """
     from augment.gate_workflow import judge_pairs, run_gate
 
     if (out is None) == (pairs is None):
         raise click.UsageError("give an augmented folder, or --pairs WEIGHTS to see what the gate does to a generator")
+    strangers = (
+        {"--csv": target, "--sheet": png} if pairs else {"--data": data, "--count": count, "--exchange": exchange}
+    )
+    if named := [name for name, value in strangers.items() if value is not None]:
+        raise click.UsageError(f"{', '.join(named)}: {'not with' if pairs else 'only with'} --pairs")
     if pairs is not None:
-        judge_pairs(pairs, data, thresholds, weights, count, exchange, device, click.echo)
+        judge_pairs(pairs, data, thresholds, weights, count or 512, exchange or 0.0, device, click.echo)
         return
     assert out is not None
     if not run_gate(out, thresholds, weights, target, png, device, click.echo):

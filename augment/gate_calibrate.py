@@ -131,7 +131,7 @@ def _choose(data: ReidData, keypoints: Keypoints, count: int, seed: int) -> pd.D
 def _pose_examples(
     estimator: Estimator, images: NDArray[np.uint8], poses: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Errors of the own pose, and of those of the next `_OTHERS` images (in the order of hashes)."""
+    """Errors of the own pose, and of those of the `_OTHERS` images before it (in the order of hashes)."""
     asked = np.stack([np.roll(poses, shift, axis=0) for shift in range(_OTHERS + 1)], axis=1)
     references = reference_poses(images.shape[1:3])
     parts = []

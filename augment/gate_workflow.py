@@ -172,7 +172,11 @@ def judge_pairs(
     """`patn-augment gate --pairs`: judge a generator's images of test pairs, whose truth is known, and say whether
     those that are rejected are farther from it: mean absolute difference under the limbs of the pose, grey levels.
 
-    A share `exchange` of the images first change places: each then shows another person in another pose than asked for.
+    A share `exchange` of the images first change places: each then is what was made for another pair, in another pose
+    and, but for chance, of another person.
+
+    Raises:
+        InputError: fewer than two images to exchange.
     """
     from augment.quality.similarity import joints_masks
     from augment.quality.workflow import generated_pairs
@@ -180,6 +184,8 @@ def judge_pairs(
 
     material, _ = generated_pairs(weights, data, count, device, say)
     wrong = np.sort(np.random.default_rng(0).permutation(count)[: round(exchange * count)])
+    if exchange and len(wrong) < 2:
+        raise InputError(f"--exchange {exchange:g} of {count} pairs is fewer than two images: give more --count")
     material.generated[wrong] = material.generated[np.roll(wrong, 1)]
     root = source_data(data, say)
     size = (material.generated.shape[1], material.generated.shape[2])
@@ -201,9 +207,9 @@ def judge_pairs(
     for reason in REASONS:
         groups[f"for {reason}"] = np.array([reason in verdict.reasons for verdict in verdicts])
     for name, chosen in groups.items():
-        count = int(chosen.sum())
-        spread = f" ± {errors[chosen].std(ddof=1) / np.sqrt(count):.1f}" if count > 1 else ""
-        say(f"  {name:14s} {count:5d} images  {f'{errors[chosen].mean():.1f}' if count else '-'}{spread}")
+        number = int(chosen.sum())
+        spread = f" ± {errors[chosen].std(ddof=1) / np.sqrt(number):.1f}" if number > 1 else ""
+        say(f"  {name:14s} {number:5d} images  {f'{errors[chosen].mean():.1f}' if number else '-'}{spread}")
 
 
 def _judge_all(gate: Gate, material: Material) -> list[Verdict]:

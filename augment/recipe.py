@@ -110,7 +110,7 @@ def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
     except ValidationError as error:
         faults.append(problems_of(error, SynthSource, FolderSource, Recipe))
     train = raw.get("train", {})
-    if isinstance(train, dict):
+    if isinstance(train, dict) and all(isinstance(key, str) for key in train):
         try:
             Recipe(data=SynthSource(source="synth"), train=train).settings()
         except InputError as error:
@@ -132,7 +132,9 @@ def problems_of(error: ValidationError, *models: type[BaseModel]) -> str:
 
 def _problem(loc: tuple[int | str, ...], kind: str, message: str, models: tuple[type[BaseModel], ...]) -> str:
     if kind == "extra_forbidden":
-        owner = next((model for model in models if loc[-2:-1] and loc[-2] in _tags(model)), None)
+        # `folder` is both a source of data and a kind of row: where it stands tells which.
+        tag = "kind" if loc[0] == "rows" else "source"
+        owner = next((model for model in models if loc[-2:-1] and loc[-2] in _tags(model, tag)), None)
         if owner is None and len(loc) == 1 and models:
             owner = models[-1]
         known = f"; known: {', '.join(sorted(owner.model_fields))}" if owner else ""
@@ -140,10 +142,10 @@ def _problem(loc: tuple[int | str, ...], kind: str, message: str, models: tuple[
     return f"{'.'.join(map(str, loc))}: {message}"
 
 
-def _tags(model: type[BaseModel]) -> tuple[str, ...]:
-    """What a model's tag may be: the only values of its `source` or `kind`."""
-    tag = model.model_fields.get("source") or model.model_fields.get("kind")
-    return get_args(tag.annotation) if tag else ()
+def _tags(model: type[BaseModel], tag: str) -> tuple[str, ...]:
+    """The only values that a model's field `tag` may have; none for a model without it."""
+    field = model.model_fields.get(tag)
+    return get_args(field.annotation) if field else ()
 
 
 # Settings that are words or names: a file called 1e5 stays a name.

@@ -181,7 +181,7 @@ class Study:
             "sigma": sigma,
             "precision": row.precision,
             "jpeg_quality": JPEG_QUALITY,
-            **({"gate": gate_facts()} if row.gate else {}),
+            **({"gate": gate_facts(row, seed)} if row.gate else {}),
         }
 
     def _others(self, row: Row, column: Column, seed: int, training: TrainingSet) -> dict[str, Any] | None:
@@ -341,10 +341,12 @@ def open_study(recipe: TableRecipe, out: Path, device: str) -> Study:
         root = Path(recipe.data.root)
         data = read_dataset(root, recipe.data.layout)
         check_images(data)
-        digest = _files_sha(data, ("train", "query", "gallery"))
+        files = _files_sha(data, ("train", "query", "gallery"))
         override = Path(recipe.data.keypoints) if recipe.data.keypoints else None
         keypoints = load_annotations(root, override)
         check_keypoints(data, keypoints)
+        joints = sha256_bytes("\n".join(keypoints.names).encode() + keypoints.xy.tobytes())
+        digest = cell_key({"files": files, "keypoints": joints})
     check_test(data)
     return Study(recipe, out, data, digest, keypoints)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from augment.manifest import MANIFEST
 from augment.table_recipe import Patn
 from augment.workflow import trained_for
-from reid_eval.runtime import InputError, sha256_file
+from reid_eval.runtime import InputError, sha256_bytes, sha256_file
 
 if TYPE_CHECKING:
     from augment.gate_plan import GateRun
@@ -53,10 +53,16 @@ def ensure_folder(study: Study, cell: Cell, device: str) -> None:
         )
 
 
-def gate_facts() -> dict[str, Any]:
-    """What determines the gate of gated rows besides the data set: it is set on that, by the estimator that ships."""
+def gate_facts(row: Patn, seed: int) -> dict[str, Any]:
+    """What determines the gate of a gated row besides the data set: it is set on that, by the estimator that ships.
+
+    Args:
+        row: tells where other poses are looked for.
+        seed: of the plan, and of those draws.
+    """
     from augment.gate_calibrate import COUNT, FALSE_ALARMS, VERSION
     from augment.gate_plan import RETRIES
+    from augment.poses.agreement import reference_poses
     from augment.poses.estimators.weights import shipped_weights
 
     file = shipped_weights()
@@ -68,6 +74,10 @@ def gate_facts() -> dict[str, Any]:
         "images": COUNT,
         "false_alarms": FALSE_ALARMS,
         "retries": RETRIES,
+        "pose_source": row.pose_source,
+        "exclude_same_image": row.exclude_same_image,
+        "seed": seed,
+        "references": sha256_bytes(reference_poses((128, 64)).tobytes()),
     }
 
 

@@ -199,7 +199,13 @@ class TableRecipe(_Part):
             names = [row.name] if len(weights) == 1 else [f"{row.name} {Path(name).stem}" for name in weights]
             return [row.model_copy(update={"name": n, "weights": w}) for n, w in zip(names, weights, strict=True)]
 
-        return self.model_copy(update={"rows": tuple(new for row in self.rows for new in with_all(row))})
+        rows = tuple(new for row in self.rows for new in with_all(row))
+        if self.baseline not in (None, *(row.name for row in rows)):
+            raise InputError(
+                f"--weights: the baseline {self.baseline!r} is now one of {', '.join(row.name for row in rows)}: "
+                "say which by --set baseline=NAME, or give one --weights"
+            )
+        return self.model_copy(update={"rows": rows})
 
 
 def load_table(name: str, overrides: Sequence[str] = (), weights: Sequence[str] = ()) -> TableRecipe:

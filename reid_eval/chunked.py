@@ -19,7 +19,7 @@ from torch import Tensor
 
 from reid_eval.features import check_features
 from reid_eval.ranking import JUNK, Ranking, check_pids, match_ranks, ranking_of, refuse_nan
-from reid_eval.runtime import progress
+from reid_eval.runtime import InputError, progress
 
 BLOCK_BYTES = 512 << 20
 GALLERY_CHUNK = 1 << 16
@@ -77,8 +77,8 @@ def evaluate_features(
     with progress("Ranking", len(query), "queries") as bar:
         for start in range(0, len(query), block):
             table = _distances(query[start : start + block], gallery, squares, metric, device)
-            if torch.isnan(table).any():
-                refuse_nan()
+            if not torch.isfinite(table.sum(1)).all():
+                _refuse(table)
             found += ranker(table, start)
             bar.advance(len(table))
     return ranking_of(found, max_rank)
@@ -110,6 +110,14 @@ def _distances(
     if metric == "cosine":
         return table.div_(squares.sqrt().clamp(min=1e-12)).neg_().add_(1)
     return table.mul_(-2).add_((block**2).sum(1, keepdim=True)).add_(squares).clamp_(min=0).sqrt_()
+
+
+def _refuse(table: Tensor) -> None:
+    """Raise for a block that holds what is no distance; a sum may overflow where no distance does."""
+    if torch.isnan(table).any():
+        refuse_nan()
+    if torch.isinf(table).any():
+        raise InputError("evaluate: distances are infinite: the features are too large for float32; normalise them")
 
 
 class Sorting:

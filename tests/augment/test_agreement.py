@@ -47,7 +47,7 @@ def test_mass_near_by_hand() -> None:
     maps = torch.full((1, 18, 64, 32), -100.0)
     maps[:, :, 10, 20] = 100.0  # the cell whose centre is (40.5, 20.5)
     at = torch.tensor([[40.5, 20.5], [40.5, 24.5], [torch.nan, torch.nan]])[None, :, None].expand(1, 3, 18, 2)
-    near = mass_near(maps, at, 4.0)
+    near = mass_near(maps, at, torch.tensor([4.0]))
     torch.testing.assert_close(near[0, :, 0], torch.tensor([1.0, math.exp(-0.5), 0.0]))
 
 

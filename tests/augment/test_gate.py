@@ -406,13 +406,25 @@ def test_judging_a_generator_on_pairs(
     strict = capsys.readouterr().out
     assert "8 of 8 images rejected" in strict
     main([*words, "--thresholds", str(limits), "--exchange", "0.5"])
-    assert "Of 4 exchanged images it finds 4; of the 4 others it rejects 4." in capsys.readouterr().out
+    exchanged = capsys.readouterr().out
+    assert "Of 4 exchanged images it finds 4; of the 4 others it rejects 4." in exchanged
     assert "for identity       8 images" in strict
 
     def line(text: str, name: str) -> str:
         return next(row.split("images")[1] for row in text.splitlines() if row.strip().startswith(name))
 
     assert line(told, "all") == line(told, "accepted") == line(strict, "rejected")
+    assert float(line(exchanged, "all").split()[0]) > float(line(told, "all").split()[0])  # they did change places
+    for wrong, message in (
+        (["--exchange", "0.1"], "fewer than two images: give more --count"),
+        (["--csv", "x.csv"], "--csv: not with --pairs"),
+    ):
+        with pytest.raises(SystemExit):
+            main([*words, *wrong])
+        assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["gate", str(data), "--count", "8"])
+    assert "--count: only with --pairs" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*words, str(data)])
     assert "give an augmented folder, or --pairs" in capsys.readouterr().err

@@ -44,6 +44,8 @@ def test_typos_are_told_with_what_is_known() -> None:
     assert "unknown keys under train: learning; known: " in text
     assert "root: " not in text  # of the source that is used, and right
     assert "synth" not in text
+    with pytest.raises(InputError, match=r"train\.1"):
+        load_recipe("patn_finetune", ("train={1: 2}",))
 
 
 def test_not_yaml(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import augment.render
 from augment.gate import GateThresholds
 from augment.patn.checkpoint import WeightsFile
 from augment.table import Study, open_study
+from augment.table_folders import gate_facts
 from augment.table_leaks import Seen, judge, names_digest, seen_images
 from augment.table_recipe import Patn, TableRecipe, load_table
 from augment.table_run import TableOptions, run_table
@@ -141,6 +142,13 @@ def test_gated_rows_train_on_what_the_gate_left(
     carried_out = read_plan(training.folder / "augmentation/plan.csv")
     assert sorted(training.others) == sorted(carried_out.loc[carried_out["action"] == "generate", "output"])
     assert "minus `patn`" in (tmp_path / "out/table.md").read_text()
+    gated_row, facts = study.row("gated"), cells["gated"].facts["others"]["gate"]
+    assert isinstance(gated_row, Patn)
+    for changed, seed in ((gated_row, 1), (gated_row.model_copy(update={"pose_source": "diverse"}), 0),
+                          (gated_row.model_copy(update={"exclude_same_image": True}), 0)):  # fmt: skip
+        assert gate_facts(changed, seed) != facts  # they bear on the poses that a rejected image is made in again
+    with pytest.raises(InputError, match="the baseline 'patn' is now one of none, patn a, patn b, gated a"):
+        load_table(str(path), weights=["a.safetensors", "b.safetensors"])
     with pytest.raises(InputError, match="baseline 'patm' is no row: choose from none, patn, gated"):
         load_table(str(path), ("baseline=patm",))
 
@@ -351,6 +359,11 @@ def test_recipe_errors(tiny_root: Path, tmp_path: Path) -> None:
 
     with pytest.raises(InputError, match=r"colour: unknown key; known: backbones"):
         load(colour=1)
+    for kind, known in (("folder", "columns, folder, kind, name"), ("patn", "exclude_same_image, gate, kind")):
+        with pytest.raises(InputError, match=rf"rows\.0\.{kind}\.colour: unknown key; known: {known}"):
+            load(rows=[{"kind": kind, "name": "x", "folder": "x", "weights": "x", "colour": 1}])
+    with pytest.raises(InputError, match=r"data\.folder\.colour: unknown key; known: keypoints, layout"):
+        load(data={"source": "folder", "root": "x", "colour": 1})
     with pytest.raises(InputError, match=r"columns\.0\.\S+: Input should be less than or equal to 1"):
         load(columns=[1.5])
     with pytest.raises(InputError, match="rows are named twice"):

@@ -80,6 +80,8 @@ def test_errors_are_those_of_evaluate() -> None:
     ones = np.ones((2, 3), np.float32)
     with pytest.raises(InputError, match="distances hold NaN"):
         evaluate_features(ones * np.nan, ones, [1, 2], [1, 2], [1, 1], [2, 2])
+    with pytest.raises(InputError, match="distances are infinite"):
+        evaluate_features(ones * 3e19, ones, [1, 2], [1, 2], [1, 1], [2, 2], metric="euclidean")
     with pytest.raises(InputError, match="none of the 2 queries has a correct image"):
         evaluate_features(ones, ones, [1, 2], [3, -1], [1, 1], [2, 2])
     with pytest.raises(InputError, match="choose from cosine, euclidean"):

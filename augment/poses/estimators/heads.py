@@ -64,21 +64,22 @@ def decode(maps: Tensor, reach: int = _REACH) -> tuple[Tensor, Tensor]:
     return cells * STRIDE + (STRIDE - 1) / 2, mass
 
 
-def mass_near(maps: Tensor, xy: Tensor, sigma: float) -> Tensor:
+def mass_near(maps: Tensor, xy: Tensor, sigma: Tensor) -> Tensor:
     """How likely joints lie near given places: the heat maps' share under a Gaussian of height 1 there.
 
     Args:
         maps: float `[B, 18, rows, columns]` logits.
         xy: `[B, P, 18, 2]`, P places for each joint, (x, y) pixels; NaN gives 0.
-        sigma: of the Gaussian, pixels of the image.
+        sigma: `[B]`, of the Gaussians, pixels of the image.
 
     Returns:
         float32 `[B, P, 18]` in [0, 1].
     """
+    variance = (sigma.to(maps.device, torch.float32) ** 2)[:, None, None, None]
     share = maps.float().flatten(2).softmax(-1).view(maps.shape)
     x, y = xy.nan_to_num(0.0).unbind(-1)
     down, across = (
-        torch.exp(-((cell_centres(count, maps.device) - centre[..., None]) ** 2) / (2 * sigma**2))
+        torch.exp(-((cell_centres(count, maps.device) - centre[..., None]) ** 2) / (2 * variance))
         for count, centre in ((maps.shape[2], y), (maps.shape[3], x))
     )
     near = (torch.einsum("bjhw,bpjw->bpjh", share, across) * down).sum(-1)

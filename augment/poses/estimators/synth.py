@@ -153,8 +153,11 @@ class SynthEstimator:
             asked = torch.from_numpy(np.array(poses[start : start + len(boxed)], np.float32))
             moved = torch.stack([box.from_image(xy) for box, xy in zip(boxed, asked, strict=True)])
             maps, _ = look(self.weights.network, torch.stack([b.image for b in boxed]).to(self.device), self.flip)
-            near = mass_near(maps, moved.to(self.device), width * self.weights.size[0])
-            scores.append(over_asked(near.double().cpu().numpy(), asked.numpy()))
+            # The kernel is a share of the image's height, which letterboxing makes smaller where borders are added.
+            share = torch.tensor([box.scale for box in boxed], device=self.device)
+            heights = torch.tensor([image.shape[0] for image in images[start : start + len(boxed)]], device=self.device)
+            near = mass_near(maps, moved.to(self.device), width * heights / share)
+            scores.append(over_asked(near.cpu().double().numpy(), asked.numpy()))
         return np.concatenate(scores)
 
     def locate(self, images: Tensor) -> tuple[Tensor, Tensor]:
