@@ -36,6 +36,7 @@ from reid_eval.table.grid import Place
 from reid_eval.table.runner import TrainingSet
 
 if TYPE_CHECKING:
+    from augment.gate import Gate
     from augment.patn.checkpoint import WeightsFile
 
 
@@ -68,10 +69,12 @@ class Study:
     _plans: dict[str, pd.DataFrame] = field(default_factory=dict)
     _weights: dict[str, WeightsFile] = field(default_factory=dict)
     _folders: dict[Path, tuple[ReidData, str]] = field(default_factory=dict)
+    gates: dict[tuple[int, int], Gate] = field(default_factory=dict)
+    """Set on this data set for images of a size (H, W), for all gated rows."""
 
     def __getstate__(self) -> dict[str, Any]:
         # Workers read weights themselves: as tensors they would go through shared memory, which is often small.
-        return {**self.__dict__, "_weights": {}}
+        return {**self.__dict__, "_weights": {}, "gates": {}}
 
     @property
     def records(self) -> Records:

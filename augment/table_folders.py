@@ -85,8 +85,9 @@ def _gate_run(study: Study, row: Patn, size: tuple[int, int], seed: int, device:
     from augment.gate_plan import GateRun
     from augment.gate_workflow import open_gate
 
-    gate = open_gate(study.data, study.joints(), None, size, device, lambda _: None)
-    return GateRun(gate, source=row.pose_source, exclude=row.exclude_same_image, seed=seed)
+    if size not in study.gates:
+        study.gates[size] = open_gate(study.data, study.joints(), None, size, device, lambda _: None)
+    return GateRun(study.gates[size], source=row.pose_source, exclude=row.exclude_same_image, seed=seed)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from drawn import standing
+from toy import Says
 
 from augment.poses.agreement import WIDTH, agreement, pose_errors, reference_poses, similarity
 from augment.poses.estimators.heads import mass_near
@@ -16,18 +17,6 @@ from augment.poses.skeleton import MIRROR
 from augment.synth.render import PedestrianRenderer
 
 HEIGHT = np.array([128.0])
-
-
-class Says:
-    """An estimator without heat maps that gives the same joints for every image."""
-
-    name = "says"
-
-    def __init__(self, xy: np.ndarray) -> None:
-        self.xy = xy
-
-    def __call__(self, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        return np.stack([self.xy] * len(images)), np.ones((len(images), 18), np.float32)
 
 
 def test_similarity_by_hand() -> None:

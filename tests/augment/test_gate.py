@@ -13,7 +13,7 @@ import pytest
 import torch
 from drawn import SIZE, hashes, standing
 from PIL import Image
-from toy import Toy
+from toy import Says, Toy
 
 from augment.cli import main
 from augment.donors import PosePool, redraw_pose
@@ -31,18 +31,6 @@ from reid_eval.datasets import ReidData, read_dataset
 from reid_eval.runtime import InputError
 
 LIMITS = GateThresholds(pose=-0.1, colour=12.0, contrast=8.0, saturated=0.5, noise=15.0)
-
-
-class Says:
-    """An estimator that gives the same joints for every image."""
-
-    name = "says"
-
-    def __init__(self, xy: np.ndarray) -> None:
-        self.xy = xy
-
-    def __call__(self, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        return np.stack([self.xy] * len(images)), np.ones((len(images), 18), np.float32)
 
 
 def test_noise_level_measures_gaussian_noise_and_ignores_ramps() -> None:

@@ -1,7 +1,8 @@
-"""A generator that needs no weights, and can die in the middle of its work."""
+"""A generator that needs no weights and can die in the middle of its work; an estimator that never looks."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,3 +28,15 @@ class Toy(torch.nn.Module):
 
     def die(self) -> None:
         raise KeyboardInterrupt
+
+
+class Says:
+    """An estimator that gives the same joints for every image."""
+
+    name = "says"
+
+    def __init__(self, xy: np.ndarray) -> None:
+        self.xy = xy
+
+    def __call__(self, images: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        return np.stack([self.xy] * len(images)), np.ones((len(images), 18), np.float32)
