@@ -182,10 +182,10 @@ def judge_pairs(
     from augment.quality.workflow import generated_pairs
     from augment.workflow import source_data
 
-    material, _ = generated_pairs(weights, data, count, device, say)
     wrong = np.sort(np.random.default_rng(0).permutation(count)[: round(exchange * count)])
     if exchange and len(wrong) < 2:
         raise InputError(f"--exchange {exchange:g} of {count} pairs is fewer than two images: give more --count")
+    material, _ = generated_pairs(weights, data, count, device, say)
     material.generated[wrong] = material.generated[np.roll(wrong, 1)]
     root = source_data(data, say)
     size = (material.generated.shape[1], material.generated.shape[2])

@@ -9,13 +9,13 @@ estimator in doubt gives to every pose, but that poses nobody asked for agree be
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment.poses.estimators.base import Estimator, Image
-from augment.poses.keypoints import Keypoints
 from augment.poses.skeleton import seen
 
 WIDTH = 1 / 32
@@ -103,11 +103,14 @@ def pose_errors(
     return np.asarray(usual[:, None] - scores[:, :count])
 
 
-def reference_poses(size: tuple[int, int], library: Keypoints | None = None) -> NDArray[np.float32]:
-    """Poses of a library (default: the one that ships) for images of `size` (H, W): `[R, 18, 2]` (x, y) pixels."""
+@lru_cache
+def reference_poses(size: tuple[int, int]) -> NDArray[np.float32]:
+    """Poses of the library that ships for images of `size` (H, W): `[R, 18, 2]` (x, y) pixels, not to be written to."""
     from augment.poses.library import frame_of, shipped_library
     from augment.render import scale_joints
 
-    library = library or shipped_library()
+    library = shipped_library()
     frames = [frame_of(name) or size for name in library.names]
-    return np.stack([scale_joints(xy, frame, size) for xy, frame in zip(library.xy, frames, strict=True)])
+    poses = np.stack([scale_joints(xy, frame, size) for xy, frame in zip(library.xy, frames, strict=True)])
+    poses.flags.writeable = False  # the same array for all who ask
+    return poses
