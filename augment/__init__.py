@@ -8,18 +8,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augment.patn import load_generator as load_generator
+    from augment.generators.weights import load_generator as load_generator
 
     __version__: str
 
 
 def __getattr__(name: str) -> Any:
     if name == "load_generator":
-        from augment.patn import load_generator
+        from augment.generators.weights import load_generator
 
         return load_generator
     if name == "__version__":
-        from augment.runtime import package_version
+        from augment.runs import package_version
 
         return package_version("patn-augment")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,5 +1,5 @@
 """`python -m augment` is `patn-augment`."""
 
-from augment.cli import main
+from augment.commands.main import main
 
 main()

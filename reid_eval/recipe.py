@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from reid_eval.runtime import InputError
@@ -13,17 +14,18 @@ NOT_HERE = ("seed", "device")
 _WORDS = ("preset", "backbone", "init", "losses", *CHOICES)
 
 
-def load_settings(name: str, overrides: Sequence[str] = ()) -> TrainSettings:
+def load_settings(name: str, overrides: Sequence[str] = (), shipped: Path | None = None) -> TrainSettings:
     """Settings of a recipe, some of them replaced.
 
     Args:
         name: a file, or the name of a recipe that ships (`reid_bot`, or `bot` for short).
         overrides: `KEY=VALUE`, the value in YAML.
+        shipped: the folder of the recipes that ship.
 
     Raises:
         InputError: unreadable YAML, unknown keys, values out of range.
     """
-    path = recipe_file(name, "reid_", "re-ID recipe")
+    path = recipe_file(name, "reid_", "re-ID recipe", shipped)
     raw = read_recipe(path, "a re-ID recipe is a mapping of training settings, such as `lr: 0.05`")
     return settings_of({**raw, **parse_overrides(overrides)}, str(path))
 

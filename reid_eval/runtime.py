@@ -1,6 +1,6 @@
 """What every command of the project needs: errors, progress, seeds, devices, files that are never half-written.
 
-It lives in `reid_eval` because `reid_eval` stands alone; `augment.runtime` adds run directories on top.
+It lives in `reid_eval` because `reid_eval` stands alone; `augment.runs` adds run directories on top.
 """
 
 from __future__ import annotations

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from reid_eval.runtime import InputError
 
 
-def recipe_file(name: str, prefix: str, kind: str) -> Path:
+def recipe_file(name: str, prefix: str, kind: str, shipped: Path | None = None) -> Path:
     """The file of a recipe.
 
     Args:
         name: a path, or the name of one that ships, with or without `prefix`.
         prefix: what the names of such recipes begin with, such as `reid_`.
         kind: what they are called in messages, such as `re-ID recipe`.
+        shipped: the folder of those that ship; None: there are none.
 
     Raises:
         InputError: neither; the message lists the recipes that ship.
     """
     if Path(name).is_file():
         return Path(name)
-    root = Path(str(files("recipes")))
-    shipped = sorted(path.stem for path in root.glob(f"{prefix}*.yaml"))
+    files = {} if shipped is None else {path.stem: path for path in sorted(shipped.glob(f"{prefix}*.yaml"))}
     for stem in (name, prefix + name):
-        if stem in shipped:
-            return root / f"{stem}.yaml"
-    raise InputError(f"no {kind} {name!r}: give a file, or one of {', '.join(shipped)}")
+        if stem in files:
+            return files[stem]
+    among = f", or one of {', '.join(files)}" if files else ""
+    raise InputError(f"no {kind} {name!r}: give a file{among}")
 
 
 def read_recipe(path: Path, expected: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -82,3 +83,31 @@ def plain_number(value: Any) -> Any:
         return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
+
+
+def problems_of(error: ValidationError, *models: type[BaseModel]) -> str:
+    """All that is wrong, in one line; for a key that is unknown, those that are known.
+
+    Args:
+        error: of pydantic.
+        models: the parts that the validated one has: of a choice by a tag (`source`, `kind`) the tag's is told.
+    """
+    return "; ".join(_problem(one["loc"], one["type"], one["msg"], models) for one in error.errors())
+
+
+def _problem(loc: tuple[int | str, ...], kind: str, message: str, models: tuple[type[BaseModel], ...]) -> str:
+    if kind == "extra_forbidden":
+        # `folder` is both a source of data and a kind of row: where it stands tells which.
+        tag = "kind" if loc[0] == "rows" else "source"
+        owner = next((model for model in models if loc[-2:-1] and loc[-2] in _tags(model, tag)), None)
+        if owner is None and len(loc) == 1 and models:
+            owner = models[-1]
+        known = f"; known: {', '.join(sorted(owner.model_fields))}" if owner else ""
+        message = f"unknown key{known}"
+    return f"{'.'.join(map(str, loc))}: {message}"
+
+
+def _tags(model: type[BaseModel], tag: str) -> tuple[str, ...]:
+    """The only values that a model's field `tag` may have; none for a model without it."""
+    field = model.model_fields.get(tag)
+    return get_args(field.annotation) if field else ()

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from augment.patn import patn_market, patn_tiny
-from augment.poses.heatmaps import pose_maps
-from augment.synth.render import PedestrianRenderer
+from augment.generators.patn.builders import patn_market, patn_tiny
+from augment.pose.heatmaps import pose_maps
+from augment.synth.pedestrians import PedestrianRenderer
 from reid_eval.ranking import evaluate
 
 

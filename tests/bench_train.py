@@ -20,11 +20,12 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from augment.patn import BUILDERS, TrainSettings
-from augment.patn.pairs import PairBatch
-from augment.patn.step import TrainState, build_state, train_step
-from augment.poses.heatmaps import pose_maps
-from augment.synth.render import PedestrianRenderer
+from augment.generators.patn.batch import PairBatch
+from augment.generators.patn.builders import BUILDERS
+from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.step import TrainState, build_state, train_step
+from augment.pose.heatmaps import pose_maps
+from augment.synth.pedestrians import PedestrianRenderer
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "eager float32 (peer)": {"precision": "float32", "channels_last": False},

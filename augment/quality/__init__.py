@@ -1,1 +1,4 @@
-"""How good generated images are: metrics, each with source, unit and direction; and the gate that rejects bad ones."""
+"""How good generated images are.
+
+In: images, poses, truth where there is one. Out: figures, sheets, plots.
+"""

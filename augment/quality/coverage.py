@@ -15,10 +15,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 
-from augment.plan_file import LIBRARY
-from augment.poses.keypoints import Keypoints
-from augment.poses.library import shipped_library
-from augment.poses.skeleton import normalise, pose_distance, usable
+from augment.plan.file import LIBRARY
+from augment.pose.keypoints import Keypoints
+from augment.pose.library import shipped_library
+from augment.pose.skeleton import normalise, pose_distance, usable
 
 Poses = NDArray[np.float32]
 Pids = NDArray[np.int64]
@@ -58,7 +58,7 @@ def pose_space() -> PoseSpace:
 
 def save_pose_space(before: tuple[Poses, Pids], after: tuple[Poses, Pids], target: Path) -> tuple[float, float]:
     """Write the picture of pose space before and after, PNG; returns the coverage of both."""
-    from augment.sheet import save_sheet
+    from augment.pictures import save_sheet
 
     space = pose_space()
     picture = pose_space_picture(space, space.occupancy(*before), space.occupancy(*after))
@@ -74,7 +74,7 @@ def pose_diversity(xy: NDArray[np.floating], pids: NDArray[np.int64]) -> float:
         pids: `[N]`.
 
     Returns:
-        Torso lengths (see `augment.poses.skeleton.pose_distance`); higher is better.
+        Torso lengths (see `augment.pose.skeleton.pose_distance`); higher is better.
     """
     means = []
     for pid in np.unique(pids):
@@ -90,7 +90,7 @@ def plan_poses(
     """The usable poses that a plan starts from and those that it leads to, without generating anything.
 
     Args:
-        plan: from `augment.plan`.
+        plan: from `augment.plan.sampler`.
         keypoints: of the data set's images.
         library: where its `library:NAME` poses come from.
 
@@ -124,7 +124,7 @@ def pose_space_picture(
     Returns:
         uint8 RGB: views from left to right, moments downwards; before on the left, after on the right.
     """
-    from augment.sheet import grid
+    from augment.pictures import grid
 
     views, moments = _table(space.library.names)
     rows = []
@@ -148,7 +148,7 @@ def _table(names: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _cell(xy: NDArray[np.float32], share: float) -> NDArray[np.uint8]:
-    from augment.poses.draw import draw_skeleton
+    from augment.pose.draw import draw_skeleton
 
     empty, full = np.array([24.0, 24.0, 28.0]), np.array([244.0, 226.0, 150.0])
     ground = np.full((128, 64, 3), empty + (full - empty) * share**0.5).round().astype(np.uint8)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.poses.skeleton import seen
+from augment.pose.skeleton import seen
 
 HEAD_BOX = (0, 1, 14, 15, 16, 17)  # nose, neck, eyes, ears
 ALPHA = 0.5

@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.donors import stable_hash
-from augment.manifest import read_manifest
-from augment.plan_file import read_plan
-from augment.poses.keypoints import Keypoints, load_annotations, read_keypoints
-from augment.poses.skeleton import usable
-from augment.quality.measure import Material
-from augment.render import image_size, scale_joints
+from augment.folder.manifest import read_manifest
+from augment.plan.donors import stable_hash
+from augment.plan.file import read_plan
+from augment.pose.geometry import scale_joints
+from augment.pose.keypoints import Keypoints, load_annotations, read_keypoints
+from augment.pose.skeleton import usable
+from augment.quality.metrics import Material
 from reid_eval.datasets import load_images, read_dataset
+from reid_eval.datasets.images import image_size
 from reid_eval.runtime import InputError, progress
 from reid_eval.transforms import to_pictures
 
 if TYPE_CHECKING:
-    from augment.patn import PATNGenerator
-    from augment.patn.pairs import TensorPairs
+    from augment.generators.patn.generator import PATNGenerator
+    from augment.pairs.tensors import TensorPairs
 
 _BATCH = 8
 
@@ -82,7 +83,7 @@ def folder_material(
 
 def pairs_material(generator: PATNGenerator, pairs: TensorPairs, count: int, sigma: float) -> Material:
     """A generator's images of `count` test pairs, beside the real images in those poses."""
-    from augment.measure import transfer
+    from augment.quality.errors import transfer
 
     columns: dict[str, list[Any]] = {}
     with progress("Generating", count, "pairs") as bar:

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.poses.skeleton import LIMBS, seen
+from augment.pose.skeleton import LIMBS, seen
 from augment.quality.extras import need
 
 Images = NDArray[np.uint8]

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from augment.quality.material import folder_material, pairs_material
-from augment.quality.measure import Material, Tools, measure_quality
-from augment.quality.report import print_quality, write_quality_csv, write_quality_json
+from augment.quality.metrics import Material, Tools, measure_quality
+from augment.quality.output import print_quality, write_quality_csv, write_quality_json
 from reid_eval.runtime import InputError, resolve_device
 
 Say = Callable[[str], None]
@@ -45,7 +45,7 @@ class QualityOptions:
 
     def tools(self) -> Tools:
         """What the metrics need."""
-        from augment.poses.estimators.build import EstimatorOptions, build_estimator
+        from augment.estimators.build import EstimatorOptions, build_estimator
 
         device = resolve_device(self.device)
         return Tools(
@@ -85,10 +85,9 @@ def generated_pairs(
     weights: str, data: Path | None, count: int, name: str, say: Say
 ) -> tuple[Material, dict[str, Any]]:
     """A generator's images of test pairs, and facts about them; arguments as `QualityOptions` has them."""
-    from augment.folder_pairs import folder_pairs
-    from augment.measure import unseen_pairs
-    from augment.patn import load_generator, read_weights
-    from augment.workflow import trained_for
+    from augment.generators.weights import load_generator, read_weights, trained_for
+    from augment.pairs.photos import folder_pairs
+    from augment.quality.errors import unseen_pairs
 
     device = resolve_device(name)
     file = read_weights(weights)

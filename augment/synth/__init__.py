@@ -1,1 +1,4 @@
-"""Procedural pedestrians: people without end, in any number of cameras, with exact joints and masks."""
+"""Drawn pedestrians.
+
+In: a seed. Out: data sets and an endless stream, with exact joints and masks.
+"""

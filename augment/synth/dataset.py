@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from augment.poses.keypoints import Keypoints, write_keypoints
-from augment.runtime import cache_dir
+from augment.pose.keypoints import Keypoints, write_keypoints
+from augment.runs import Say, cache_dir
 from augment.synth.draws import hashed_uniforms
-from augment.synth.render import PedestrianRenderer, Rendered
+from augment.synth.pedestrians import PedestrianRenderer, Rendered
 from reid_eval.runtime import InputError, progress, write_json
 
 FACTS = "synth.json"
@@ -193,3 +193,15 @@ def _is_ready(path: Path, settings: SynthSettings) -> bool:
     except (OSError, ValueError):
         return False
     return bool(found == facts(settings))
+
+
+def source_data(data: Path | None, say: Say) -> Path:
+    """The data set to work on: the user's, or the embedded synthetic one, and say so."""
+    if data is not None:
+        return data
+    from augment.synth.dataset import embedded_dataset
+
+    say("No --data given: using the embedded synthetic data set (drawn pedestrians, nobody's photos).")
+    path, ready = embedded_dataset()
+    say(f"Data set: {path} ({'reused' if ready else 'drawn now'})")
+    return path

@@ -117,3 +117,16 @@ def _each(what: str, items: Sequence[object], work: Callable[..., T], workers: i
             results += block
             bar.advance(len(block))
     return results
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """(H, W) of an image file, from its header.
+
+    Raises:
+        InputError: it is no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.height, image.width
+    except OSError as error:
+        raise InputError(f"cannot read image {path}: {error}; remove or replace it") from None

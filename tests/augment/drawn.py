@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from augment.poses import JOINTS, Keypoints, write_keypoints
-from augment.poses.draw import draw_skeleton
+from augment.pose import JOINTS, Keypoints, write_keypoints
+from augment.pose.draw import draw_skeleton
 
 SIZE = (128, 64)
 STANDING = {

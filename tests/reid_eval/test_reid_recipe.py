@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
-from reid_eval.recipe import load_settings, parse_overrides
+from reid_eval.recipe import load_settings as load_any
+from reid_eval.recipe import parse_overrides
 from reid_eval.runtime import InputError
 from reid_eval.settings import LATER, PRESETS, TrainSettings, preset_name, settings_from
 
-RECIPES = sorted((Path(__file__).resolve().parents[2] / "recipes").rglob("reid_*.yaml"))
+SHIPPED = Path(__file__).resolve().parents[2] / "recipes"
+RECIPES = sorted(SHIPPED.rglob("reid_*.yaml"))
+load_settings = partial(load_any, shipped=SHIPPED)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -1,0 +1,117 @@
+"""Commands about poses: find them, train and measure the estimator that ships. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from augment.commands.options import DEVICE, EXISTING, FOLDER
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("train-poses")
+@click.option("--out", type=FOLDER, required=True, help="Run directory; ends with weights.safetensors in it.")
+@click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Of training and rendering; the "
+              "learning rate falls to 0 by then.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(min=1), help="Of the optimizer at most. Default: 20,000.")
+@click.option("--batch-size", type=click.IntRange(min=2), help="Default: 512.")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), help="Default: bf16 on CUDA, else float32.")
+@click.option("--seed", type=click.IntRange(min=0), help="The same seed and steps, the same weights on a CPU.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Any other setting of the training.")
+@click.option("--test-identities", type=click.IntRange(min=2), default=512, show_default=True,
+              help="People of each unseen world for thresholds and figures; 4 images each.")  # fmt: skip
+@click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
+@DEVICE
+def train_poses(
+    out: Path,
+    max_seconds: float | None,
+    steps: int | None,
+    batch_size: int | None,
+    precision: str | None,
+    seed: int | None,
+    overrides: tuple[str, ...],
+    test_identities: int,
+    resume: bool,
+    device: str,
+) -> None:
+    """Train a pose estimator on synthetic pedestrians, set its thresholds, and measure it on people it has not seen."""
+    from augment.estimators.make import make_estimator, pose_settings
+    from reid_eval.runtime import resolve_device
+
+    if precision is None and resolve_device(device).type == "cuda":
+        precision = "bf16"
+    settings = pose_settings(
+        overrides, max_seconds=max_seconds, steps=steps, batch_size=batch_size, precision=precision, seed=seed
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    command = " ".join(["patn-augment", *_told(out)])
+    make_estimator(settings, out, device, resume, test_identities, command, click.echo)
+
+
+def _told(out: Path) -> list[str]:
+    """The arguments of this process for the record, the run directory by its name alone."""
+    return [out.name if word == str(out) else word for word in sys.argv[1:]]
+
+
+@click.command("poses")
+@click.argument("root", type=_FOLDER)
+@click.option("--estimator", "name", required=True, help="synth (ships; trained on drawn people), keypointrcnn, "
+              "rtmpose, mediapipe, openpose, or command:PROGRAM ARGUMENTS.")  # fmt: skip
+@click.option("--out", type=FOLDER, help="Annotation file. Default: ROOT/keypoints-ESTIMATOR.csv.")
+@click.option("--weights", type=EXISTING, help="Of the estimator. Default: shipped, or downloaded by its own code.")
+@click.option("--prototxt", type=EXISTING, help="Of openpose's caffemodel.")
+@click.option("--threshold", type=click.FloatRange(0, 1), help="The lowest score of a joint. Default: the estimator's.")
+@click.option("--height", type=click.IntRange(min=64), default=512, show_default=True,
+              help="Small images are enlarged to this height, their borders repeated.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(min=1), help="Images at a time. Default: 32; 256 for a program.")
+@click.option("--sheet", "png", type=FOLDER, help="Picture of images with skeletons. Default: beside --out.")
+@click.option("--json", "target", type=FOLDER, help="Also write the shares found.")
+@click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
+@DEVICE
+def poses(root: Path, name: str, out: Path | None, **options: Any) -> None:
+    """Find the joints of every image of a data set or folder; write them in the format that PATN reads.
+
+    \b
+    patn-augment poses Market-1501 --estimator keypointrcnn
+    patn-augment poses photos --estimator "command:other/bin/python vitpose_program.py"
+    """
+    from augment.estimators.workflow import find_poses
+
+    find_poses(root, name, out, click.echo, **options)
+
+
+@click.command("measure-poses")
+@click.option("--weights", type=EXISTING, help="A file of train-poses. Default: the one that ships.")
+@click.option("--data", type=EXISTING, help="Data set with annotations. Default: unseen synthetic people.")
+@click.option("--identities", type=click.IntRange(min=2), default=512, show_default=True, help="Synthetic people.")
+@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
+@click.option("--sheet", "png", type=FOLDER, help="Also write a picture: annotation above, found below.")
+@DEVICE
+def measure_poses(
+    weights: Path | None, data: Path | None, identities: int, target: Path | None, png: Path | None, device: str
+) -> None:
+    """Measure the shipped estimator: how near its joints are to annotated ones, and which it reports."""
+    from augment.estimators.make import measure_estimator
+
+    measure_estimator(weights, data, identities, device, target, png, click.echo)
+
+
+@click.command("pose-library")
+@click.argument("out", type=FOLDER)
+@click.option("--from", "source", type=EXISTING, help="Keypoints file to start from. Default: the library that ships.")
+@click.option("--between", type=click.IntRange(min=0), default=0, show_default=True,
+              help="Poses to put between each two that follow each other (name0, name1, ...).")  # fmt: skip
+@click.option("--mirror", is_flag=True, help="Add the mirror image of every pose, left and right exchanged.")
+@click.option("--size", type=(int, int), metavar="H W", help="Frame of poses whose names do not tell it (NAME@HxW).")
+@click.option("--sheet", "png", type=FOLDER, help="Also write a picture of up to 120 poses.")
+def pose_library(
+    out: Path, source: Path | None, between: int, mirror: bool, size: tuple[int, int] | None, png: Path | None
+) -> None:
+    """Write a pose library for `generate --pose-source library`: OUT, as an annotation file."""
+    from augment.estimators.workflow import make_library
+
+    make_library(out, source, between, mirror, size, png, click.echo)

@@ -1,0 +1,49 @@
+"""The command `patn-augment table`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from augment.commands.options import DEVICE, FOLDER, parse_shard
+
+
+@click.command()
+@click.argument("recipe")
+@click.option("--out", type=FOLDER, required=True, help="Folder of records, folders and the table.")
+@click.option("--weights", multiple=True, help="A generator in place of the recipe's; several give a row each.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value, such as seeds=[0,1].")
+@DEVICE
+@click.option(
+    "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Processes that share this machine."
+)
+@click.option("--shard", metavar="I/N", help="Do the I-th of N parts (I from 0). Default: torchrun's rank, or all.")
+@click.option("--max-seconds", type=click.FloatRange(min=1), help="Start no new training after this time.")
+@click.option("--dry-run", is_flag=True, help="Print the trainings and an estimate of their time; do none.")
+def table(
+    recipe: str,
+    out: Path,
+    weights: tuple[str, ...],
+    overrides: tuple[str, ...],
+    device: str,
+    jobs: int,
+    shard: str | None,
+    max_seconds: float | None,
+    dry_run: bool,
+) -> None:
+    """Fill a table of re-ID scores: methods by share of real images, networks and seeds.
+
+    RECIPE is a YAML file or the name of a table that ships. Each training leaves a record in --out; the same command
+    goes on where a killed one stopped.
+
+    \b
+    patn-augment table table_quick --out runs/table-quick
+    patn-augment table table_market1501 --out runs/table --set data.root=Market-1501
+    """
+    from augment.table.run import TableOptions, run_table
+
+    options = TableOptions(
+        recipe, out, overrides, weights, device, jobs, parse_shard(shard) if shard else None, max_seconds, dry_run
+    )
+    run_table(options, click.echo)

@@ -1,0 +1,4 @@
+"""Joints from images.
+
+In: a data set and an estimator. Out: an annotation file.
+"""

@@ -1,0 +1,216 @@
+"""The one reader and writer of `augmentation/manifest.json`, and the check of a folder against it.
+
+A folder under construction has `augmentation/unfinished.json` instead: the `Job` it belongs to. The manifest is written
+last, so that a folder with a manifest is complete. Nothing in it tells of time, host or place: the same job gives the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from augment.runs import RUNS
+from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
+
+UNFINISHED = "augmentation/unfinished.json"
+PART = ".part-"
+
+
+class Job(BaseModel):
+    """All that determines the bytes of an augmented folder, beside the images of the data set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    plan_sha256: str
+    keypoints_sha256: str
+    """Of the joints of all images and, if there is one, of the library."""
+    weights: str
+    weights_sha256: str
+    layout: str
+    generator_size: tuple[int, int]
+    """(H, W) at which the network works, in pixels."""
+    sigma: float = 6.0
+    """Of the pose maps, in pixels."""
+    precision: Literal["float32", "bf16"]
+    device: str
+    """Kind of device, such as `cpu` or `cuda`: the last bits of a number depend on it."""
+    jpeg_quality: int
+    link: Literal["copy", "hard", "symlink"]
+    arguments: dict[str, Any] = {}
+    """What the plan was made with: ratio, mode, seed and so on. No paths of this machine."""
+
+
+class FileEntry(BaseModel):
+    """One file of the folder."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    sha256: str
+    size: int
+    """In bytes."""
+
+
+class Manifest(BaseModel):
+    """What `manifest.json` holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    job: Job
+    versions: dict[str, str]
+    """Of Python and the packages that bear on the bytes."""
+    counts: dict[str, int]
+    reports: dict[str, list[str]]
+    """Images that need a word, such as those without usable keypoints."""
+    files: dict[str, FileEntry]
+    """Every file of the folder but the manifest itself, by POSIX path."""
+    gate: dict[str, Any] | None = None
+    """How many images the gate rejected, and why; None (and not written) without one."""
+
+
+def write_manifest(out: Path | str, manifest: Manifest) -> None:
+    """Write the manifest of a complete folder, atomically, and remove the mark of the unfinished one."""
+    exclude = {"gate"} if manifest.gate is None else None
+    write_json(Path(out) / MANIFEST, manifest.model_dump(mode="json", exclude=exclude))
+    (Path(out) / UNFINISHED).unlink(missing_ok=True)
+
+
+def read_manifest(out: Path | str) -> Manifest:
+    """Read a folder's manifest.
+
+    Raises:
+        InputError: no such folder, no manifest (unfinished, or not an augmented folder), or one that cannot be read.
+    """
+    out = Path(out)
+    path = out / MANIFEST
+    if not path.is_file():
+        if not out.is_dir():
+            raise InputError(f"{out}: no such folder")
+        if (out / UNFINISHED).is_file():
+            raise InputError(f"{out} is unfinished: run the same generate command with --resume")
+        raise InputError(f"{out} has no {MANIFEST}: it is not an augmented folder")
+    manifest: Manifest = _load(Manifest, path)
+    return manifest
+
+
+def write_job(out: Path | str, job: Job) -> None:
+    """Mark a folder as under construction for `job`."""
+    write_json(Path(out) / UNFINISHED, job.model_dump(mode="json"))
+
+
+def read_job(out: Path | str) -> Job | None:
+    """The job that a folder was made or begun for; None if it is neither.
+
+    Raises:
+        InputError: the file that says so cannot be read.
+    """
+    path = Path(out) / UNFINISHED
+    if path.is_file():  # looked for first: another shard removes it only when the manifest is there
+        job: Job = _load(Job, path)
+        return job
+    return read_manifest(out).job if (Path(out) / MANIFEST).is_file() else None
+
+
+def differences(old: Job, new: Job) -> str:
+    """What differs between two jobs, `ratio: 0.5, now 0.7; ...`; empty if nothing does."""
+    a, b = ({**(d := job.model_dump(mode="json")), **d.pop("arguments")} for job in (old, new))
+    keys = [key for key in dict.fromkeys([*a, *b]) if key != "arguments" and a.get(key) != b.get(key)]
+    return "; ".join(f"{key}: {_short(a.get(key))}, now {_short(b.get(key))}" for key in keys)
+
+
+def folder_files(out: Path) -> Iterator[str]:
+    """POSIX paths of all files of a folder but its manifest, sorted; links to files count as files."""
+    return iter(
+        sorted(
+            name
+            for path in out.rglob("*")
+            if (path.is_file() or path.is_symlink()) and (name := path.relative_to(out).as_posix()) != MANIFEST
+        )
+    )
+
+
+def file_entries(out: Path, names: list[str]) -> dict[str, FileEntry]:
+    """Size and hash of files that exist; many at a time, with progress."""
+
+    def entry(name: str) -> FileEntry:
+        return FileEntry(sha256=sha256_file(out / name), size=(out / name).stat().st_size)
+
+    entries = {}
+    with ThreadPoolExecutor(4) as pool, progress("Hashing", len(names), "files") as bar:
+        for name, found in zip(names, pool.map(entry, names), strict=True):
+            entries[name] = found
+            bar.advance()
+    return entries
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What differs between a folder and its manifest; POSIX paths, sorted."""
+
+    checked: int
+    missing: tuple[str, ...]
+    changed: tuple[str, ...]
+    extra: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether the folder is as the manifest says, file for file."""
+        return not (self.missing or self.changed or self.extra)
+
+    @property
+    def message(self) -> str:
+        """One line: all well, or count and first five of each kind."""
+        if self.ok:
+            return f"{self.checked} files, all as the manifest says"
+        kinds = (("missing", self.missing), ("changed", self.changed), ("extra", self.extra))
+        return "; ".join(f"{len(names)} {kind}: {first_five(names)}" for kind, names in kinds if names)
+
+
+def verify(out: Path | str) -> VerifyReport:
+    """Check every byte of an augmented folder against its manifest.
+
+    Raises:
+        InputError: no such folder, no manifest, unfinished, or a manifest that cannot be read.
+    """
+    out = Path(out)
+    manifest = read_manifest(out)
+    there = set(folder_files(out))
+    missing = sorted(name for name in manifest.files if name not in there or not (out / name).is_file())
+    present = [name for name in sorted(manifest.files) if name in there and (out / name).is_file()]
+    found = file_entries(out, present)
+    changed = [name for name in present if found[name] != manifest.files[name]]
+    extra = sorted(there - set(manifest.files))
+    return VerifyReport(len(manifest.files), tuple(missing), tuple(changed), tuple(extra))
+
+
+def _load(model: type[Any], path: Path) -> Any:
+    try:
+        value = json.loads(path.read_text())
+        return model.model_validate(value)
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{path}: {where}: {first['msg']} (made by another version, or edited)") from None
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text[:12] + "..." if len(text) == 64 else text
+
+
+MANIFEST = "augmentation/manifest.json"
+
+
+def newest_augmented(runs_root: Path | str = RUNS) -> Path | None:
+    """The run whose augmented folder was finished last, or None; unfinished folders have no manifest."""
+    finished = [(path.stat().st_mtime_ns, path.parent.parent) for path in Path(runs_root).glob(f"*/{MANIFEST}")]
+    return max(finished)[1] if finished else None

@@ -1,0 +1,212 @@
+"""Runs a generator over a plan's rows and writes the images: decode, compute and encode side by side.
+
+The network always sees `CHUNK` images at once, the same ones whatever the batch size, the shard or the state of a
+resumed run: float sums may round differently for another number of images (oneDNN on CPUs does, by 4e-9), and that
+is enough to change a byte of a JPEG. The last chunk is filled up with copies of its last image.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from augment.pose.geometry import scale_joints
+from augment.pose.heatmaps import pose_maps
+from reid_eval.datasets.images import image_size
+from reid_eval.runtime import InputError, ProgressBar, atomic_path
+from reid_eval.transforms import to_float, to_pictures
+
+CHUNK = 8
+WORKERS = min(8, os.cpu_count() or 1)
+Generator = Callable[[Tensor, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One image to generate.
+
+    Attributes:
+        photo: the condition image.
+        source: joints in it, `[18, 2]`, (x, y) in its pixels, NaN missing.
+        donor: the image that lends its pose, None if the pose is measured in pixels of the photo (a library's).
+        target: the pose to take, `[18, 2]` in the donor's pixels.
+        output: file to write.
+        frame: without a donor, the (H, W) in which `target` is measured; None is the photo's own.
+    """
+
+    photo: Path
+    source: NDArray[np.float32]
+    donor: Path | None
+    target: NDArray[np.float32]
+    output: Path
+    frame: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to render: (H, W) of the network, device, precision (`float32` or `bf16`), JPEG quality, images a step,
+    and the pose maps' sigma in pixels."""
+
+    size: tuple[int, int]
+    device: torch.device
+    precision: str
+    jpeg_quality: int
+    batch_size: int
+    sigma: float = 6.0
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A task's photo and joints, as the network takes them."""
+
+    image: NDArray[np.uint8]
+    """`[H, W, 3]` at the network's size."""
+    joints: NDArray[np.float32]
+    """`[2, 18, 2]`: source and target, at the network's size."""
+    size: tuple[int, int]
+    """(H, W) of the photo, and of the output."""
+
+
+def target_joints(task: Task) -> NDArray[np.float32]:
+    """The pose of a task's generated image, `[18, 2]` in its pixels: the donor's pose, brought to the photo's size."""
+    if task.donor is None and task.frame is None:
+        return task.target
+    new = image_size(task.photo)
+    old = image_size(task.donor) if task.donor else task.frame or new
+    joints = scale_joints(task.target, old, new)
+    return joints if old == new else np.clip(joints, 0, np.array([new[1] - 1, new[0] - 1], dtype=np.float32))
+
+
+def is_complete(path: Path) -> bool:
+    """Whether an output is there, with its end: files are renamed into place, but a machine may have lost power."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(2)
+            file.seek(-2, os.SEEK_END)
+            tail = file.read(2)
+    except OSError:
+        return False
+    return (head, tail) == (b"\xff\xd8", b"\xff\xd9") or (path.suffix.lower() not in (".jpg", ".jpeg") and tail != b"")
+
+
+def chunks_of(tasks: Sequence[Task], shard: tuple[int, int] = (0, 1)) -> list[Sequence[Task]]:
+    """Cut all tasks of a plan into chunks, and keep those of shard `index, count`."""
+    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
+    return chunks[shard[0] :: shard[1]]
+
+
+def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Settings, bar: ProgressBar) -> None:
+    """Make the images of chunks whose outputs are not all there yet.
+
+    Args:
+        chunks: from `chunks_of`.
+        generator: `g(image [B, 3, H, W] in [-1, 1], source maps [B, 18, H, W], target maps) -> [B, 3, H, W]`.
+        settings: see there.
+        bar: counts images; those that are there already are skipped.
+
+    Raises:
+        InputError: an image cannot be read, or the network gave values that are no numbers.
+    """
+    todo = [chunk for chunk in chunks if not all(is_complete(task.output) for task in chunk)]
+    bar.skip(sum(map(len, chunks)) - sum(map(len, todo)))
+    per_step = max(1, settings.batch_size // CHUNK)
+    steps = [todo[start : start + per_step] for start in range(0, len(todo), per_step)]
+    with ThreadPoolExecutor(WORKERS) as pool, repeatable():
+        saving: list[Future[None]] = []
+        for step, loaded in _prefetch(steps, settings.size, pool):
+            images = [compute(generator, part, settings) for part in loaded]
+            for future in saving:
+                future.result()
+            saving = [
+                pool.submit(save_image, image, task.output, one.size, settings.jpeg_quality)
+                for chunk, part, batch in zip(step, loaded, images, strict=True)
+                for task, one, image in zip(chunk, part, batch, strict=False)  # the batch may have been filled up
+            ]
+            bar.advance(sum(map(len, step)))
+        for future in saving:
+            future.result()
+
+
+def _prefetch(
+    steps: Sequence[Sequence[Sequence[Task]]], size: tuple[int, int], pool: ThreadPoolExecutor
+) -> Iterator[tuple[Sequence[Sequence[Task]], list[list[Loaded]]]]:
+    """Each step with its images; the next step is read while the caller computes this one."""
+
+    def begin(step: Sequence[Sequence[Task]]) -> list[list[Future[Loaded]]]:
+        return [[pool.submit(load_task, task, size) for task in chunk] for chunk in step]
+
+    ahead = begin(steps[0]) if steps else []
+    for number, step in enumerate(steps):
+        now, ahead = ahead, begin(steps[number + 1]) if number + 1 < len(steps) else []
+        yield step, [[future.result() for future in chunk] for chunk in now]
+
+
+def load_task(task: Task, size: tuple[int, int]) -> Loaded:
+    """Read a task's photo and bring it and its joints to (H, W).
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    try:
+        with Image.open(task.photo) as file:
+            image = file.convert("RGB")
+    except OSError as error:
+        raise InputError(f"cannot read image {task.photo}: {error}; remove or replace it") from None
+    own = (image.height, image.width)
+    lent = image_size(task.donor) if task.donor else task.frame or own
+    joints = np.stack([scale_joints(task.source, own, size), scale_joints(task.target, lent, size)])
+    if own != size:
+        image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    return Loaded(np.array(image), joints, own)
+
+
+def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -> NDArray[np.uint8]:
+    """Generate one chunk of at most CHUNK: uint8 `[CHUNK, H, W, 3]`; what is beyond its length only fills up."""
+    full = [*chunk, *[chunk[-1]] * (CHUNK - len(chunk))]
+    images = torch.from_numpy(np.stack([one.image for one in full])).to(settings.device)
+    joints = torch.from_numpy(np.stack([one.joints for one in full])).to(settings.device)
+    # [N, H, W, 3] memory seen as [N, 3, H, W] is channels-last, which is half as fast again on CPUs
+    image = to_float(images.permute(0, 3, 1, 2))
+    source, target = (
+        pose_maps(joints[:, i], settings.size, settings.sigma).contiguous(memory_format=torch.channels_last)
+        for i in (0, 1)
+    )
+    bf16 = settings.precision == "bf16"
+    with torch.inference_mode(), torch.autocast(settings.device.type, torch.bfloat16, enabled=bf16):
+        made = generator(image, source, target).float()
+    if not bool(made.isfinite().all()):
+        raise InputError("the generator gave values that are not finite: its weights are damaged or do not fit")
+    return to_pictures(made)
+
+
+def save_image(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], quality: int) -> None:
+    """Write uint8 RGB `[H, W, 3]`, resized to `size` (H, W), atomically."""
+    image = Image.fromarray(pixels)
+    if (image.height, image.width) != size:
+        image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    options: dict[str, Any] = {"quality": quality} if output.suffix.lower() in (".jpg", ".jpeg") else {}
+    with atomic_path(output, durable=False) as temporary:
+        image.save(temporary, **options)
+
+
+@contextmanager
+def repeatable() -> Iterator[None]:
+    """No choice of algorithm by stop-watch, and full float32 where it was asked for."""
+    tf32 = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = tf32

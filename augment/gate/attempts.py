@@ -1,0 +1,159 @@
+"""Renders a plan through the gate: an image that fails is made again in another pose, a few times, then given up.
+
+Each chunk leaves a record of all its attempts in `augmentation/gate/`; a chunk with a record is done. What an attempt
+gives depends on the chunk alone, so that shards and interruptions change nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from augment.folder.render import (
+    WORKERS,
+    Generator,
+    Loaded,
+    Settings,
+    Task,
+    compute,
+    is_complete,
+    load_task,
+    repeatable,
+    save_image,
+)
+from augment.gate.judge import Gate, Verdict
+from reid_eval.runtime import ProgressBar, write_json
+
+RECORDS = "augmentation/gate"
+Chunk = Sequence["Asked"]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """An image of the plan: its number there, what to render, the name of the pose, and of the file in the folder."""
+
+    index: int
+    task: Task
+    pose: str
+    output: str
+
+
+Redraw = Callable[[Asked, Sequence[str]], Asked | None]
+"""Another pose for an image, none of the names given; None if there is no other."""
+
+
+def record_path(out: Path, number: int) -> Path:
+    """Where the record of a chunk lies."""
+    return out / RECORDS / f"{number:06d}.json"
+
+
+def render_gated(
+    chunks: Sequence[tuple[int, Chunk]],
+    generator: Generator,
+    settings: Settings,
+    gate: Gate,
+    redraw: Redraw,
+    retries: int,
+    out: Path,
+    bar: ProgressBar,
+) -> None:
+    """Make the images of numbered chunks that have no record yet; arguments as in `augment.folder.render.render`."""
+    todo = [(number, chunk) for number, chunk in chunks if not _done(out, number)]
+    bar.skip(sum(len(chunk) for _, chunk in chunks) - sum(len(chunk) for _, chunk in todo))
+    with ThreadPoolExecutor(WORKERS) as pool, repeatable():
+        ahead = _begin(pool, todo[0][1], settings) if todo else []
+        for place, (number, chunk) in enumerate(todo):
+            loaded = [future.result() for future in ahead]
+            ahead = _begin(pool, todo[place + 1][1], settings) if place + 1 < len(todo) else []
+            record = _render_chunk(chunk, loaded, generator, settings, gate, redraw, retries, pool)
+            write_json(record_path(out, number), record)
+            bar.advance(len(chunk))
+
+
+def read_records(out: Path, count: int) -> list[dict[str, Any]] | None:
+    """All attempts in the order of the plan, None while a chunk's record is missing."""
+    records = [_read(out, number) for number in range(count)]
+    if any(record is None for record in records):
+        return None
+    return [attempt for record in records if record is not None for attempt in record]
+
+
+def _done(out: Path, number: int) -> bool:
+    record = _read(out, number)
+    return record is not None and all(is_complete(out / one["output"]) for one in record if one["accepted"])
+
+
+def _read(out: Path, number: int) -> list[dict[str, Any]] | None:
+    try:
+        record: list[dict[str, Any]] = json.loads(record_path(out, number).read_text())
+    except (OSError, ValueError):
+        return None
+    return record
+
+
+def _begin(pool: ThreadPoolExecutor, chunk: Chunk, settings: Settings) -> list[Future[Loaded]]:
+    return [pool.submit(load_task, one.task, settings.size) for one in chunk]
+
+
+def _render_chunk(
+    chunk: Chunk,
+    loaded: Sequence[Loaded],
+    generator: Generator,
+    settings: Settings,
+    gate: Gate,
+    redraw: Redraw,
+    retries: int,
+    pool: ThreadPoolExecutor,
+) -> list[dict[str, Any]]:
+    """All attempts of one chunk, as its record; what is accepted is saved."""
+    attempts: list[dict[str, Any]] = []
+    saving: list[Future[None]] = []
+    tried: dict[int, list[str]] = {one.index: [] for one in chunk}
+    pending = list(zip(chunk, loaded, strict=True))
+    for attempt in range(retries + 1):
+        images = compute(generator, [one for _, one in pending], settings)[: len(pending)]
+        again: list[tuple[Asked, Loaded]] = []
+        for (asked, one), image, verdict in zip(pending, images, _judge(gate, pending, images), strict=True):
+            attempts.append(_row(asked, attempt, verdict))
+            tried[asked.index].append(asked.pose)
+            if verdict.ok:
+                output = asked.task.output
+                saving.append(pool.submit(save_image, image, output, one.size, settings.jpeg_quality))
+            elif attempt < retries and (other := redraw(asked, tried[asked.index])) is not None:
+                again.append((other, one))
+        pending = [(asked, load_task(asked.task, settings.size)) for asked, _ in again]
+        if not pending:
+            break
+    for future in saving:
+        future.result()
+    return sorted(attempts, key=lambda row: (row["index"], row["attempt"]))
+
+
+def _judge(gate: Gate, pending: Sequence[tuple[Asked, Loaded]], images: np.ndarray) -> list[Verdict]:
+    joints = np.stack([one.joints for _, one in pending])
+    photos = np.stack([one.image for _, one in pending])
+    return gate.judge(images, joints[:, 1], photos, joints[:, 0])
+
+
+def _row(asked: Asked, attempt: int, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "index": asked.index,
+        "output": asked.output,
+        "attempt": attempt,
+        "pose": asked.pose,
+        "accepted": verdict.ok,
+        "reasons": list(verdict.reasons),
+        **verdict.numbers(),
+    }
+
+
+def numbered(asked: Sequence[Asked], size: int) -> Iterator[tuple[int, Chunk]]:
+    """Cut all images of a plan into numbered chunks."""
+    for number, start in enumerate(range(0, len(asked), size)):
+        yield number, asked[start : start + size]

@@ -1,0 +1,177 @@
+"""What the gate means for a plan: other poses to try, and the plan as it was carried out in the end."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from augment.folder.render import Task
+from augment.gate.attempts import Asked
+from augment.gate.judge import NUMBERS, REASONS, Gate
+from augment.plan.donors import PosePool, redraw_pose
+from augment.plan.file import LIBRARY
+from augment.pose.keypoints import Keypoints
+from augment.pose.library import frame_of
+from reid_eval.datasets import ReidData
+from reid_eval.runtime import write_text
+
+LOG = "augmentation/gate.csv"
+RETRIES = 2
+_LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
+
+
+@dataclass(frozen=True)
+class GateRun:
+    """A gate and how it is used.
+
+    Attributes:
+        gate: judges.
+        retries: how often a rejected image is made again in another pose.
+        source: where poses come from, one of `augment.plan.donors.POSE_SOURCES`.
+        exclude: never take the pose of the condition image itself.
+        seed: of the draws.
+    """
+
+    gate: Gate
+    retries: int = RETRIES
+    source: str = "dataset"
+    exclude: bool = False
+    seed: int = 0
+
+    def described(self) -> dict[str, Any]:
+        """For the job: all of it that bears on the bytes, and no path of this machine."""
+        limits = self.gate.thresholds.to_dict()
+        return {"thresholds": {**limits, "estimator": limits["estimator"].partition(":")[0]}, "retries": self.retries}
+
+
+class Redrawing:
+    """Finds other poses for images of a plan, from the plan's own candidates: kept images, or the library.
+
+    Args:
+        run: says where from.
+        data: the data set.
+        keypoints: of its images.
+        library: the pose library, where the plan uses one.
+        plan: the plan.
+    """
+
+    def __init__(
+        self, run: GateRun, data: ReidData, keypoints: Keypoints, library: Keypoints | None, plan: pd.DataFrame
+    ) -> None:
+        self.run, self.data, self.library = run, data, library
+        made = plan[plan["action"] == "generate"]
+        self.pids, self.conditions = made["pid"].tolist(), made["condition"].tolist()
+        kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
+        rows = keypoints.rows(kept["image"].tolist())
+        good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
+        kept, rows = kept[good], rows[good]
+        pids, camids = (kept[name].to_numpy(np.int64) for name in ("pid", "camid"))
+        self.kept = PosePool(kept["image"].tolist(), pids, camids, keypoints.xy[rows], run.seed)
+        self.places = {name: row for row, name in enumerate(self.kept.names)}
+
+    @cached_property
+    def lender(self) -> PosePool:
+        """The library's usable poses."""
+        assert self.library is not None
+        rows = np.flatnonzero(self.library.usable)
+        nobody = np.full(len(rows), -1, dtype=np.int64)
+        names = [LIBRARY + self.library.names[row] for row in rows.tolist()]
+        return PosePool(names, nobody, nobody, self.library.xy[rows], self.run.seed)
+
+    def __call__(self, asked: Asked, used: Sequence[str]) -> Asked | None:
+        """The same image in a pose that was not tried yet."""
+        from_library = asked.pose.startswith(LIBRARY)
+        pool = self.lender if from_library else self.kept
+        condition = -1 if from_library else self.places[self.conditions[asked.index]]
+        source = "dataset" if from_library else self.run.source
+        draw = ("gate", asked.output, len(used))
+        row = redraw_pose(pool, self.pids[asked.index], condition, used, source, self.run.exclude, *draw)
+        if row is None:
+            return None
+        name, old = pool.names[row], asked.task
+        donor = None if from_library else self.data.root / name
+        frame = frame_of(name) if from_library else None
+        return Asked(
+            asked.index, Task(old.photo, old.source, donor, pool.xy[row], old.output, frame), name, asked.output
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A plan after the gate.
+
+    Attributes:
+        plan: as it was carried out: poses that were accepted, images given up left out, real ones kept instead.
+        given_up: outputs of the plan that were not made.
+        kept_instead: real images that the plan would have dropped.
+        facts: counts, reasons and rates, for the manifest.
+    """
+
+    plan: pd.DataFrame
+    given_up: tuple[str, ...]
+    kept_instead: tuple[str, ...]
+    facts: dict[str, Any]
+
+
+def outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], layout: str) -> Outcome:
+    """The plan as it was carried out.
+
+    An image that was given up is left out. If its identity has dropped images (`replace`), the first of them by path
+    that is not back yet is kept after all, so that the identity keeps its number of images.
+
+    Args:
+        plan: as it was asked.
+        attempts: from `augment.gate.attempts.read_records`.
+        layout: of the data set.
+    """
+    from augment.plan.sampler import output_path
+
+    accepted = {one["output"]: one["pose"] for one in attempts if one["accepted"]}
+    table = plan.astype({"action": object, "pose": object, "output": object})  # pandas' str takes no empty lists
+    made = table["action"] == "generate"
+    table.loc[made, "pose"] = [accepted.get(output, "") for output in table.loc[made, "output"]]
+    lost = made & (table["pose"] == "")
+    restored = []
+    for pid, count in table.loc[lost, "pid"].value_counts().sort_index().items():
+        dropped = table[(table["action"] == "drop") & (table["pid"] == pid)].sort_values("image").index[:count]
+        table.loc[dropped, "action"] = "keep"
+        table.loc[dropped, "output"] = [output_path(image, layout) for image in table.loc[dropped, "image"]]
+        restored += table.loc[dropped, "image"].tolist()
+    given_up = tuple(sorted(table.loc[lost, "output"]))
+    return Outcome(
+        table[~lost].reset_index(drop=True), given_up, tuple(sorted(restored)), _facts(attempts, int(made.sum()))
+    )
+
+
+def _facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
+    rejected = [one for one in attempts if not one["accepted"]]
+    accepted = len(attempts) - len(rejected)
+    first = sum(one["accepted"] and one["attempt"] == 0 for one in attempts)
+    return {
+        "asked": asked,
+        "accepted_at_once": first,
+        "accepted_after_retry": accepted - first,
+        "given_up": asked - accepted,
+        "attempts": len(attempts),
+        "rejections": len(rejected),
+        "rejection_rate": round(len(rejected) / max(1, len(attempts)), 4),
+        "reasons": {reason: sum(reason in one["reasons"] for one in rejected) for reason in REASONS},
+    }
+
+
+def write_log(out: Path, attempts: Sequence[Mapping[str, Any]]) -> None:
+    """Write `augmentation/gate.csv`: a line an attempt, with its numbers and why it was rejected."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, _LOG_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for one in attempts:
+        writer.writerow({**one, "reasons": "+".join(one["reasons"]), "accepted": int(one["accepted"])})
+    write_text(out / LOG, buffer.getvalue())

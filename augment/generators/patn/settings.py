@@ -1,0 +1,182 @@
+"""What a training is told. The defaults are the authors' Market-1501 recipe, number for number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from augment.generators.patn.blocks import NORMS
+from augment.generators.patn.builders import BUILDERS, NUMBERS
+from augment.generators.patn.distributed import BATCHNORMS
+from augment.generators.patn.losses import GAN_LOSSES
+from reid_eval.runtime import InputError
+
+PRECISIONS = ("float32", "bf16")
+# These may change between the parts of one resumed training: they do not change its weights.
+FREE_ON_RESUME = ("checkpoint_every", "log_every", "check_every", "sheet_every", "tensorboard", "max_seconds")
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Settings of one training. Fields after `seed` are extras that the authors' code does not have.
+
+    Attributes:
+        generator: a key of `BUILDERS`; `overrides` replace its arguments.
+        ndf, d_blocks, d_dropout: the discriminators; their norm is the generator's.
+        constant_steps, decay_steps: iterations at `lr`, then towards 0: 500 and 200 epochs of 4,000 pairs.
+        epoch_steps: iterations between two changes of the rate; 1 changes it smoothly.
+        gan: `bce` or `lsgan`; pool_size: pairs kept for each discriminator.
+        perceptual: `torchvision`, a file, or `off`.
+        sigma: of the pose maps, in pixels.
+        gan_start: iterations before this one train the generator alone, without GAN losses.
+        mask_weight: extra weight of L1 inside the target's mask, where the source knows it.
+        ema_decay: of a moving average of the generator's weights, which is then what is exported; 0 is off.
+        batchnorm_gain: the discriminators' start, see `init_discriminator`.
+        init_weights: generator weights to start from (a name or a file): fine-tuning.
+        exit_share: any-depth generators only: the share of iterations that leave early, after 1 ... n - 1 blocks
+            with equal chances; the others use all.
+        judges_at_once: each discriminator takes real and generated in one pass, not two. InstanceNorm only:
+            BatchNorm would mix them. Dropout masks are then drawn in another order.
+        batchnorm: in several processes, statistics over the batch of all (`synced`, as one process would have them) or
+            of each its own (`local`, no messages, another training than one process's).
+        compile: let torch.compile fuse what lies between the convolutions; worth its minute on a GPU.
+        cuda_graph: record the step and replay it as a whole; no effect but on a CUDA device.
+        precision: `float32`, or `bf16` for autocast with float32 losses, norms' statistics and weights.
+        check_every: iterations between two looks at whether losses are finite; 0 is 1 on a CPU and 20 on a GPU,
+            where each look waits for the device.
+        sheet_every: iterations between two sample sheets (`sheets/step_*.png`, people not trained on); 0 is none.
+        tensorboard: also log for TensorBoard.
+        max_seconds: stop after this time, with a checkpoint.
+
+    Raises:
+        InputError: all that is wrong, in one message.
+    """
+
+    generator: str = "patn_market"
+    overrides: dict[str, Any] = field(default_factory=dict)
+    ndf: int = 64
+    d_blocks: int = 3
+    d_dropout: float = 0.5
+    batch_size: int = 32
+    constant_steps: int = 62_500
+    decay_steps: int = 25_000
+    epoch_steps: int = 125
+    lr: float = 2e-4
+    beta1: float = 0.5
+    lambda_gan: float = 5.0
+    lambda_l1: float = 10.0
+    lambda_perceptual: float = 10.0
+    gan: str = "bce"
+    pool_size: int = 50
+    perceptual: str = "torchvision"
+    sigma: float = 6.0
+    seed: int = 0
+    gan_start: int = 0
+    mask_weight: float = 0.0
+    ema_decay: float = 0.0
+    batchnorm_gain: str = "uniform"
+    init_weights: str = ""
+    exit_share: float = 0.5
+    judges_at_once: bool = False
+    batchnorm: str = "synced"
+    compile: bool = False
+    cuda_graph: bool = False
+    precision: str = "float32"
+    channels_last: bool = True
+    checkpoint_every: int = 1000
+    log_every: int = 100
+    check_every: int = 0
+    sheet_every: int = 0
+    tensorboard: bool = False
+    max_seconds: float | None = None
+
+    @property
+    def norm(self) -> str:
+        """The norm of generator and discriminators."""
+        return str(self.overrides.get("norm", NUMBERS.get(self.generator, {}).get("norm", "batch")))
+
+    @property
+    def total_steps(self) -> int:
+        """Iterations of the whole training."""
+        return self.constant_steps + self.decay_steps
+
+    def learning_rate(self, step: int) -> float:
+        """The rate of iteration `step` (from 0): the authors' lambda rule, its epochs being `epoch_steps` long.
+
+        Their last epoch has a rate of exactly 0, and so has ours.
+        """
+        epoch = step // self.epoch_steps
+        constant, decay = (steps // self.epoch_steps for steps in (self.constant_steps, self.decay_steps))
+        return self.lr * (1.0 - max(0, epoch + 2 - constant) / (decay + 1)) if self.decay_steps else self.lr
+
+    def __post_init__(self) -> None:
+        problems = [
+            f"{name} must be one of {', '.join(ok)}, got {got!r}" for name, got, ok in self._choices() if got not in ok
+        ]
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                problems.append(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name in ("lr", "sigma"):
+            if not getattr(self, name) > 0:
+                problems.append(f"{name} must be positive, got {getattr(self, name)}")
+        if not 0 <= self.exit_share <= 1:
+            problems.append(f"exit_share must be in [0, 1], got {self.exit_share}")
+        if self.judges_at_once and self.norm != "instance":
+            problems.append("judges_at_once needs norm instance: BatchNorm would mix real and generated images")
+        for name in ("beta1", "d_dropout", "ema_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                problems.append(f"{name} must be in [0, 1), got {getattr(self, name)}")
+        if self.overrides.get("norm", "batch") not in NORMS:
+            problems.append(f"norm must be one of {', '.join(NORMS)}, got {self.overrides['norm']!r}")
+        if self.epoch_steps > 0 and (self.constant_steps % self.epoch_steps or self.decay_steps % self.epoch_steps):
+            problems.append(
+                f"constant_steps {self.constant_steps} and decay_steps {self.decay_steps} must be multiples of "
+                f"epoch_steps {self.epoch_steps} (1 always is good)"
+            )
+        if self.total_steps < 1:
+            problems.append("constant_steps and decay_steps are both 0: nothing to train")
+        if problems:
+            raise InputError("training settings: " + "; ".join(problems))
+
+    def _choices(self) -> list[tuple[str, str, tuple[str, ...]]]:
+        return [
+            ("generator", self.generator, tuple(sorted(BUILDERS))),
+            ("gan", self.gan, GAN_LOSSES),
+            ("precision", self.precision, PRECISIONS),
+            ("batchnorm_gain", self.batchnorm_gain, ("uniform", "ones")),
+            ("batchnorm", self.batchnorm, BATCHNORMS),
+        ]
+
+    def check_resumes(self, earlier: dict[str, Any]) -> None:
+        """Compare with the settings in a checkpoint.
+
+        Raises:
+            InputError: a setting that shapes the weights is not what it was; all such are named.
+        """
+        changed = [
+            f"{f.name} was {earlier.get(f.name)!r}, is {getattr(self, f.name)!r}"
+            for f in fields(self)
+            if f.name not in FREE_ON_RESUME and earlier.get(f.name) != getattr(self, f.name)
+        ]
+        if changed:
+            raise InputError(f"can't resume with other settings: {'; '.join(changed)}")
+
+
+_LEAST = {
+    "ndf": 1,
+    "d_blocks": 0,
+    "batch_size": 1,
+    "constant_steps": 0,
+    "decay_steps": 0,
+    "epoch_steps": 1,
+    "lambda_gan": 0,
+    "lambda_l1": 0,
+    "lambda_perceptual": 0,
+    "pool_size": 0,
+    "gan_start": 0,
+    "mask_weight": 0,
+    "checkpoint_every": 1,
+    "log_every": 1,
+    "check_every": 0,
+    "sheet_every": 0,
+}

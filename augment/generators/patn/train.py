@@ -1,0 +1,281 @@
+"""The training loop: steps, log, checkpoints; killed at any moment, it goes on as if it had not been.
+
+A run directory holds `checkpoint.pt` (everything needed to go on), `train.jsonl` (one line every `log_every`
+iterations) and, at the end, `generator.safetensors`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from augment.generators.patn.batch import PairSource
+from augment.generators.patn.distributed import Processes
+from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.step import LOSS_NAMES, TrainState, build_state, train_step
+from augment.generators.weights import save_generator
+from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_json, write_text
+
+CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"
+EVENTS = "tensorboard"
+_FORMAT = 2
+
+
+class TrainingDivergedError(RuntimeError):
+    """A loss or a weight is not finite. The message tells the step, what was fed and which checkpoint is good."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a call of `train` ended: iterations done in all, whether that is all of them, files, last losses.
+
+    `weights` is None until the training is finished.
+    """
+
+    step: int
+    finished: bool
+    checkpoint: Path
+    weights: Path | None
+    losses: dict[str, float]
+
+
+def train_generator(
+    settings: TrainSettings,
+    source: PairSource,
+    out: Path | str,
+    device: torch.device | str = "cpu",
+    resume: bool = False,
+    info: Mapping[str, Any] | None = None,
+    on_checkpoint: Callable[[TrainState], None] | None = None,
+    on_sheet: Callable[[TrainState], None] | None = None,
+    processes: Processes | None = None,
+) -> TrainResult:
+    """Train, or go on training, in the directory `out`.
+
+    On a CPU a training that was killed and resumed gives bit for bit the weights of one that was not, provided that
+    the number of threads is the same.
+
+    Args:
+        settings: what to do.
+        source: where pairs come from, on `device`.
+        out: run directory, made if missing.
+        device: where to train.
+        resume: go on from `checkpoint.pt` if there is one; start afresh if there is none.
+        info: JSON-able facts for the weights' metadata (data, licence, command).
+        on_checkpoint: called after each checkpoint, for samples and validation; it must not draw random numbers
+            from torch's global generator.
+        on_sheet: likewise, every `sheet_every` iterations, to draw samples of `state.exported`.
+        processes: those that share the training, see `.distributed`; only the first writes files.
+
+    Returns:
+        How it ended; stopping for `max_seconds` is not an error.
+
+    Raises:
+        InputError: bad settings, a directory that already holds a training, or other settings on resuming.
+        TrainingDivergedError: a loss or weight is not finite; the last checkpoint is from before.
+    """
+    start = time.monotonic()
+    out = Path(out)
+    if (out / CHECKPOINT).exists() and not resume:
+        raise InputError(f"{out} already holds a training: give --resume to go on, or another folder")
+    state = build_state(settings, device, processes)
+    if (out / CHECKPOINT).exists():
+        load_checkpoint(out / CHECKPOINT, state, settings)
+    if state.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes never change here
+    loop = _Loop(settings, source, out, state, start)
+    with loop.scalars, progress("Training", settings.total_steps * settings.batch_size, "pairs") as bar:
+        bar.skip(state.step * settings.batch_size)
+        loop.run(bar, on_checkpoint, on_sheet)
+    state.generator.use_blocks(state.generator.architecture["n_blocks"])
+    finished = state.step >= settings.total_steps
+    weights = out / WEIGHTS if finished else None
+    if weights and state.processes.first:
+        facts = {
+            **(info or {}),
+            "settings": asdict(settings),
+            "pairs_seen": state.step * settings.batch_size,
+            "size": list(source.size),
+            "perceptual": state.perceptual.source if state.perceptual else "off",
+            "losses": state.losses,
+        }
+        save_generator(weights, state.exported, facts)
+    return TrainResult(state.step, finished, out / CHECKPOINT, weights, state.losses)
+
+
+def save_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings) -> None:
+    """Write everything needed to go on, atomically.
+
+    Raises:
+        TrainingDivergedError: a weight is not finite; the file is left as it was.
+    """
+    networks = {"generator": state.generator, "D_A": state.appearance.network, "D_S": state.shape.network}
+    for name, network in networks.items():
+        for key, value in network.state_dict().items():
+            if not value.isfinite().all():
+                raise TrainingDivergedError(f"step {state.step}: {name} weight {key} is not finite; {_advice(path)}")
+    randoms = state.processes.collect(_random_state())
+    if state.processes.first:
+        contents = {"format": _FORMAT, "settings": asdict(settings), "state": state.state_dict(), "random": randoms}
+        with atomic_path(path) as temporary:
+            torch.save(contents, temporary)
+    state.processes.agree(True)  # nobody goes on before the file is there
+
+
+def load_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings) -> None:
+    """Bring `state` and the random generators to where `save_checkpoint` was called.
+
+    Raises:
+        InputError: a file that can't be read, of another format, or of a training with other settings.
+    """
+    try:
+        contents = torch.load(path, map_location="cpu", weights_only=True)
+        form, earlier, saved, randoms = (contents[k] for k in ("format", "settings", "state", "random"))
+    except Exception as error:  # damaged bytes raise many types
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"can't resume from {path} ({reason}): remove it to start afresh") from None
+    if form != _FORMAT:
+        raise InputError(f"{path} has checkpoint format {form}, this program reads {_FORMAT}")
+    settings.check_resumes(earlier)
+    state.load_state_dict(saved)
+    if state.processes.rank < len(randoms):  # else there are more processes now: they draw from their seeds
+        own = randoms[state.processes.rank]
+        torch.set_rng_state(own["cpu"])
+        if own["cuda"]:
+            torch.cuda.set_rng_state_all(own["cuda"])
+
+
+class Scalars:
+    """What TensorBoard shows: the numbers of `train.jsonl`, by step. Without a folder it keeps nothing.
+
+    On resuming, events of steps that the checkpoint does not know are hidden, as TensorBoard's `purge_step` does.
+    """
+
+    def __init__(self, folder: Path | None, step: int) -> None:
+        self._writer: Any = None
+        if folder:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(folder), purge_step=step + 1 if step else None)
+
+    def add(self, line: Mapping[str, Any]) -> None:
+        """Write a line of the log."""
+        if self._writer:
+            for name, value in line.items():
+                if name not in ("step", "seconds"):
+                    self._writer.add_scalar(name, value, line["step"])
+
+    def __enter__(self) -> Scalars:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._writer:
+            self._writer.close()
+
+
+class _Loop:
+    """Runs steps; holds what was fed and what came out since the losses were last looked at."""
+
+    def __init__(self, settings: TrainSettings, source: PairSource, out: Path, state: TrainState, start: float) -> None:
+        self.settings, self.source, self.out, self.state, self.start = settings, source, out, state, start
+        self.pending: list[tuple[int, object, Tensor]] = []
+        self.check_every = settings.check_every or (1 if state.device.type == "cpu" else 20)
+        self.log_path = out / LOG
+        self._trim_log()
+        writes = settings.tensorboard and state.processes.first
+        self.scalars = Scalars(out / EVENTS if writes else None, state.step)
+
+    def run(
+        self,
+        bar: ProgressBar,
+        on_checkpoint: Callable[[TrainState], None] | None,
+        on_sheet: Callable[[TrainState], None] | None,
+    ) -> None:
+        settings, state = self.settings, self.state
+        while state.step < settings.total_steps:
+            batch = state.processes.part(self.source.sample(state.step, settings.batch_size))
+            self.pending.append((state.step, batch.fed, train_step(state, batch, settings)))
+            ends = state.step == settings.total_steps or self._out_of_time()
+            saves = ends or state.step % settings.checkpoint_every == 0
+            logs = ends or state.step % settings.log_every == 0
+            if saves or logs or state.step % self.check_every == 0:
+                self._look()
+            bar.advance(settings.batch_size, f"l1 {state.losses['l1']:.3f}" if state.losses else "")
+            if logs:
+                self._log(bar.rate)
+            if on_sheet and state.processes.first and settings.sheet_every and state.step % settings.sheet_every == 0:
+                on_sheet(state)
+            if saves:
+                save_checkpoint(self.out / CHECKPOINT, state, settings)
+                if on_checkpoint and state.processes.first:
+                    on_checkpoint(state)
+            if ends:
+                break
+
+    def _out_of_time(self) -> bool:
+        limit = self.settings.max_seconds
+        if limit is None or (self.state.processes.world > 1 and self.state.step % self.check_every):
+            return False
+        return self.state.processes.agree(time.monotonic() - self.start >= limit)
+
+    def _look(self) -> None:
+        """Bring the pending losses to the host and stop at the first that is not finite."""
+        for (step, fed, _), values in zip(
+            self.pending, torch.stack([p[2] for p in self.pending]).tolist(), strict=True
+        ):
+            self.state.losses = dict(zip(LOSS_NAMES, values, strict=True))
+            bad = [f"{name} is {value}" for name, value in self.state.losses.items() if not math.isfinite(value)]
+            if bad:
+                write_json(self.out / CULPRIT, {"step": step, "losses": bad, "fed": fed})
+                raise TrainingDivergedError(
+                    f"step {step}: {', '.join(bad)}; fed {fed} (also in {self.out / CULPRIT}); "
+                    f"{_advice(self.out / CHECKPOINT)}"
+                )
+        self.pending.clear()
+
+    def _log(self, rate: float) -> None:
+        if not self.state.processes.first:
+            return
+        line = {
+            "step": self.state.step,
+            "pairs": self.state.step * self.settings.batch_size,
+            "lr": self.settings.learning_rate(self.state.step - 1),
+            "pairs_per_second": round(rate, 2),
+            "seconds": round(time.monotonic() - self.start, 2),
+            **{name: round(value, 6) for name, value in self.state.losses.items()},
+        }
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        self.scalars.add(line)
+
+    def _trim_log(self) -> None:
+        """Drop lines of steps that the checkpoint does not know: they will be done, and logged, again."""
+        if self.state.processes.first and self.log_path.exists():
+            lines = [line for line in self.log_path.read_text().splitlines() if self._is_done(line)]
+            write_text(self.log_path, "".join(f"{line}\n" for line in lines))
+
+    def _is_done(self, line: str) -> bool:
+        try:
+            return json.loads(line)["step"] <= self.state.step
+        except (ValueError, KeyError):
+            return False  # half a line: the run was killed while writing it
+
+
+def _advice(checkpoint: Path | str) -> str:
+    kept = f"the last good state is {checkpoint}" if Path(checkpoint).exists() else "there is no checkpoint yet"
+    return f"{kept}; lower lr, or use precision float32"
+
+
+def _random_state() -> dict[str, Any]:
+    """The global generators, from which dropout draws."""
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() and torch.cuda.is_initialized() else []
+    return {"cpu": torch.get_rng_state(), "cuda": cuda}

@@ -1,0 +1,127 @@
+"""Training recipes: one YAML file, one experiment. Unknown keys are errors, and all errors are shown at once."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from augment.runs import recipes_folder
+from reid_eval.runtime import InputError
+from reid_eval.yaml_recipes import plain_number, problems_of, read_recipe, recipe_file
+
+if TYPE_CHECKING:
+    import torch
+
+    from augment.generators.patn.batch import PairSource
+    from augment.generators.patn.settings import TrainSettings
+
+
+class SynthSource(BaseModel):
+    """Training pairs from the endless synthetic stream; see `augment.synth.stream`."""
+
+    model_config = ConfigDict(extra="forbid")
+    source: Literal["synth"]
+    seed: int = 0
+    identities: int = 512
+    images_per_id: int = 8
+    cameras: int = 64
+    walk_images: int = 3
+    pairing: Literal["identity", "camera"] = "identity"
+    size: tuple[int, int] = (128, 64)
+    steps_per_generation: int = 500
+
+    def open(self, device: torch.device | str) -> PairSource:
+        """Build the stream on `device`."""
+        from augment.pairs.stream import StreamPairs
+        from augment.synth.stream import StreamSettings
+
+        names = {field.name for field in fields(StreamSettings)}
+        settings = StreamSettings(**{key: value for key, value in self.model_dump().items() if key in names})
+        return StreamPairs(settings, device, steps_per_generation=self.steps_per_generation)
+
+
+class FolderSource(BaseModel):
+    """Pairs from one split of a data set on disk (the training split, to train), held in memory as uint8."""
+
+    model_config = ConfigDict(extra="forbid")
+    source: Literal["folder"]
+    root: str
+    keypoints: str | None = None
+    layout: str = "auto"
+    split: Literal["train", "query", "gallery"] = "train"
+    plan: str | None = None
+    pairs: str | None = None
+    size: tuple[int, int] = (128, 64)
+    seed: int = 0
+
+    def open(self, device: torch.device | str) -> PairSource:
+        """Read the images and joints of the split."""
+        from augment.pairs.photos import folder_pairs
+
+        options = self.model_dump(exclude={"source", "root"})
+        return folder_pairs(self.root, device=device, **options)
+
+
+class Recipe(BaseModel):
+    """A parsed recipe: where pairs come from (`data`) and how to train (`train`, fields of `TrainSettings`)."""
+
+    model_config = ConfigDict(extra="forbid")
+    data: Annotated[SynthSource | FolderSource, Field(discriminator="source")]
+    train: dict[str, Any] = {}
+
+    def described(self) -> str:
+        """The training data in words, for the weights' metadata."""
+        if isinstance(self.data, SynthSource):
+            return f"synthetic pedestrians, augment.synth, world {self.data.seed} (endless stream)"
+        part = "what a plan keeps of " if self.data.plan else ""
+        return f"{part}the {self.data.split} split of {Path(self.data.root).name}"
+
+    def settings(self) -> TrainSettings:
+        """The training settings.
+
+        Raises:
+            InputError: unknown or unusable settings, all in one message.
+        """
+        from augment.generators.patn.settings import TrainSettings
+
+        known = {field.name for field in fields(TrainSettings)}
+        values = {key: plain_number(value) if key not in _WORDS else value for key, value in self.train.items()}
+        if unknown := sorted(set(self.train) - known):
+            raise InputError(
+                f"recipe: unknown keys under train: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+            )
+        try:
+            return TypeAdapter(TrainSettings).validate_python(values)
+        except ValidationError as error:
+            raise InputError(f"recipe: train: {problems_of(error)}") from None
+
+
+def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe and replace values (`train.lr=1e-4`, values in YAML).
+
+    Raises:
+        InputError: unreadable YAML, unknown keys, values of the wrong type; all of them in one message.
+    """
+    path = recipe_file(name, "patn_", "recipe", recipes_folder())
+    raw = read_recipe(path, "a recipe is a mapping with the keys data and train", overrides)
+    faults = []
+    try:
+        recipe = Recipe.model_validate(raw)
+    except ValidationError as error:
+        faults.append(problems_of(error, SynthSource, FolderSource, Recipe))
+    train = raw.get("train", {})
+    if isinstance(train, dict) and all(isinstance(key, str) for key in train):
+        try:
+            Recipe(data=SynthSource(source="synth"), train=train).settings()
+        except InputError as error:
+            faults.append(str(error).removeprefix("recipe: "))
+    if faults:
+        raise InputError(f"{path}: {'; '.join(faults)}")
+    return recipe
+
+
+# Settings that are words or names: a file called 1e5 stays a name.
+_WORDS = ("generator", "gan", "perceptual", "init_weights", "precision", "batchnorm_gain", "batchnorm")

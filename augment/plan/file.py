@@ -1,0 +1,159 @@
+"""The one reader and writer of `plan.csv`, and the check that a plan fits its data set."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from augment.pose.keypoints import Keypoints
+from reid_eval.runtime import InputError, write_text
+
+COLUMNS = ("action", "pid", "camid", "image", "condition", "pose", "output")
+TRAIN = "bounding_box_train"
+LIBRARY = "library:"
+_FILLED = {
+    "keep": ("image", "output"),
+    "drop": ("image",),
+    "generate": ("condition", "pose", "output"),
+}
+_TEXTS = ("image", "condition", "pose", "output")
+
+
+def plan_text(plan: pd.DataFrame) -> str:
+    """The bytes of `plan.csv`, as text."""
+    buffer = io.StringIO()
+    plan[list(COLUMNS)].to_csv(buffer, index=False, lineterminator="\n")
+    return buffer.getvalue()
+
+
+def write_plan(path: Path | str, plan: pd.DataFrame) -> None:
+    """Write a plan atomically; the same plan gives the same bytes."""
+    write_text(path, plan_text(plan))
+
+
+def read_plan(path: Path | str) -> pd.DataFrame:
+    """Read and check a plan, which may have been edited by hand.
+
+    Raises:
+        InputError: not a plan; an unknown action; a number, path or name missing, superfluous or malformed; a path
+            that is absolute or leaves its folder; an image or output named twice. The row is named, counted from 1
+            with the header.
+    """
+    try:
+        plan = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError, ValueError) as error:  # pandas' ParserError is a ValueError
+        raise InputError(f"cannot read plan {path}: {error}") from None
+    if tuple(plan.columns) != COLUMNS:
+        raise InputError(f"{path}: row 1: the columns are {','.join(plan.columns)}, expected {','.join(COLUMNS)}")
+    fail(str(path), _bad_rows(plan))
+    return plan.astype({"pid": np.int64, "camid": np.int64})
+
+
+def check_plan(plan: pd.DataFrame, train: pd.DataFrame, keypoints: Keypoints, library: Keypoints | None = None) -> None:
+    """Check that a plan fits a data set and leaks nothing: conditions and poses come from kept images only.
+
+    Args:
+        plan: from `make_plan` or `read_plan`.
+        train: the data set's training table.
+        keypoints: of its images.
+        library: where the plan's `library:NAME` poses come from.
+
+    Raises:
+        InputError: a training image that the plan does not mention; a row that names an image the data set lacks,
+            or whose pid or camid is not that of the image; a condition or pose that is dropped, of another identity
+            (condition), unknown, or without usable keypoints.
+    """
+    fail("plan", _bad_rows(plan))
+    missing = sorted(set(train["path"]) - set(plan["image"]))
+    if missing:
+        raise InputError(
+            f"plan does not mention {len(missing)} training images, such as {missing[0]}: was it made "
+            "for another data set? Give that one with --data"
+        )
+    fail("plan", _misfits(plan, train, keypoints, library))
+
+
+def fail(what: str, errors: Iterator[tuple[int, str]]) -> None:
+    """Raise `InputError` if there is an error: the first with its row, and how many follow."""
+    found = list(errors)
+    if found:
+        more = f" (and {len(found) - 1} more errors)" if len(found) > 1 else ""
+        raise InputError(f"{what}: row {found[0][0]}: {found[0][1]}{more}")
+
+
+def path_error(path: str) -> str | None:
+    """Why a relative POSIX path from a file must not be followed, or None if it is harmless."""
+    if path.startswith("/") or path[1:2] == ":":
+        return "is absolute"
+    if "\\" in path or not path.isprintable():
+        return "has a backslash or a control character"
+    parts = path.split("/")
+    if ".." in parts:
+        return "leaves its folder with '..'"
+    return "is not a plain path" if "" in parts or "." in parts else None
+
+
+def _bad_rows(plan: pd.DataFrame) -> Iterator[tuple[int, str]]:
+    seen: set[tuple[str, str]] = set()
+    for number, record in enumerate(plan[list(COLUMNS)].to_dict("records"), start=2):
+        if record["action"] not in _FILLED:
+            yield number, f"action {record['action']!r} is not one of {', '.join(_FILLED)}"
+            continue
+        yield from ((number, error) for error in _bad_fields(record))
+        for key in (("image", record["image"]), ("output", record["output"])):
+            if key[1] and key in seen:
+                yield number, f"{key[0]} {key[1]} is there twice"
+            seen.add(key)
+
+
+def _bad_fields(record: dict[Hashable, Any]) -> Iterator[str]:
+    for column in ("pid", "camid"):
+        try:
+            int(str(record[column]))
+        except ValueError:
+            yield f"{column} {record[column]!r} is not a whole number"
+    for column in _TEXTS:
+        text, due = str(record[column]), column in _FILLED[str(record["action"])]
+        if bool(text) != due:
+            yield f"{column} {'is missing' if due else f'{text!r} must be empty'} in a {record['action']} row"
+        elif text and not text.startswith(LIBRARY) and (error := path_error(text)):
+            yield f"{column} {text!r} {error}"
+        elif column != "pose" and text.startswith(LIBRARY):
+            yield f"{column} {text!r} names a library row"
+        elif column == "output" and text and not _is_output(text):
+            yield f"output {text!r} is not an image in {TRAIN}"
+
+
+def _is_output(path: str) -> bool:
+    parts = path.split("/")
+    return parts[0] == TRAIN and len(parts) in (2, 3) and not any(part.startswith(".") for part in parts)
+
+
+def _misfits(
+    plan: pd.DataFrame, train: pd.DataFrame, keypoints: Keypoints, library: Keypoints | None
+) -> Iterator[tuple[int, str]]:
+    known = dict(zip(train["path"], zip(train["pid"], train["camid"], strict=True), strict=True))
+    kept = set(plan.loc[plan["action"] == "keep", "image"])
+    paths = train["path"].tolist()
+    rows = keypoints.rows(paths)
+    good = {path for path, row in zip(paths, rows, strict=True) if row >= 0 and keypoints.usable[row]}
+    lent = {LIBRARY + name for name, ok in zip(library.names, library.usable, strict=True) if ok} if library else set()
+    for number, row in enumerate(plan.to_dict("records"), start=2):
+        source = row["condition"] or row["image"]
+        if row["image"] and source not in known:
+            yield number, f"{source} is not a training image of this data set"
+        elif known.get(source, here := (row["pid"], row["camid"])) != here:
+            yield number, f"pid {row['pid']}, camid {row['camid']} are not those of {source}"
+        if row["action"] == "generate":
+            for what, name in (("condition", row["condition"]), ("pose", row["pose"])):
+                if name not in known and not name.startswith(LIBRARY):
+                    yield number, f"{what} {name} is not a training image of this data set"
+                elif not (name in kept if not name.startswith(LIBRARY) else name in lent):
+                    yield number, f"{what} {name} is not kept by this plan, so it must not be used"
+                elif name not in good and name not in lent:
+                    yield number, f"{what} {name} has no usable keypoints (both shoulders and both hips)"

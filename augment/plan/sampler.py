@@ -1,0 +1,284 @@
+"""The sampler: which images of each identity go, which come, and from which photo in which pose. Tables in, table out.
+
+A plan has a row an image, with the columns of `COLUMNS`:
+    keep: `image` stays and is written to `output`.
+    drop: `image` goes; nothing of it is used.
+    generate: `output` is made from the photo `condition` in the pose of `pose`, an image or `library:NAME`.
+Paths are POSIX; `image`, `condition` and `pose` are relative to the data set, `output` to the augmented folder. What
+does not apply is empty. Everything is drawn by hashing the seed with identity and path (see `augment.plan.donors`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import asdict, dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from augment.plan.donors import POSE_SOURCES, PosePool, draw_poses, stable_hash
+from augment.plan.file import COLUMNS, LIBRARY, TRAIN, check_plan, read_plan, write_plan
+from augment.pose.keypoints import Keypoints
+from reid_eval.datasets import ReidData
+from reid_eval.datasets.names import image_stem
+from reid_eval.runtime import InputError, first_five
+
+__all__ = [
+    "COLUMNS",
+    "MODES",
+    "POSE_SOURCES",
+    "PlanSummary",
+    "check_plan",
+    "make_plan",
+    "output_path",
+    "read_plan",
+    "replaced_count",
+    "summarise",
+    "write_plan",
+]
+
+MODES = ("replace", "add")
+
+
+def make_plan(
+    train: pd.DataFrame,
+    keypoints: Keypoints,
+    *,
+    ratio: float,
+    mode: str = "replace",
+    pose_source: str = "dataset",
+    library: Keypoints | None = None,
+    exclude_same_image: bool = False,
+    seed: int = 0,
+    layout: str = "market1501",
+    suffix: str = ".jpg",
+) -> pd.DataFrame:
+    """Draw a plan.
+
+    Of an identity's n images `replaced_count(n, ratio)` are replaced (`replace`: totals stay) or added (`add`). Images
+    without usable keypoints are never dropped, and one with usable keypoints always stays, so an identity with few of
+    them may get fewer than asked; without any it is left as it is (`summarise` lists both). Identities 0 and below
+    (distractors, junk) are left alone. For one seed, what a smaller ratio drops a larger one drops too.
+
+    Args:
+        train: table with `path, pid, camid, source`, as `read_dataset` gives it.
+        keypoints: of those images, under their paths or file names; (x, y) pixels.
+        ratio: share of an identity's images, 0 to 1, or any number from 0 up with `add`.
+        mode: `replace` or `add`.
+        pose_source: `dataset` (any kept image), `identity`, `camera` (same camid as the condition), `diverse`
+            (farthest-point sampling in normalised pose space), `library` (rows of `library`).
+        library: poses for `pose_source="library"`, in pixels of this data set's images.
+        exclude_same_image: never take the pose of the condition image itself.
+        seed: of every draw.
+        layout: of the data set; `folders` keeps its one folder an identity.
+        suffix: of generated files.
+
+    Returns:
+        A table with `COLUMNS`, ordered by pid, then kept and dropped images by path, then generated ones by number.
+
+    Raises:
+        InputError: an argument out of its range, a library that is missing or has no usable pose, or training images
+            that are themselves generated.
+    """
+    _check_arguments(ratio, mode, pose_source, library, train)
+    rows = keypoints.rows(train["path"].tolist())
+    good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
+    table = train.assign(row=rows, good=good, drop=False)
+    groups = table.groupby("pid").groups
+    wanted: dict[int, int] = {}
+    people = table[table["pid"] > 0]
+    for pid in people["pid"].unique().tolist():
+        images = people.loc[groups[pid]]
+        wanted[pid] = count = _count(images["good"].to_numpy(), ratio, mode)
+        if mode == "replace":
+            table.loc[_by_hash(images[images["good"]], seed, "drop")[:count], "drop"] = True
+    kept = table[table["good"] & ~table["drop"] & (table["pid"] > 0)]
+    lender = _library_pool(library, seed) if pose_source == "library" else None
+    pool = _pool(kept, keypoints, seed)
+    records = [_image_record(image, layout) for image in table.itertuples()]
+    for pid, count in wanted.items():
+        if count:
+            records += _generated(pool, lender, pid, count, pose_source, exclude_same_image, layout, suffix)
+    plan = pd.DataFrame(records, columns=[*COLUMNS, "order"])
+    return plan.sort_values(["pid", "order", "image", "output"], ignore_index=True)[list(COLUMNS)]
+
+
+def replaced_count(n: int, ratio: float, mode: str = "replace") -> int:
+    """How many of n images a ratio means: `ratio * n` rounded, halves up; in `replace` at most n - 1.
+
+    The product is taken in decimals, of the ratio as it is written: 0.29 of 50 is 14.5, hence 15, where binary
+    floating point gives 14.499999 and 14.
+    """
+    count = int((Decimal(str(ratio)) * n).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    return min(count, n - 1) if mode == "replace" else count
+
+
+def output_path(image: str, layout: str, generated: int | None = None, suffix: str = ".jpg") -> str:
+    """Where an image goes in the augmented folder: its name, with `_genNNNN` if it is the NNNN-th generated one.
+
+    Names stay what they are in every layout; in `folders` so does the identity's folder.
+    """
+    path = PurePosixPath(image)
+    name = path.name if generated is None else f"{image_stem(path.name)}_gen{generated:04d}{suffix}"
+    return f"{TRAIN}/{path.parent.name}/{name}" if layout == "folders" else f"{TRAIN}/{name}"
+
+
+@dataclass(frozen=True)
+class PlanSummary:
+    """What a plan does; `identities_...` and `unusable_images` are what the user should be told."""
+
+    identities: int
+    kept: int
+    dropped: int
+    generated: int
+    unusable_images: tuple[str, ...]
+    """Images without usable keypoints: kept as they are."""
+    identities_without_usable: tuple[int, ...]
+    """No image has usable keypoints: nothing was dropped or generated."""
+    identities_short: tuple[int, ...]
+    """Fewer images were replaced than the ratio asks, since too few have usable keypoints."""
+    donors: int
+    """Different images or library rows that lend a pose."""
+    donor_uses_max: int
+    same_image: int
+    """Generated images whose pose is that of their own condition image."""
+    fallbacks: int
+    """Poses from elsewhere in the data set, where `identity` or `camera` found nobody."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields, lists as lists: for a manifest."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+
+    @property
+    def message(self) -> str:
+        """A few lines for the user: counts first, then whatever is out of the ordinary."""
+        lines = [
+            f"{self.identities} identities: {self.kept} images kept, {self.dropped} dropped, {self.generated} to "
+            f"generate in poses of {self.donors} donors (none used more than {self.donor_uses_max} times)"
+        ]
+        for items, what in (
+            (self.unusable_images, "images have no usable keypoints (both shoulders and both hips) and are kept"),
+            (self.identities_without_usable, "identities have no image with usable keypoints and stay as they are"),
+            (self.identities_short, "identities have too few usable images for the ratio and keep more"),
+        ):
+            if items:
+                lines.append(f"{len(items)} {what}: {first_five(items)}")
+        if self.fallbacks:
+            lines.append(f"{self.fallbacks} poses come from the whole data set: the chosen pose source had none")
+        return "\n".join(lines)
+
+
+def summarise(
+    plan: pd.DataFrame,
+    train: pd.DataFrame,
+    keypoints: Keypoints,
+    *,
+    ratio: float,
+    mode: str = "replace",
+    pose_source: str = "dataset",
+) -> PlanSummary:
+    """Count what a plan does; the arguments are those of `make_plan`."""
+    rows = keypoints.rows(train["path"].tolist())
+    good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
+    people = train.assign(good=good)[train["pid"] > 0]
+    made = plan[plan["action"] == "generate"]
+    made_of = made["pid"].value_counts().to_dict()
+    counts = people.groupby("pid")["good"].agg(["sum", "size"])
+    sizes = list(zip(counts.index.tolist(), counts["sum"].tolist(), counts["size"].tolist(), strict=True))
+    none = [pid for pid, usable, _ in sizes if not usable]
+    short = [pid for pid, usable, n in sizes if usable and made_of.get(pid, 0) < replaced_count(n, ratio, mode)]
+    uses = Counter(made["pose"])
+    home = {"identity": "pid", "camera": "camid"}.get(pose_source)
+    strangers = int((made["pose"].map(train.set_index("path")[home]).to_numpy() != made[home]).sum()) if home else 0
+    return PlanSummary(
+        identities=people["pid"].nunique(),
+        kept=int((plan["action"] == "keep").sum()),
+        dropped=int((plan["action"] == "drop").sum()),
+        generated=len(made),
+        unusable_images=tuple(people.loc[~people["good"], "path"]),
+        identities_without_usable=tuple(none),
+        identities_short=tuple(short),
+        donors=len(uses),
+        donor_uses_max=max(uses.values(), default=0),
+        same_image=int((made["pose"] == made["condition"]).sum()),
+        fallbacks=strangers,
+    )
+
+
+def plan_dataset(data: ReidData, keypoints: Keypoints, **arguments: Any) -> tuple[pd.DataFrame, PlanSummary]:
+    """`make_plan` of a data set's training split in its layout, and its summary; arguments as there."""
+    plan = make_plan(data.train, keypoints, layout=data.layout, **arguments)
+    told = {name: arguments[name] for name in ("ratio", "mode", "pose_source") if name in arguments}
+    return plan, summarise(plan, data.train, keypoints, **told)
+
+
+def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoints | None, train: pd.DataFrame) -> None:
+    if mode not in MODES:
+        raise InputError(f"--mode {mode!r}: choose from {', '.join(MODES)}")
+    if pose_source not in POSE_SOURCES:
+        raise InputError(f"--pose-source {pose_source!r}: choose from {', '.join(POSE_SOURCES)}")
+    if not math.isfinite(ratio) or ratio < 0 or (mode == "replace" and ratio > 1):
+        raise InputError(
+            f"--ratio {ratio}: expected {'0 to 1' if mode == 'replace' else '0 or more'} with --mode {mode}"
+        )
+    if pose_source == "library" and (library is None or not library.usable.any()):
+        raise InputError("--pose-source library needs a keypoints file with poses that have both shoulders and hips")
+    generated = train.loc[train["source"] == "generated", "path"].tolist() if "source" in train else []
+    if generated:
+        raise InputError(
+            f"{len(generated)} training images are generated already ({generated[0]}, ...): "
+            "augment the original data set, not an augmented folder"
+        )
+
+
+def _count(good: NDArray[np.bool_], ratio: float, mode: str) -> int:
+    usable = int(good.sum())
+    if not usable:
+        return 0
+    count = replaced_count(len(good), ratio, mode)
+    return min(count, usable - 1) if mode == "replace" else count
+
+
+def _by_hash(images: pd.DataFrame, seed: int, what: str) -> list[Any]:
+    """Index labels of the images in the order of their hashes."""
+    keys = [stable_hash(seed, what, pid, path) for pid, path in zip(images["pid"], images["path"], strict=True)]
+    return [label for _, label in sorted(zip(keys, images.index, strict=True))]
+
+
+def _pool(kept: pd.DataFrame, keypoints: Keypoints, seed: int) -> PosePool:
+    pids, camids = kept["pid"].to_numpy(np.int64), kept["camid"].to_numpy(np.int64)
+    return PosePool(kept["path"].tolist(), pids, camids, keypoints.xy[kept["row"].to_numpy(np.int64)], seed)
+
+
+def _library_pool(library: Keypoints | None, seed: int) -> PosePool:
+    assert library is not None  # _check_arguments saw to it
+    rows = np.flatnonzero(library.usable)
+    nobody = np.full(len(rows), -1, dtype=np.int64)
+    return PosePool([LIBRARY + library.names[row] for row in rows.tolist()], nobody, nobody, library.xy[rows], seed)
+
+
+def _image_record(image: Any, layout: str) -> tuple[Any, ...]:
+    action, output = ("drop", "") if image.drop else ("keep", output_path(image.path, layout))
+    return action, image.pid, image.camid, image.path, "", "", output, 0
+
+
+def _generated(
+    pool: PosePool, lender: PosePool | None, pid: int, count: int, source: str, exclude: bool, layout: str, suffix: str
+) -> list[tuple[Any, ...]]:
+    """Rows of one identity's generated images: its kept photos take turns as condition."""
+    own: list[int] = np.flatnonzero(pool.pids == pid).tolist()
+    own.sort(key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
+    conditions = np.resize(np.array(own, dtype=np.int64), count)
+    if lender is None:
+        poses = [pool.names[row] for row in draw_poses(pool, pid, conditions, count, source, exclude)]
+    else:
+        poses = [lender.names[row] for row in draw_poses(lender, pid, None, count, source, exclude=False)]
+    return [
+        ("generate", pid, pool.camids[c], "", pool.names[c], pose, output_path(pool.names[c], layout, i, suffix), 1 + i)
+        for i, (c, pose) in enumerate(zip(conditions.tolist(), poses, strict=True))
+    ]

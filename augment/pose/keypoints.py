@@ -1,0 +1,283 @@
+"""The one reader and writer of annotation files: joints of images, in the format of the PATN authors.
+
+A file is text: a header `name:keypoints_y:keypoints_x`, then one row an image,
+`0001_c1s1_000073_00.jpg: [y, y, ...]: [x, x, ...]`, 18 numbers each, -1 for a missing joint. Files of PATN, XingGAN and
+their kin load as they are. On disk y comes first; in memory it is (x, y), everywhere.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment.pose.skeleton import JOINT_COUNT, JOINTS, usable
+from reid_eval.runtime import InputError, first_five, write_text
+
+HEADER = "name:keypoints_y:keypoints_x"
+MISSING = -1
+_COLUMNS = {"y": "column 2 (keypoints_y)", "x": "column 3 (keypoints_x)"}
+
+
+@dataclass(frozen=True, eq=False)
+class Keypoints:
+    """Joints of N images.
+
+    Attributes:
+        names: N image names, as the file has them: usually the file name alone, else its path in the data set.
+        xy: float32 `[N, 18, 2]`, (x, y) in pixels of that image; a missing joint is NaN, NaN.
+    """
+
+    names: tuple[str, ...]
+    xy: NDArray[np.float32]
+
+    def __post_init__(self) -> None:
+        if self.xy.shape != (len(self.names), JOINT_COUNT, 2):
+            raise ValueError(f"xy has shape {self.xy.shape}, expected {(len(self.names), JOINT_COUNT, 2)}")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @cached_property
+    def index(self) -> dict[str, int]:
+        """Row number of each name."""
+        return {name: row for row, name in enumerate(self.names)}
+
+    @cached_property
+    def usable(self) -> NDArray[np.bool_]:
+        """Bool `[N]`: both shoulders and both hips seen (the authors' rule)."""
+        return usable(self.xy)
+
+    def rows(self, paths: Sequence[str]) -> NDArray[np.int64]:
+        """Row number of each image path, -1 where there is none; a row may carry the path or only the file name.
+
+        Raises:
+            InputError: two of the paths share a file name, and the row carries only that.
+        """
+        rows = np.full(len(paths), -1, dtype=np.int64)
+        claimed: dict[int, str] = {}
+        for i, path in enumerate(paths):
+            row = self.index.get(path)
+            if row is None:
+                row = self.index.get(PurePosixPath(path).name, -1)
+                if row >= 0 and claimed.setdefault(row, path) != path:
+                    raise InputError(
+                        f"keypoints row {self.names[row]!r} fits both {claimed[row]} and {path}: "
+                        "write the rows of equally named images with their folders"
+                    )
+            rows[i] = row
+        return rows
+
+    def take(self, rows: Sequence[int] | NDArray[np.int64], names: Sequence[str] | None = None) -> Keypoints:
+        """The given rows, in that order, under new names if some are given."""
+        taken = [self.names[row] for row in rows] if names is None else names
+        return Keypoints(tuple(taken), self.xy[np.asarray(rows, dtype=np.int64)])
+
+
+@dataclass(frozen=True)
+class Match:
+    """How images and rows fit together; see `match`."""
+
+    rows: NDArray[np.int64]
+    """Row number of each image, -1 without one."""
+    images_without_row: tuple[str, ...]
+    rows_without_image: tuple[str, ...]
+
+    @property
+    def message(self) -> str:
+        """One line that lists both kinds of stragglers (count and first five of each), empty if there are none."""
+        parts = [
+            f"{len(names)} {what}: {first_five(names)}"
+            for what, names in (
+                ("images without a keypoints row", self.images_without_row),
+                ("keypoints rows without an image", self.rows_without_image),
+            )
+            if names
+        ]
+        return "; ".join(parts)
+
+
+def empty_keypoints() -> Keypoints:
+    """A table without rows."""
+    return Keypoints((), np.empty((0, JOINT_COUNT, 2), dtype=np.float32))
+
+
+def match(keypoints: Keypoints, image_names: Sequence[str], *, strict: bool = False) -> Match:
+    """Find the row of each image, and list images without row and rows without image.
+
+    Raises:
+        InputError: with `strict`, if either list has an entry; the message gives counts and the first five of each.
+    """
+    rows = keypoints.rows(image_names)
+    used = set(rows.tolist())
+    found = Match(
+        rows,
+        tuple(name for name, row in zip(image_names, rows, strict=True) if row < 0),
+        tuple(name for row, name in enumerate(keypoints.names) if row not in used),
+    )
+    if strict and found.message:
+        raise InputError(f"images and keypoints do not match: {found.message}")
+    return found
+
+
+def read_keypoints(path: Path | str, size: tuple[int, int] | None = None) -> Keypoints:
+    """Read an annotation file, strictly.
+
+    Args:
+        path: the file.
+        size: (H, W) of the images in pixels; given, a joint outside `0 <= x < W, 0 <= y < H` is an error.
+
+    Raises:
+        InputError: no such file, wrong header, a malformed row (named by row, counted from 1 with the header, and
+            column), other than 18 joints, a coordinate outside the image, one name with two different poses.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read keypoints {path}: {error}") from None
+    if not lines or lines[0].replace(" ", "") != HEADER:
+        raise InputError(f"{path}: row 1, column 1: the header is {lines[0] if lines else ''!r}, expected {HEADER!r}")
+    poses: dict[str, NDArray[np.float32]] = {}
+    errors: list[str] = []
+    for number, line in enumerate(lines[1:], start=2):
+        if not line.strip():
+            continue
+        try:
+            name, pose = _parse_row(line, size)
+            _insert(poses, name, pose)
+        except ValueError as error:
+            errors.append(f"row {number}, {error}")
+    if errors:
+        more = f" (and {len(errors) - 1} more bad rows)" if len(errors) > 1 else ""
+        raise InputError(f"{path}: {errors[0]}{more}")
+    return _table(poses)
+
+
+def write_keypoints(path: Path | str, keypoints: Keypoints) -> None:
+    """Write an annotation file atomically; reading it again gives the same table, bit for bit.
+
+    Whole numbers are written as such, others with the fewest digits that name the float32.
+
+    Raises:
+        ValueError: a name that the format cannot hold (empty, with a line break or outer blanks), or half a joint.
+    """
+    missing = np.isnan(keypoints.xy)
+    if (missing[..., 0] != missing[..., 1]).any():
+        raise ValueError("a joint has only one of its two coordinates; missing is NaN in both")
+    lines = [HEADER]
+    for name, xy in zip(keypoints.names, keypoints.xy, strict=True):
+        if not name or name != name.strip() or len(name.splitlines()) != 1:
+            raise ValueError(f"image name {name!r} cannot stand in a keypoints file")
+        lines.append(f"{name}: {_numbers(xy[:, 1])}: {_numbers(xy[:, 0])}")
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def merge(tables: Iterable[Keypoints]) -> Keypoints:
+    """Join tables; a name in several of them must have the same pose in all.
+
+    Raises:
+        InputError: one name with two different poses.
+    """
+    poses: dict[str, NDArray[np.float32]] = {}
+    for table in tables:
+        for name, pose in zip(table.names, table.xy, strict=True):
+            try:
+                _insert(poses, name, pose)
+            except ValueError as error:
+                raise InputError(f"keypoints files disagree: {error}") from None
+    return _table(poses)
+
+
+def find_annotations(root: Path | str, override: Path | str | None = None) -> list[Path]:
+    """The annotation files of a data set: the one the user names, else those that lie in its folder.
+
+    Looks for `market-annotation-train.csv` and `-test.csv`, then for `keypoints-*.csv`. The list may be empty.
+
+    Raises:
+        InputError: `override` is not a file.
+    """
+    if override is not None:
+        if not Path(override).is_file():
+            raise InputError(f"--keypoints {override}: no such file")
+        return [Path(override)]
+    for pattern in ("market-annotation-*.csv", "keypoints-*.csv"):
+        if found := sorted(Path(root).glob(pattern)):
+            return found
+    return []
+
+
+def load_annotations(
+    root: Path | str, override: Path | str | None = None, size: tuple[int, int] | None = None
+) -> Keypoints:
+    """Read and merge what `find_annotations` finds; (H, W) as in `read_keypoints`.
+
+    Raises:
+        InputError: there is no annotation file, or one of them is malformed.
+    """
+    files = find_annotations(root, override)
+    if not files:
+        raise InputError(f"{root} has no keypoints (market-annotation-*.csv, keypoints-*.csv): give --keypoints FILE")
+    return merge(read_keypoints(file, size) for file in files)
+
+
+def _insert(poses: dict[str, NDArray[np.float32]], name: str, pose: NDArray[np.float32]) -> None:
+    if not np.array_equal(poses.setdefault(name, pose), pose, equal_nan=True):
+        raise ValueError(f"column 1 (name): {name!r} is there twice, with different joints")
+
+
+def _table(poses: dict[str, NDArray[np.float32]]) -> Keypoints:
+    return Keypoints(tuple(poses), np.stack(list(poses.values()))) if poses else empty_keypoints()
+
+
+def _parse_row(line: str, size: tuple[int, int] | None) -> tuple[str, NDArray[np.float32]]:
+    fields = line.rsplit(":", 2)
+    if len(fields) != 3:
+        raise ValueError(f"column {len(fields)}: found {len(fields)} of 3 fields separated by ':'")
+    name = fields[0].strip()
+    if not name:
+        raise ValueError("column 1 (name): the name is empty")
+    height, width = size or (None, None)
+    y, x = _parse_numbers(fields[1], "y", height), _parse_numbers(fields[2], "x", width)
+    for joint, (a, b) in enumerate(zip(x, y, strict=True)):
+        if (a == MISSING) != (b == MISSING):
+            column = _COLUMNS["x" if a == MISSING else "y"]
+            raise ValueError(f"{column}: joint {joint + 1} ({JOINTS[joint]}) is -1 here only; missing is -1 in both")
+    xy = np.array([x, y], dtype=np.float32).T
+    xy[xy[:, 0] == MISSING] = np.nan
+    return name, xy
+
+
+def _parse_numbers(text: str, axis: str, limit: int | None) -> list[float]:
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{_COLUMNS[axis]}: not a list of numbers, {error.msg} at character {error.pos + 1}") from None
+    if not isinstance(values, list) or any(type(v) not in (int, float) or not math.isfinite(v) for v in values):
+        raise ValueError(f"{_COLUMNS[axis]}: not a list of finite numbers")
+    if len(values) != JOINT_COUNT:
+        raise ValueError(f"{_COLUMNS[axis]}: {len(values)} joints, expected {JOINT_COUNT}")
+    for joint, value in enumerate(values):
+        if value != MISSING and (value < 0 or (limit is not None and value >= limit)):
+            inside = f"0 <= {axis} < {limit}" if limit is not None else f"{axis} >= 0, or -1 for missing"
+            raise ValueError(
+                f"{_COLUMNS[axis]}: joint {joint + 1} ({JOINTS[joint]}) is at {axis} = {value}, "
+                f"outside the image ({inside})"
+            )
+    return values
+
+
+def _numbers(values: NDArray[np.float32]) -> str:
+    return "[" + ", ".join(_number(value) for value in values) + "]"
+
+
+def _number(value: np.float32) -> str:
+    if np.isnan(value):
+        return str(MISSING)
+    return str(int(value)) if value == int(value) else np.format_float_positional(value, unique=True, trim="-")

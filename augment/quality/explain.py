@@ -1,0 +1,124 @@
+"""See it think: one transfer with the mask of every block, as figure 6 of Zhu et al., CVPR 2019, shows it.
+
+A block's mask says where the image code changes and where it is kept (section 3.1.2, equation 3). It has as many
+channels as the code; what is shown is their mean.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from augment.pictures import grid, save_sheet
+from augment.pose.draw import skeleton_image
+from augment.pose.geometry import scale_joints
+from augment.pose.heatmaps import pose_maps
+from augment.pose.keypoints import find_annotations, load_annotations
+from augment.pose.skeleton import usable
+from reid_eval.datasets import load_images
+from reid_eval.datasets.images import image_size
+from reid_eval.runtime import InputError
+from reid_eval.transforms import to_float, to_pictures
+
+if TYPE_CHECKING:
+    from augment.generators.patn.generator import PATNGenerator
+
+Picture = NDArray[np.uint8]
+_SCALE = 2
+
+
+def joints_of(image: Path, keypoints: Path | None, size: tuple[int, int]) -> NDArray[np.float32]:
+    """An image's joints at `size` (H, W), `[18, 2]` (x, y) pixels: from `keypoints`, or from its data set's own files.
+
+    A data set's files lie in the image's folder or in one of the two above it.
+
+    Raises:
+        InputError: no such image or row, or a shoulder or hip is missing.
+    """
+    old = image_size(image)
+    folders = [image.parent, *list(image.resolve().parents)[1:3]]
+    root = next((folder for folder in folders if find_annotations(folder)), None)
+    if keypoints is None and root is None:
+        raise InputError(f"{image}: its data set has no keypoints file: give --keypoints FILE")
+    table = load_annotations(root or image.parent, keypoints)
+    row = int(table.rows([image.name])[0])
+    if row < 0:
+        raise InputError(f"{image.name} has no row in {keypoints or root}: give --keypoints FILE")
+    xy = scale_joints(table.xy[row], old, size)
+    if not usable(xy[None])[0]:
+        raise InputError(f"{image.name}: a shoulder or hip is missing in its keypoints: choose another image")
+    return xy
+
+
+@torch.no_grad()
+def explain(
+    generator: PATNGenerator, image: Picture, condition: NDArray[np.float32], target: NDArray[np.float32], sigma: float
+) -> tuple[Picture, list[NDArray[np.float32]]]:
+    """Transfer one image and keep the masks.
+
+    Args:
+        generator: in evaluation mode.
+        image: uint8 `[H, W, 3]`, RGB.
+        condition: its joints `[18, 2]`, (x, y) pixels, NaN missing.
+        target: the joints to draw it in, likewise.
+        sigma: of the pose maps, in pixels.
+
+    Returns:
+        The image in the target pose, uint8 `[H, W, 3]`; each block's mask, its mean over channels, float32
+        `[H/4, W/4]` in (0, 1), the first block first.
+    """
+    device = next(generator.parameters()).device
+    size = (image.shape[0], image.shape[1])
+    maps = [pose_maps(torch.from_numpy(xy)[None].to(device), size, sigma) for xy in (condition, target)]
+    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device)
+    made, masks = generator.attention(to_float(pixels), *maps)
+    return to_pictures(made)[0], [mask[0].mean(0).cpu().numpy() for mask in masks]
+
+
+def heat(mask: NDArray[np.float32], low: float, high: float, size: tuple[int, int]) -> Picture:
+    """A mask as colours, blue at `low` to red at `high`, enlarged to `size` (H, W): uint8 `[H, W, 3]`."""
+    grey = np.clip((mask - low) / max(high - low, 1e-6) * 255, 0, 255).astype(np.uint8)
+    large = cv2.resize(grey, size[::-1], interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.cvtColor(cv2.applyColorMap(large, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB), dtype=np.uint8)
+
+
+def explain_sheet(
+    generator: PATNGenerator,
+    image: Path,
+    pose: Path,
+    png: Path,
+    *,
+    size: tuple[int, int] = (128, 64),
+    sigma: float = 6.0,
+    keypoints: Path | None = None,
+) -> list[NDArray[np.float32]]:
+    """Picture of one transfer: condition, its pose, target pose, the mask of each block, result, the pose's image.
+
+    All masks share one scale, from the lowest to the highest value in any of them; a second row tells each mask's
+    own range.
+
+    Raises:
+        InputError: an image or its joints can't be read.
+    """
+    condition, target = (joints_of(path, keypoints, size) for path in (image, pose))
+    photo, other = (
+        np.asarray(load_images(path.parent, [path.name], size)[0].transpose(1, 2, 0)) for path in (image, pose)
+    )
+    made, masks = explain(generator, photo, condition, target, sigma)
+    low, high = min(float(m.min()) for m in masks), max(float(m.max()) for m in masks)
+    cells = [
+        ("condition", photo),
+        ("its pose", skeleton_image(condition, size)),
+        ("target pose", skeleton_image(target, size)),
+        *((f"mask {n}\n{m.min():.2f}-{m.max():.2f}", heat(m, low, high, size)) for n, m in enumerate(masks, 1)),
+        ("generated", made),
+        ("the pose's image", other),
+    ]
+    sheet = grid([[cell for _, cell in cells]], column_captions=[name for name, _ in cells], scale=_SCALE)
+    save_sheet(sheet, png)
+    return masks

@@ -1,0 +1,102 @@
+"""Contact sheets: grids of enlarged images with captions, for looking at what was made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from augment.folder.manifest import read_manifest
+from augment.pictures import Picture, grid, save_sheet
+from augment.plan.donors import stable_hash
+from augment.plan.file import LIBRARY, read_plan
+from augment.pose.draw import skeleton_image
+from augment.pose.keypoints import read_keypoints
+from reid_eval.runtime import InputError
+
+COLUMNS = ("condition", "target pose", "generated", "real, that pose")
+
+
+def generation_sheet(
+    conditions: Sequence[Picture],
+    poses: Sequence[NDArray[np.floating]],
+    generated: Sequence[Picture],
+    real: Sequence[Picture | None],
+    *,
+    captions: Sequence[str] = COLUMNS,
+    groups: int = 2,
+    scale: int = 2,
+) -> Image.Image:
+    """Condition, target pose, generated and a real image in that pose, side by side.
+
+    Args:
+        conditions, generated: uint8 RGB `[H, W, 3]`.
+        poses: `[18, 2]` each, (x, y) in pixels of the generated image, NaN missing.
+        real: the image that lent the pose (of whomever), None where there is none.
+        captions: of the four columns.
+        groups: how many such quadruples go into one row of the sheet.
+        scale: enlargement by a whole number.
+    """
+    cells: list[list[Picture | None]] = []
+    for condition, pose, made, donor in zip(conditions, poses, generated, real, strict=True):
+        height, width = made.shape[:2]
+        pictures = [_enlarge(condition, scale), skeleton_image(pose, (height, width), scale=scale)]
+        cells.append([*pictures, _enlarge(made, scale), None if donor is None else _enlarge(donor, scale)])
+    groups = max(1, min(groups, len(cells)))
+    rows = [[cell for quad in cells[at : at + groups] for cell in quad] for at in range(0, len(cells), groups)]
+    return grid(rows, column_captions=list(captions) * groups, scale=1, gap_every=len(captions))
+
+
+def folder_sheet(
+    out: Path | str, path: Path | str | None = None, *, count: int = 16, seed: int = 0, scale: int = 2
+) -> Image.Image:
+    """The sheet of a finished augmented folder: `count` of its generated images, spread over identities.
+
+    Needs nothing but the folder, since conditions and donors are kept images.
+
+    Args:
+        out: the augmented folder.
+        path: PNG to write as well.
+        count: how many generated images, at most.
+        seed: of the choice.
+        scale: enlargement by a whole number.
+
+    Raises:
+        InputError: the folder is unfinished or none, or has no generated image.
+    """
+    out = Path(out)
+    read_manifest(out)
+    plan = read_plan(out / "augmentation/plan.csv")
+    made = plan[plan["action"] == "generate"]
+    if made.empty:
+        raise InputError(f"{out} has no generated image to show")
+    keys = [stable_hash(seed, "sheet", output) for output in made["output"]]
+    made = made.assign(key=keys).sort_values("key")
+    made = made.assign(turn=made.groupby("pid").cumcount()).sort_values(["turn", "key"]).head(count).sort_values("pid")
+    kept = plan[plan["action"] == "keep"]
+    place = dict(zip(kept["image"], kept["output"], strict=True))
+    keypoints = read_keypoints(out / "market-annotation-train.csv")
+    poses = keypoints.xy[keypoints.rows(made["output"].tolist())]
+    donors = [None if pose.startswith(LIBRARY) else _read(out / place[pose]) for pose in made["pose"]]
+    sheet = generation_sheet(
+        [_read(out / place[condition]) for condition in made["condition"]],
+        list(poses),
+        [_read(out / output) for output in made["output"]],
+        donors,
+        scale=scale,
+    )
+    if path is not None:
+        save_sheet(sheet, path)
+    return sheet
+
+
+def _read(path: Path) -> Picture:
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB"))
+
+
+def _enlarge(picture: Picture, scale: int) -> Picture:
+    return picture.repeat(scale, axis=0).repeat(scale, axis=1)

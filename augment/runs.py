@@ -1,0 +1,72 @@
+"""Where runs are written, caches kept and recipes found, and which versions made a result."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from reid_eval.runtime import write_json
+
+RUNS = Path("runs")
+Say = Callable[[str], None]
+_RECORDED = ("patn-augment", "torch", "numpy", "pandas", "pillow")
+
+
+def new_run_dir(kind: str, runs_root: Path | str = RUNS) -> Path:
+    """Make and return `runs/KIND-0001`, or the number after the highest there is; two processes never share one."""
+    root = Path(runs_root)
+    root.mkdir(parents=True, exist_ok=True)
+    taken = [path.name.rpartition("-")[2] for path in root.glob(f"{kind}-*")]
+    number = max((int(text) for text in taken if text.isdecimal()), default=0)
+    while True:
+        number += 1
+        path = root / f"{kind}-{number:04d}"
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return path
+
+
+def cache_dir() -> Path:
+    """The user's cache: `PATN_AUGMENT_CACHE`, else `XDG_CACHE_HOME/patn-augment`, else `~/.cache/patn-augment`.
+
+    The folder is made if need be.
+    """
+    if own := os.environ.get("PATN_AUGMENT_CACHE"):
+        path = Path(own)
+    else:
+        path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "patn-augment"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def package_version(name: str) -> str:
+    """Version of an installed package, `unknown` if pip does not know it."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def package_versions() -> dict[str, str]:
+    """Versions that a manifest records: Python, this package, and the libraries that bear on the bytes of an image."""
+    return {"python": platform.python_version(), **{name: package_version(name) for name in _RECORDED}}
+
+
+def describe_run(path: Path, facts: dict[str, Any]) -> None:
+    """Write what made a result: the command line, versions and the given facts."""
+    command = ["patn-augment", *sys.argv[1:]]
+    write_json(path, {**facts, "command": command, "versions": package_versions()})
+
+
+def recipes_folder() -> Path:
+    """The folder of the recipes that ship: inside the installed package, at the top of a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"

@@ -1,0 +1,4 @@
+"""The grid of re-ID trainings.
+
+In: a table recipe. Out: folders, records, the printed table.
+"""

@@ -1,0 +1,215 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn import some_pose, standing
+
+from augment.folder.layout import told_apart
+from augment.pose import (
+    JOINTS,
+    LIMBS,
+    MIRROR,
+    Keypoints,
+    find_annotations,
+    load_annotations,
+    match,
+    merge,
+    mirror,
+    normalise,
+    pose_distance,
+    read_keypoints,
+    usable,
+    write_keypoints,
+)
+from reid_eval.runtime import InputError
+
+HEADER = "name:keypoints_y:keypoints_x\n"
+Y = "[" + ", ".join(str(10 + i) for i in range(18)) + "]"
+X = "[" + ", ".join(str(20 + i) for i in range(18)) + "]"
+
+
+def write(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
+    path = tmp_path / "poses.csv"
+    path.write_text(header + "".join(row + "\n" for row in rows))
+    return path
+
+
+def test_y_comes_first_on_disk_and_x_in_memory(tmp_path: Path) -> None:
+    table = read_keypoints(write(tmp_path, f"a.jpg: {Y}: {X}"), size=(128, 64))
+    assert table.names == ("a.jpg",)
+    assert table.xy.dtype == np.float32
+    assert table.xy[0, 0].tolist() == [20, 10]
+    assert table.xy[0, 17].tolist() == [37, 27]
+
+
+def test_minus_one_is_missing(tmp_path: Path) -> None:
+    y, x = Y.replace("[10,", "[-1,"), X.replace("[20,", "[-1,")
+    table = read_keypoints(write(tmp_path, f"a.jpg:{y}:{x}"))
+    assert np.isnan(table.xy[0, 0]).all()
+    assert not np.isnan(table.xy[0, 1:]).any()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a.jpg", r"row 3, column 1: found 1 of 3 fields"),
+        (f"a.jpg: {Y}", r"row 3, column 2: found 2 of 3 fields"),
+        (f": {Y}: {X}", r"row 3, column 1 \(name\): the name is empty"),
+        (f"a.jpg: 12 13: {X}", r"row 3, column 2 \(keypoints_y\): not a list of numbers.*at character"),
+        (f"a.jpg: {Y}: [1, 'x']", r"row 3, column 3 \(keypoints_x\): not a list of numbers"),
+        (f"a.jpg: {Y}: [NaN{', 1' * 17}]", r"row 3, column 3 \(keypoints_x\): not a list of finite numbers"),
+        (f"a.jpg: {Y}: [true{', 1' * 17}]", r"row 3, column 3 \(keypoints_x\): not a list of finite numbers"),
+        (f"a.jpg: {Y}: [1, 2, 3]", r"row 3, column 3 \(keypoints_x\): 3 joints, expected 18"),
+        (f"a.jpg: {Y.replace('[10', '[128')}: {X}", r"row 3, column 2 .*joint 1 \(nose\) is at y = 128.*0 <= y < 128"),
+        (f"a.jpg: {Y}: {X.replace('22', '64.5')}", r"column 3 .*joint 3 \(Rsho\) is at x = 64.5.*0 <= x < 64"),
+        (f"a.jpg: {Y}: {X.replace('22', '-4')}", r"column 3 .*joint 3 \(Rsho\) is at x = -4, outside"),
+        (f"a.jpg: {Y}: {X.replace('22', '-1')}", r"column 3 .*joint 3 \(Rsho\) is -1 here only"),
+        (f"ok.jpg: {X}: {Y}", r"row 3, column 1 \(name\): 'ok.jpg' is there twice, with different joints"),
+    ],
+)
+def test_a_malformed_row_is_named_by_row_and_column(tmp_path: Path, row: str, message: str) -> None:
+    path = write(tmp_path, f"ok.jpg: {Y}: {X}", row)
+    with pytest.raises(InputError, match=message):
+        read_keypoints(path, size=(128, 64))
+
+
+def test_further_bad_rows_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"row 2, .*\(and 2 more bad rows\)"):
+        read_keypoints(write(tmp_path, "a", "b", f"ok.jpg:{Y}:{X}", "c"))
+
+
+def test_a_wrong_header_and_a_missing_file_are_errors(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"row 1, column 1: the header is 'name:x:y', expected 'name:keypoints_y"):
+        read_keypoints(write(tmp_path, header="name:x:y\n"))
+    with pytest.raises(InputError, match=r"cannot read keypoints .*nowhere.csv"):
+        read_keypoints(tmp_path / "nowhere.csv")
+
+
+def test_a_row_repeated_with_the_same_joints_counts_once(tmp_path: Path) -> None:
+    assert len(read_keypoints(write(tmp_path, f"a.jpg:{Y}:{X}", "", f"a.jpg: {Y}: {X}"))) == 1
+
+
+def test_round_trip_is_exact_for_whole_and_fractional_joints(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    poses = [some_pose(rng) for _ in range(5)] + [some_pose(rng) + rng.random((18, 2)) * 0.9 for _ in range(20)]
+    xy = np.stack(poses).astype(np.float32)
+    xy[7, 0] = (0.1, 1e-5)
+    table = Keypoints(tuple(f"{i}.jpg" for i in range(len(xy))), xy)
+    write_keypoints(tmp_path / "a.csv", table)
+    again = read_keypoints(tmp_path / "a.csv")
+    write_keypoints(tmp_path / "b.csv", again)
+    assert again.names == table.names
+    np.testing.assert_array_equal(again.xy, table.xy)
+    assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()
+    assert ".0" not in (tmp_path / "a.csv").read_text().splitlines()[1]
+
+
+def test_the_writer_refuses_what_the_format_cannot_hold(tmp_path: Path) -> None:
+    half = standing()[None].copy()
+    half[0, 3, 0] = np.nan
+    with pytest.raises(ValueError, match="only one of its two coordinates"):
+        write_keypoints(tmp_path / "a.csv", Keypoints(("a.jpg",), half))
+    with pytest.raises(ValueError, match="cannot stand in a keypoints file"):
+        write_keypoints(tmp_path / "a.csv", Keypoints(("a\nb.jpg",), standing()[None]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_match_lists_images_without_row_and_rows_without_image() -> None:
+    table = Keypoints(("a.jpg", "b.jpg", "z.jpg"), np.stack([standing()] * 3))
+    found = match(table, ["train/b.jpg", "a.jpg", *(f"{i}.jpg" for i in range(7))])
+    assert found.rows.tolist() == [1, 0] + [-1] * 7
+    assert found.images_without_row == tuple(f"{i}.jpg" for i in range(7))
+    assert found.rows_without_image == ("z.jpg",)
+    expected = r"7 images without a keypoints row: 0.jpg, .*, 4.jpg, \.\.\.; 1 keypoints rows without an image: z.jpg"
+    with pytest.raises(InputError, match=expected):
+        match(table, ["train/b.jpg", "a.jpg", *(f"{i}.jpg" for i in range(7))], strict=True)
+    assert match(table, ["a.jpg", "b.jpg", "z.jpg"], strict=True).message == ""
+
+
+def test_equally_named_images_need_rows_with_folders() -> None:
+    bare = Keypoints(("1.jpg",), standing()[None])
+    with pytest.raises(InputError, match=r"'1.jpg' fits both ann/1.jpg and bob/1.jpg"):
+        bare.rows(["ann/1.jpg", "bob/1.jpg"])
+    full = Keypoints(("bob/1.jpg", "ann/1.jpg"), np.stack([standing()] * 2))
+    assert full.rows(["ann/1.jpg", "bob/1.jpg"]).tolist() == [1, 0]
+
+
+def test_merge_wants_one_pose_a_name() -> None:
+    a = Keypoints(("a.jpg",), standing()[None])
+    assert merge([a, a]).names == ("a.jpg",)
+    with pytest.raises(InputError, match=r"keypoints files disagree: .*'a.jpg' is there twice"):
+        merge([a, Keypoints(("a.jpg",), standing()[None] + 1)])
+
+
+def test_annotations_are_found_and_can_be_overridden(tmp_path: Path) -> None:
+    assert find_annotations(tmp_path) == []
+    with pytest.raises(InputError, match=r"has no keypoints .*--keypoints FILE"):
+        load_annotations(tmp_path)
+    (tmp_path / "keypoints-train.csv").write_text(HEADER)
+    assert [path.name for path in find_annotations(tmp_path)] == ["keypoints-train.csv"]
+    for name in ("test", "train"):
+        (tmp_path / f"market-annotation-{name}.csv").write_text(f"{HEADER}{name}.jpg:{Y}:{X}\n")
+    assert load_annotations(tmp_path).names == ("test.jpg", "train.jpg")
+    own = tmp_path / "keypoints-train.csv"
+    assert find_annotations(tmp_path, own) == [own]
+    with pytest.raises(InputError, match=r"--keypoints .*nowhere.csv: no such file"):
+        find_annotations(tmp_path, tmp_path / "nowhere.csv")
+
+
+def test_usable_means_both_shoulders_and_both_hips() -> None:
+    for joint, name in enumerate(JOINTS):
+        xy = standing()
+        xy[joint] = np.nan
+        assert bool(usable(xy)) == (name not in ("Rsho", "Lsho", "Rhip", "Lhip"))
+
+
+def test_mirror_swaps_sides_and_undoes_itself() -> None:
+    assert all(JOINTS[MIRROR[i]].translate(str.maketrans("RL", "LR")) == JOINTS[i] for i in range(18))
+    xy = some_pose(np.random.default_rng(0))
+    np.testing.assert_array_equal(mirror(mirror(xy, 64), 64), xy)
+    front = mirror(standing(), 64)
+    assert front[2, 0] < front[5, 0]
+    assert len(set(map(frozenset, LIMBS))) == 17
+
+
+def test_normalised_poses_forget_place_and_size() -> None:
+    xy = standing()
+    moved = xy * 1.7 + np.array([5, -3])
+    assert pose_distance(normalise(xy[None]), normalise(moved[None]))[0, 0] < 1e-6
+    with pytest.raises(ValueError, match="both shoulders and both hips"):
+        normalise(np.full((1, 18, 2), np.nan))
+
+
+def test_pose_distance_equals_the_loop() -> None:
+    rng = np.random.default_rng(2)
+    a, b = (normalise(np.stack([some_pose(rng) for _ in range(n)])) for n in (4, 6))
+    slow = [[np.sqrt(np.nanmean(((p - q) ** 2).sum(-1))) for q in b] for p in a]
+    np.testing.assert_allclose(pose_distance(a, b), slow, atol=2e-6)
+
+
+def test_pets_mini_round_trips_byte_for_byte(pets_mini: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        source = pets_mini / f"market-annotation-{split}.csv"
+        table = read_keypoints(source, size=(128, 64))
+        write_keypoints(tmp_path / "copy.csv", table)
+        assert (tmp_path / "copy.csv").read_bytes() == source.read_bytes()
+
+
+def test_pets_mini_has_right_eye_and_ear_on_the_side_of_the_right_shoulder(pets_mini: Path) -> None:
+    x = load_annotations(pets_mini).xy[..., 0]
+    shoulders = x[:, 2] - x[:, 5]
+    for right, left in ((14, 15), (16, 17), (8, 11)):
+        side = (x[:, right] - x[:, left]) * shoulders
+        assert (side[np.isfinite(side) & (side != 0)] > 0).mean() > 0.9
+
+
+def test_equal_names_in_train_and_test_are_told_apart() -> None:
+    """MSMT17's splits both number from 0: one name, two people."""
+    train = Keypoints(("0000_c1_0001.jpg", "0000_c1_0002.jpg"), np.full((2, 18, 2), 1, np.float32))
+    test = Keypoints(("0000_c1_0002.jpg",), np.full((1, 18, 2), 2, np.float32))
+    both = merge([told_apart(train, test), test])
+    paths = ["bounding_box_train/0000_c1_0001.jpg", "bounding_box_train/0000_c1_0002.jpg"]
+    assert both.xy[both.rows(paths)][:, 0, 0].tolist() == [1, 1]
+    assert both.xy[both.rows(["query/0000_c1_0002.jpg"])][:, 0, 0].tolist() == [2]
