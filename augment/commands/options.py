@@ -22,3 +22,16 @@ def parse_shard(text: str) -> tuple[int, int]:
     except ValueError:
         raise click.BadParameter(f"{text!r}: write I/N, such as 0/4", param_hint="--shard") from None
     return index, count
+
+
+SEED = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same bytes."
+)
+
+
+LAYOUT = click.option(
+    "--layout",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "market1501", "dukemtmc", "msmt17", "cuhk03-np", "folders"]),
+)

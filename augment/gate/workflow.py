@@ -20,7 +20,7 @@ from reid_eval.datasets import ReidData, read_dataset
 from reid_eval.runtime import InputError, progress, resolve_device, sha256_file, write_text
 
 if TYPE_CHECKING:
-    from augment.commands.workflow import GenerateOptions, Inputs
+    from augment.commands.generate import GenerateOptions, Inputs
     from augment.gate.redraw import GateRun
     from augment.quality.metrics import Material
 

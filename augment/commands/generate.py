@@ -1,24 +1,121 @@
-"""What the commands do, between reading options and printing: defaults, and who calls whom."""
+"""Commands that make and check an augmented folder. Heavy imports happen inside."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass, field, replace
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from augment.folder.manifest import newest_augmented
-from augment.generators.weights import pick_weights, trained_for
-from augment.runs import Say, describe_run, new_run_dir, recipes_folder
-from augment.synth.dataset import source_data
-from reid_eval.runtime import InputError, write_json
+import click
+
+from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, parse_shard
+from augment.runs import Say, describe_run, new_run_dir
+from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from augment.pose.keypoints import Keypoints
     from reid_eval.datasets import ReidData
-    from reid_eval.settings import TrainSettings
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _plan_options(command: F) -> F:
+    """The options that determine a plan, shared by `plan` and `generate`."""
+    sources = ["dataset", "identity", "camera", "diverse", "library"]
+    options = [
+        click.option("--ratio", type=click.FloatRange(min=0), help="Share of each identity's training images that is "
+                     "replaced (--mode replace, 0 to 1) or added (--mode add, 1.0 doubles)."),
+        click.option("--data", type=EXISTING, help="Data set folder. Default: the embedded synthetic data set."),
+        LAYOUT,
+        click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own."),
+        click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True),
+        click.option("--pose-source", type=click.Choice(sources), default="dataset", show_default=True,
+                     help="Where the new poses come from."),
+        click.option("--library", type=EXISTING, help="Keypoints file of poses, for --pose-source library. Default: "
+                     "a gait cycle from all sides, which ships."),
+        click.option("--exclude-same-image", is_flag=True, help="Never take a pose from the condition image itself."),
+        SEED,
+    ]  # fmt: skip
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command()
+@_plan_options
+@click.option("--plan", type=EXISTING, help="Carry out this plan (see `patn-augment plan`) instead of drawing one.")
+@click.option("--out", type=FOLDER, help="Folder to write. Default: a new one under ./runs.")
+@click.option("--weights", help="Name of shipped weights or a .safetensors file. Default: the best for the device.")
+@DEVICE
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Never changes a byte.")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks: faster (any-depth weights).")
+@click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
+@click.option(
+    "--link",
+    type=click.Choice(["copy", "hard", "symlink"]),
+    default="copy",
+    show_default=True,
+    help="How real images get into the new folder.",
+)
+@click.option("--gate", is_flag=True, help="Reject images in a wrong pose, of another person or broken; try "
+              "other poses, else keep the real image.")  # fmt: skip
+@click.option("--gate-thresholds", type=EXISTING, help="Of patn-augment calibrate-gate. Default: set on this data set.")
+@click.option("--gate-weights", type=EXISTING, help="Of the estimator that the thresholds were set with.")
+@click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
+@click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
+@click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
+def generate(shard: str, **options: Any) -> None:
+    """Replace or add training images by generated ones in new poses; write a Market-1501 folder.
+
+    \b
+    patn-augment generate --ratio 0.5
+    patn-augment generate --data Market-1501 --ratio 0.5 --out Market-1501-p0.5
+    """
+
+    generate_folder(GenerateOptions(shard=parse_shard(shard), **options), click.echo)
+
+
+@click.command()
+@click.argument("out", type=FOLDER)
+@_plan_options
+@click.option("--pose-space", type=FOLDER, help="Also a PNG: which poses identities have, before and after.")
+def plan(out: Path, pose_space: Path | None, **options: Any) -> None:
+    """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT."""
+
+    write_plan_file(GenerateOptions(**options), out, click.echo, pose_space)
+
+
+@click.command()
+@click.argument("folder", type=EXISTING)
+def verify(folder: Path) -> None:
+    """Check an augmented folder against its manifest; exit code 1 if files are missing, changed or extra."""
+    from augment.folder.generate import verify as check
+
+    report = check(folder)
+    click.echo(report.message)
+    if not report.ok:
+        sys.exit(1)
+
+
+@click.command()
+@click.argument("folder", type=EXISTING)
+@click.argument("png", type=FOLDER, required=False)
+@click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="Generated images to show.")
+@SEED
+def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
+    """Picture of an augmented folder: condition, target pose, generated, real image in that pose."""
+    from augment.quality.sheet import folder_sheet
+
+    folder = folder.resolve()
+    png = png or folder.parent / f"{folder.name}.sheet.png"
+    folder_sheet(folder, png, count=count, seed=seed)
+    click.echo(f"Wrote {png}")
 
 
 @dataclass(frozen=True)
@@ -99,6 +196,7 @@ def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
     from augment.pose.check import check_keypoints
     from augment.pose.keypoints import load_annotations
     from augment.pose.library import shipped_library
+    from augment.synth.dataset import source_data
     from reid_eval.datasets import check_images, read_dataset
 
     root = source_data(options.data, say)
@@ -158,7 +256,7 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     """`patn-augment generate`: plan, generate, describe. Returns the augmented folder."""
     from augment.folder.generate import generate
     from augment.gate.workflow import gate_message, gate_run
-    from augment.generators.weights import load_generator, read_weights
+    from augment.generators.weights import load_generator, pick_weights, read_weights, trained_for
     from reid_eval.runtime import resolve_device
 
     device = resolve_device(options.device)
@@ -206,132 +304,6 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     return out
 
 
-def explain_transfer(
-    image: Path,
-    pose: Path,
-    png: Path,
-    keypoints: Path | None,
-    weights: str | None,
-    blocks: int | None,
-    device: str,
-    say: Say,
-) -> None:
-    """`patn-augment explain`: one transfer, mask by mask."""
-    from augment.generators.weights import load_generator, read_weights
-    from augment.quality.explain import explain_sheet
-    from reid_eval.runtime import resolve_device
-
-    file = read_weights(pick_weights(weights, device))
-    size, sigma = trained_for(file.metadata)
-    generator = load_generator(file, resolve_device(device))
-    if blocks:
-        generator.use_blocks(blocks)
-    masks = explain_sheet(generator, image, pose, png, size=size, sigma=sigma, keypoints=keypoints)
-    for number, mask in enumerate(masks, 1):
-        say(f"Block {number}: mask {mask.min():.2f} to {mask.max():.2f}, mean {mask.mean():.2f}")
-    say(f"Wrote {png}")
-
-
 def _about(metadata: dict[str, Any]) -> str:
     data = metadata.get("info", {}).get("data")
     return f" (trained on {data})" if data else ""
-
-
-def _origin(augmented: Path) -> Path | None:
-    """The data set that an augmented folder was made of, as its run file says."""
-    try:
-        return Path(json.loads(run_file(augmented).read_text())["data"])
-    except (OSError, ValueError, KeyError):
-        return None
-
-
-def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path, Path]:
-    """(original, augmented) for an evaluation, from what the user named and the newest of ./runs.
-
-    Raises:
-        InputError: the original of a named folder is not known, or no augmented folder of the named data set is.
-    """
-    if augmented is not None:
-        original = data or _origin(augmented)
-        if original is None:
-            raise InputError(f"{augmented} does not say what it was made of: give --data, the original data set")
-        return original, augmented
-    newest = newest_augmented()
-    if data is not None:
-        if newest is None or _origin(newest) != data.resolve():
-            raise InputError(
-                f"the newest folder under ./runs was not made of {data}: "
-                f"run `patn-augment generate --data {data} --ratio 0.5` first, or give --augmented FOLDER"
-            )
-        return data, newest
-    original = _origin(newest) if newest else None
-    if newest is not None and original is not None and original.is_dir():
-        say(f"No --augmented given: using the newest augmented folder, {newest}, made of {original}.")
-        return original, newest
-    why = (
-        "No augmented folder under ./runs yet" if newest is None else f"The data set that {newest} was made of is gone"
-    )
-    say(f"{why}: making a new one (patn-augment generate --ratio 0.5).")
-    made = generate_folder(GenerateOptions(ratio=0.5), say)
-    return _origin(made) or source_data(None, say), made
-
-
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """Options of `patn-augment reid-eval`."""
-
-    preset: str = "quick"
-    recipe: str | None = None
-    """Of `reid_eval.recipe`, in place of the preset."""
-    changes: tuple[str, ...] = ()
-    """`KEY=VALUE`s on top of either."""
-    overrides: dict[str, Any] = field(default_factory=dict)
-    """Settings with an option of their own; None where it was not given."""
-    seeds: list[int] = field(default_factory=lambda: [0])
-    layout: str = "auto"
-    breakdown: bool = False
-
-    def settings(self) -> TrainSettings:
-        """The training settings.
-
-        Raises:
-            InputError: unknown or unusable settings.
-        """
-        from reid_eval.recipe import load_settings, parse_overrides, settings_of
-
-        given = {key: value for key, value in self.overrides.items() if value is not None}
-        if "epochs" in given:
-            given["max_steps"] = 0
-        if self.recipe is None:
-            start = settings_of({"preset": self.preset, **parse_overrides(self.changes)}, "--set")
-        else:
-            start = load_settings(self.recipe, self.changes, recipes_folder())
-        return replace(start, **given)
-
-
-def evaluate_pair(data: Path | None, augmented: Path | None, options: EvaluationOptions, say: Say) -> Path:
-    """`patn-augment reid-eval`: compare, print, keep the numbers. Returns the file with the numbers."""
-    from augment.folder.manifest import MANIFEST, read_manifest
-    from augment.pose.bins import query_bins
-    from reid_eval.backbones import check_backbone
-    from reid_eval.datasets import read_dataset
-    from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
-
-    settings = options.settings()
-    check_backbone(settings.backbone)
-    original, folder = find_pair(data, augmented, say)
-    made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else options.layout
-    first = read_dataset(original, made_as if options.layout == "auto" else options.layout)
-    check_test(first)
-    if preset_name(settings) == "quick":
-        say("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
-    groups = query_bins(first)
-    comparison = compare(first, read_dataset(folder, made_as), settings, options.seeds, groups)
-    say(format_comparison(comparison))
-    if options.breakdown:
-        say(format_breakdown(comparison))
-    target = new_run_dir("reid-eval") / "result.json"
-    write_json(target, comparison.to_dict())
-    describe_run(target.with_name("run.json"), {"data": str(original.resolve()), "augmented": str(folder.resolve())})
-    say(f"Numbers: {target}")
-    return target

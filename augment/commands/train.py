@@ -1,4 +1,4 @@
-"""What `patn-augment train` and `measure` do, between reading options and printing."""
+"""Commands that make generators: training, conversion. Heavy imports happen inside."""
 
 from __future__ import annotations
 
@@ -7,14 +7,56 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augment.generators.weights import trained_for
+import click
+
+from augment.commands.options import DEVICE, EXISTING, FOLDER
 from augment.runs import Say, describe_run
-from reid_eval.runtime import InputError, write_json, write_text
+from reid_eval.runtime import InputError, write_text
 
 if TYPE_CHECKING:
     from augment.generators.patn.batch import PairSource
     from augment.generators.patn.settings import TrainSettings
     from augment.generators.patn.step import TrainState
+
+
+@click.command()
+@click.option("--recipe", required=True, help="A YAML file, or the name of a recipe that ships.")
+@click.option("--out", type=FOLDER, required=True, help="Run directory: checkpoint, log, weights.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value, such as train.lr=1e-4.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
+@click.option("--max-seconds", type=click.FloatRange(min=1), help="Stop after this time, with a checkpoint.")
+@DEVICE
+def train(
+    recipe: str, out: Path, overrides: tuple[str, ...], resume: bool, max_seconds: float | None, device: str
+) -> None:
+    """Train a generator as a recipe says."""
+
+    train_recipe(recipe, out, overrides, resume, max_seconds, device, click.echo)
+
+
+@click.command("import-checkpoint")
+@click.argument("checkpoint", type=EXISTING)
+@click.argument("out", type=FOLDER)
+def import_checkpoint(checkpoint: Path, out: Path) -> None:
+    """Convert the PATN authors' latest_net_netG.pth to safetensors, strictly."""
+    from augment.generators.patn.authors import import_checkpoint as convert
+
+    click.echo("\n".join(convert(checkpoint, out).lines()))
+
+
+@click.command()
+@click.argument("weights")
+@click.argument("out", type=FOLDER)
+@click.option("--dtype", type=click.Choice(["float32", "float16", "int8"]), required=True)
+@click.option("--pairs", type=click.IntRange(min=1), default=128, show_default=True, help="Pairs to measure on.")
+@DEVICE
+def convert(weights: str, out: Path, dtype: str, pairs: int, device: str) -> None:
+    """Store a generator's weights in other bits, and measure what that costs.
+
+    WEIGHTS is the name of shipped weights or a .safetensors file.
+    """
+
+    convert_weights(weights, out, dtype, pairs, device, click.echo)
 
 
 def train_recipe(
@@ -96,36 +138,9 @@ def _check_same_data(path: Path, data: dict[str, Any]) -> None:
         raise InputError(f"can't resume on other data: {', '.join(sorted(changed))} changed since {path}")
 
 
-def measure_weights(
-    weights: str, data: Path | None, count: int, png: Path | None, target: Path | None, device: str, say: Say
-) -> None:
-    """`patn-augment measure`: figures and, if asked for, a picture."""
-    from augment.generators.weights import load_generator, read_weights
-    from augment.pairs.photos import folder_pairs
-    from augment.quality.errors import measure, pairs_sheet, unseen_pairs
-    from reid_eval.runtime import resolve_device
-
-    where = resolve_device(device)
-    file = read_weights(weights)
-    generator = load_generator(file, where)
-    size, sigma = trained_for(file.metadata)
-    if data is None:
-        say("Pairs of synthetic people in a world that no shipped weights were trained in.")
-        pairs = unseen_pairs(size=size, device=where)
-    else:
-        pairs = folder_pairs(data, split="gallery", size=size, device=where)
-    result = measure(generator, pairs, count, sigma)
-    say(result.message)
-    if target:
-        write_json(target, result.to_dict())
-    if png:
-        pairs_sheet(generator, pairs, png, sigma=sigma)
-        say(f"Wrote {png}")
-
-
 def convert_weights(weights: str, target: Path, dtype: str, pairs: int, device: str, say: Say) -> None:
     """`patn-augment convert`: store weights in fewer bits, and say what that costs."""
-    from augment.generators.weights import load_generator, read_weights, save_generator
+    from augment.generators.weights import load_generator, read_weights, save_generator, trained_for
     from augment.quality.errors import measure, unseen_pairs
     from reid_eval.runtime import resolve_device
 
@@ -143,43 +158,3 @@ def convert_weights(weights: str, target: Path, dtype: str, pairs: int, device: 
         f"L1 inside the person on {pairs} unseen synthetic pairs: {old.l1_mask:.3f} before, {new.l1_mask:.3f} after "
         f"({change:+.2f}%)."
     )
-
-
-def draw_depth_curve(
-    weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str, say: Say
-) -> None:
-    """`patn-augment depth-curve`: figures of every depth, and their picture."""
-    from augment.generators.weights import load_generator, read_weights
-    from augment.quality.depth import depth_curve
-    from augment.quality.errors import unseen_pairs
-    from augment.quality.plots import plot_depths
-    from reid_eval.runtime import resolve_device
-
-    where = resolve_device(device)
-    file = read_weights(weights)
-    size, sigma = trained_for(file.metadata)
-    generator = load_generator(file, where)
-    points = depth_curve(generator, unseen_pairs(size=size, device=where), pairs, sigma, speed_batch)
-    for point in points:
-        say(
-            f"{point.blocks:2d} blocks: SSIM {point.ssim:.3f}, L1 {point.l1:.2f}, inside the person "
-            f"{point.l1_mask:.2f}, {point.images_per_second:.1f} images/s"
-        )
-    plot_depths(points, png, f"{pairs} unseen synthetic pairs, {where.type}, batch {speed_batch}")
-    if target:
-        write_json(target, {"pairs": pairs, "device": where.type, "depths": [point.to_dict() for point in points]})
-    say(f"Wrote {png}")
-
-
-def list_pairs(
-    root: Path, target: Path, split: str, count: int | None, layout: str, keypoints: Path | None, seed: int, say: Say
-) -> None:
-    """`patn-augment pairs`: pairs by the authors' rules."""
-    from augment.pairs.lists import draw_pairs, write_pairs
-    from augment.pairs.photos import posed_images
-
-    found = posed_images(root, split=split, layout=layout, keypoints=keypoints)
-    pairs = draw_pairs(found.names, found.joints, found.table["pid"].to_numpy(), count, seed)
-    write_pairs(target, pairs)
-    people = found.table.loc[found.table["pid"] > 0, "pid"].nunique()
-    say(f"Wrote {target}: {len(pairs):,} pairs of {people} identities of the {split} split.")

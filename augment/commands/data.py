@@ -1,0 +1,66 @@
+"""Commands that make data: drawn pedestrians, lists of pairs. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED
+from augment.runs import Say
+
+
+@click.command()
+@click.argument("out", type=FOLDER)
+@click.option("--train-ids", type=click.IntRange(min=1), default=32, show_default=True)
+@click.option("--test-ids", type=click.IntRange(min=1), default=16, show_default=True)
+@click.option("--images-per-id", type=click.IntRange(min=2), default=12, show_default=True)
+@click.option("--cameras", type=click.IntRange(min=1), default=6, show_default=True)
+@click.option("--height", type=click.IntRange(min=32), default=128, show_default=True)
+@click.option("--width", type=click.IntRange(min=16), default=64, show_default=True)
+@click.option("--masks", is_flag=True, help="Also write the exact person masks, as PNG.")
+@SEED
+@DEVICE
+def synth(out: Path, height: int, width: int, device: str, **options: Any) -> None:
+    """Draw a synthetic data set of pedestrians in the Market-1501 layout, with keypoints."""
+    from augment.synth.dataset import SynthSettings, write_dataset
+    from reid_eval.runtime import resolve_device
+
+    settings = SynthSettings(size=(height, width), **options)
+    write_dataset(out, settings, resolve_device(device))
+    total = (settings.train_ids + settings.test_ids) * settings.images_per_id
+    click.echo(f"Wrote {out}: {settings.train_ids} + {settings.test_ids} synthetic identities, {total} images.")
+
+
+@click.command()
+@click.argument("root", type=EXISTING)
+@click.argument("out", type=FOLDER)
+@click.option("--split", type=click.Choice(["train", "query", "gallery"]), default="gallery", show_default=True)
+@click.option("--count", type=click.IntRange(min=1), help="Default: 12000 of a test split, all of the training split.")
+@click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
+@LAYOUT
+@SEED
+def pairs(root: Path, out: Path, split: str, count: int | None, keypoints: Path | None, layout: str, seed: int) -> None:
+    """List pairs (condition, target) of a data set by the authors' rules, as CSV: OUT.
+
+    Use it by --set data.pairs=OUT in a training.
+    """
+    from augment.pairs.lists import TEST_PAIRS
+
+    wanted = count or (None if split == "train" else TEST_PAIRS)
+    list_pairs(root, out, split, wanted, layout, keypoints, seed, click.echo)
+
+
+def list_pairs(
+    root: Path, target: Path, split: str, count: int | None, layout: str, keypoints: Path | None, seed: int, say: Say
+) -> None:
+    """`patn-augment pairs`: pairs by the authors' rules."""
+    from augment.pairs.lists import draw_pairs, write_pairs
+    from augment.pairs.photos import posed_images
+
+    found = posed_images(root, split=split, layout=layout, keypoints=keypoints)
+    pairs = draw_pairs(found.names, found.joints, found.table["pid"].to_numpy(), count, seed)
+    write_pairs(target, pairs)
+    people = found.table.loc[found.table["pid"] > 0, "pid"].nunique()
+    say(f"Wrote {target}: {len(pairs):,} pairs of {people} identities of the {split} split.")

@@ -1,0 +1,165 @@
+"""The command that trains and compares re-ID baselines. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from augment.commands.generate import GenerateOptions, generate_folder, run_file
+from augment.commands.options import DEVICE, EXISTING, LAYOUT, SEED
+from augment.runs import Say, describe_run, new_run_dir, recipes_folder
+from reid_eval.runtime import InputError, write_json
+
+if TYPE_CHECKING:
+    from reid_eval.settings import TrainSettings
+
+
+@click.command("reid-eval")
+@click.option("--backbone", help="resnet50, inception_v2 or torchreid:NAME. Default: the recipe's, or resnet50.")
+@click.option("--data", type=EXISTING, help="The original data set. Default: what the augmented folder was made of.")
+@click.option(
+    "--augmented", type=EXISTING, help="The augmented folder. Default: the newest under ./runs, or a new one."
+)
+@LAYOUT
+@click.option("--preset", type=click.Choice(["quick", "ide", "bot"]), default="quick", show_default=True)
+@click.option("--recipe", help="A YAML file, or the name of a re-ID recipe that ships, in place of --preset.")
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Replace a setting, such as lr=1e-4.")
+@click.option("--init", help="scratch (default), imagenet or a weights file.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Default: the preset's.")
+@click.option("--generated-label", type=click.Choice(["hard", "lsr", "lsro"]), help="Default: hard.")
+@click.option("--rerank", is_flag=True, default=None, help="Rank by k-reciprocal encoding (Zhong et al., CVPR 2017).")
+@click.option("--breakdown", is_flag=True, help="Also print scores by the query's camera and by its pose.")
+@click.option(
+    "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds, from --seed on."
+)
+@SEED
+@DEVICE
+def reid_eval(
+    data: Path | None,
+    augmented: Path | None,
+    layout: str,
+    preset: str,
+    recipe: str | None,
+    changes: tuple[str, ...],
+    breakdown: bool,
+    seeds: int,
+    seed: int,
+    **overrides: Any,
+) -> None:
+    """Train a re-ID baseline on the original and on the augmented images; print both and the gain.
+
+    \b
+    patn-augment reid-eval --backbone resnet50
+    patn-augment reid-eval --backbone inception_v2 --data Market-1501 --augmented Market-1501-p0.5 --preset ide
+    patn-augment reid-eval --recipe reid_bot --set init=imagenet --data Market-1501 --augmented Market-1501-p0.5
+    """
+
+    options = EvaluationOptions(preset, recipe, changes, overrides, list(range(seed, seed + seeds)), layout, breakdown)
+    evaluate_pair(data, augmented, options, click.echo)
+
+
+def _origin(augmented: Path) -> Path | None:
+    """The data set that an augmented folder was made of, as its run file says."""
+    try:
+        return Path(json.loads(run_file(augmented).read_text())["data"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path, Path]:
+    """(original, augmented) for an evaluation, from what the user named and the newest of ./runs.
+
+    Raises:
+        InputError: the original of a named folder is not known, or no augmented folder of the named data set is.
+    """
+    from augment.folder.manifest import newest_augmented
+    from augment.synth.dataset import source_data
+
+    if augmented is not None:
+        original = data or _origin(augmented)
+        if original is None:
+            raise InputError(f"{augmented} does not say what it was made of: give --data, the original data set")
+        return original, augmented
+    newest = newest_augmented()
+    if data is not None:
+        if newest is None or _origin(newest) != data.resolve():
+            raise InputError(
+                f"the newest folder under ./runs was not made of {data}: "
+                f"run `patn-augment generate --data {data} --ratio 0.5` first, or give --augmented FOLDER"
+            )
+        return data, newest
+    original = _origin(newest) if newest else None
+    if newest is not None and original is not None and original.is_dir():
+        say(f"No --augmented given: using the newest augmented folder, {newest}, made of {original}.")
+        return original, newest
+    why = (
+        "No augmented folder under ./runs yet" if newest is None else f"The data set that {newest} was made of is gone"
+    )
+    say(f"{why}: making a new one (patn-augment generate --ratio 0.5).")
+    made = generate_folder(GenerateOptions(ratio=0.5), say)
+    return _origin(made) or source_data(None, say), made
+
+
+@dataclass(frozen=True)
+class EvaluationOptions:
+    """Options of `patn-augment reid-eval`."""
+
+    preset: str = "quick"
+    recipe: str | None = None
+    """Of `reid_eval.recipe`, in place of the preset."""
+    changes: tuple[str, ...] = ()
+    """`KEY=VALUE`s on top of either."""
+    overrides: dict[str, Any] = field(default_factory=dict)
+    """Settings with an option of their own; None where it was not given."""
+    seeds: list[int] = field(default_factory=lambda: [0])
+    layout: str = "auto"
+    breakdown: bool = False
+
+    def settings(self) -> TrainSettings:
+        """The training settings.
+
+        Raises:
+            InputError: unknown or unusable settings.
+        """
+        from reid_eval.recipe import load_settings, parse_overrides, settings_of
+
+        given = {key: value for key, value in self.overrides.items() if value is not None}
+        if "epochs" in given:
+            given["max_steps"] = 0
+        if self.recipe is None:
+            start = settings_of({"preset": self.preset, **parse_overrides(self.changes)}, "--set")
+        else:
+            start = load_settings(self.recipe, self.changes, recipes_folder())
+        return replace(start, **given)
+
+
+def evaluate_pair(data: Path | None, augmented: Path | None, options: EvaluationOptions, say: Say) -> Path:
+    """`patn-augment reid-eval`: compare, print, keep the numbers. Returns the file with the numbers."""
+    from augment.folder.manifest import MANIFEST, read_manifest
+    from augment.pose.bins import query_bins
+    from reid_eval.backbones import check_backbone
+    from reid_eval.datasets import read_dataset
+    from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
+
+    settings = options.settings()
+    check_backbone(settings.backbone)
+    original, folder = find_pair(data, augmented, say)
+    made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else options.layout
+    first = read_dataset(original, made_as if options.layout == "auto" else options.layout)
+    check_test(first)
+    if preset_name(settings) == "quick":
+        say("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
+    groups = query_bins(first)
+    comparison = compare(first, read_dataset(folder, made_as), settings, options.seeds, groups)
+    say(format_comparison(comparison))
+    if options.breakdown:
+        say(format_breakdown(comparison))
+    target = new_run_dir("reid-eval") / "result.json"
+    write_json(target, comparison.to_dict())
+    describe_run(target.with_name("run.json"), {"data": str(original.resolve()), "augmented": str(folder.resolve())})
+    say(f"Numbers: {target}")
+    return target

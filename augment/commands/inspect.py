@@ -1,0 +1,151 @@
+"""Commands that show what a generator does. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from augment.commands.options import DEVICE, EXISTING, FOLDER
+from augment.runs import Say
+from reid_eval.runtime import write_json
+
+
+@click.command()
+@click.argument("weights")
+@click.option("--data", type=EXISTING, help="Pairs of this data set's test split. Default: unseen synthetic people.")
+@click.option("--pairs", type=click.IntRange(min=1), default=512, show_default=True)
+@click.option("--sheet", "png", type=FOLDER, help="Also write a picture of 32 pairs.")
+@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
+@DEVICE
+def measure(weights: str, data: Path | None, pairs: int, png: Path | None, target: Path | None, device: str) -> None:
+    """Measure a generator on pairs it has not seen: L1 to the target, and what copying the photo would give.
+
+    WEIGHTS is the name of shipped weights or a .safetensors file.
+    """
+
+    measure_weights(weights, data, pairs, png, target, device, click.echo)
+
+
+@click.command()
+@click.option("--image", type=EXISTING, required=True, help="The photo to redraw.")
+@click.option("--pose", type=EXISTING, required=True, help="An image that lends its pose.")
+@click.option("-o", "--out", "png", type=FOLDER, required=True, help="PNG to write.")
+@click.option("--keypoints", type=EXISTING, help="Annotation file of both. Default: their data set's own.")
+@click.option("--weights", help="Name of shipped weights or a .safetensors file. Default: the best for the device.")
+@click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks (any-depth weights).")
+@DEVICE
+def explain(
+    image: Path, pose: Path, png: Path, keypoints: Path | None, weights: str | None, blocks: int | None, device: str
+) -> None:
+    """Picture of one transfer: condition, poses, the attention mask of each block, result.
+
+    \b
+    patn-augment explain --image Market-1501/bounding_box_train/0002_c1s1_000451_03.jpg \\
+        --pose Market-1501/bounding_box_train/0007_c2s3_070952_01.jpg -o out.png
+    """
+
+    explain_transfer(image, pose, png, keypoints, weights, blocks, device, click.echo)
+
+
+@click.command("plot-log")
+@click.argument("log", type=EXISTING)
+@click.argument("png", type=FOLDER)
+def plot_log(log: Path, png: Path) -> None:
+    """Plot a training's losses and rate from its train.jsonl: PNG."""
+    from augment.quality.plots import plot_losses
+
+    plot_losses(log, png)
+    click.echo(f"Wrote {png}")
+
+
+@click.command("depth-curve")
+@click.argument("weights")
+@click.argument("png", type=FOLDER)
+@click.option("--pairs", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--speed-batch", type=click.IntRange(min=1), default=8, show_default=True)
+@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
+@DEVICE
+def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str) -> None:
+    """Plot SSIM, L1 and images a second against the number of blocks, for any-depth WEIGHTS: PNG."""
+
+    draw_depth_curve(weights, png, pairs, speed_batch, target, device, click.echo)
+
+
+def measure_weights(
+    weights: str, data: Path | None, count: int, png: Path | None, target: Path | None, device: str, say: Say
+) -> None:
+    """`patn-augment measure`: figures and, if asked for, a picture."""
+    from augment.generators.weights import load_generator, read_weights, trained_for
+    from augment.pairs.photos import folder_pairs
+    from augment.quality.errors import measure, pairs_sheet, unseen_pairs
+    from reid_eval.runtime import resolve_device
+
+    where = resolve_device(device)
+    file = read_weights(weights)
+    generator = load_generator(file, where)
+    size, sigma = trained_for(file.metadata)
+    if data is None:
+        say("Pairs of synthetic people in a world that no shipped weights were trained in.")
+        pairs = unseen_pairs(size=size, device=where)
+    else:
+        pairs = folder_pairs(data, split="gallery", size=size, device=where)
+    result = measure(generator, pairs, count, sigma)
+    say(result.message)
+    if target:
+        write_json(target, result.to_dict())
+    if png:
+        pairs_sheet(generator, pairs, png, sigma=sigma)
+        say(f"Wrote {png}")
+
+
+def draw_depth_curve(
+    weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str, say: Say
+) -> None:
+    """`patn-augment depth-curve`: figures of every depth, and their picture."""
+    from augment.generators.weights import load_generator, read_weights, trained_for
+    from augment.quality.depth import depth_curve
+    from augment.quality.errors import unseen_pairs
+    from augment.quality.plots import plot_depths
+    from reid_eval.runtime import resolve_device
+
+    where = resolve_device(device)
+    file = read_weights(weights)
+    size, sigma = trained_for(file.metadata)
+    generator = load_generator(file, where)
+    points = depth_curve(generator, unseen_pairs(size=size, device=where), pairs, sigma, speed_batch)
+    for point in points:
+        say(
+            f"{point.blocks:2d} blocks: SSIM {point.ssim:.3f}, L1 {point.l1:.2f}, inside the person "
+            f"{point.l1_mask:.2f}, {point.images_per_second:.1f} images/s"
+        )
+    plot_depths(points, png, f"{pairs} unseen synthetic pairs, {where.type}, batch {speed_batch}")
+    if target:
+        write_json(target, {"pairs": pairs, "device": where.type, "depths": [point.to_dict() for point in points]})
+    say(f"Wrote {png}")
+
+
+def explain_transfer(
+    image: Path,
+    pose: Path,
+    png: Path,
+    keypoints: Path | None,
+    weights: str | None,
+    blocks: int | None,
+    device: str,
+    say: Say,
+) -> None:
+    """`patn-augment explain`: one transfer, mask by mask."""
+    from augment.generators.weights import load_generator, pick_weights, read_weights, trained_for
+    from augment.quality.explain import explain_sheet
+    from reid_eval.runtime import resolve_device
+
+    file = read_weights(pick_weights(weights, device))
+    size, sigma = trained_for(file.metadata)
+    generator = load_generator(file, resolve_device(device))
+    if blocks:
+        generator.use_blocks(blocks)
+    masks = explain_sheet(generator, image, pose, png, size=size, sigma=sigma, keypoints=keypoints)
+    for number, mask in enumerate(masks, 1):
+        say(f"Block {number}: mask {mask.min():.2f} to {mask.max():.2f}, mean {mask.mean():.2f}")
+    say(f"Wrote {png}")
