@@ -1,0 +1,216 @@
+"""`PoseNormalized`: a re-ID network that also looks at every person in the same few generated poses.
+
+The idea of fusing features over canonical poses is PN-GAN's (Qian et al., ECCV 2018), which trains a network of its own
+for them; here the network stays as it is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from augment.generators.base import PoseGenerator, as_pose
+from augment.pose.geometry import scale_joints
+from augment.pose.keypoints import Keypoints
+from augment.pose.library import frame_of
+from augment.pose.skeleton import usable
+from augment.search.cache import FeatureCache, row_key
+from augment.search.extractors import Extractor, resized
+from augment.search.fusion import Calibration, Floats, Parts, calibrate, fuse, unit
+from reid_eval.runtime import InputError, progress
+from reid_eval.transforms import to_float
+
+_CHUNK = 32  # images that the generator sees at once
+
+
+class PoseNormalized:
+    """Features of photos, each fused with those of the same person generated in fixed poses.
+
+    Args:
+        extractor: uint8 RGB images `[B, 3, H, W]` to features `[B, D]`; see `augment.search.extractors`.
+        generator: moves people into the poses.
+        poses: the poses, in pixels of the frame that their names tell (`NAME@HxW`), else of the generator's size.
+        weight: of the views' mean against the photo, see `augment.search.fusion.fuse`.
+        batch_size: photos in one pass; the extractor sees them and their views at once.
+        precision: of the generator: `float32` or `bf16`.
+        cache: where features are kept; needs `identity`.
+        identity: what the extractor is, such as the SHA-256 of its weights: part of every cache key.
+
+    Raises:
+        InputError: no pose, a pose that lacks shoulders or hips, or a cache without `identity`.
+    """
+
+    def __init__(
+        self,
+        extractor: Extractor,
+        generator: PoseGenerator,
+        poses: Keypoints,
+        *,
+        weight: float = 1.0,
+        batch_size: int = 16,
+        precision: str = "float32",
+        cache: FeatureCache | None = None,
+        identity: str = "",
+    ) -> None:
+        if not len(poses) or not poses.usable.all():
+            raise InputError("the poses to search in must be there, and have both shoulders and both hips")
+        if cache is not None and not identity:
+            raise InputError("a feature cache needs the network's identity, such as the SHA-256 of its weights")
+        self.extractor, self.generator, self.poses = extractor, generator, poses
+        self.weight, self.batch_size = weight, batch_size
+        self.calibration: Calibration | None = None
+        self._cache, self._bf16 = cache, precision == "bf16"
+        size = generator.size
+        scaled = [
+            scale_joints(xy, frame_of(name) or size, size) for name, xy in zip(poses.names, poses.xy, strict=True)
+        ]
+        self._targets = torch.from_numpy(np.stack(scaled).astype(np.float32)).to(generator.device)
+        self._setting = (
+            json.dumps([identity, generator.describe(), precision, list(poses.names)], sort_keys=True).encode()
+            + self._targets.cpu().numpy().tobytes()
+        )
+
+    def __call__(self, images: Sequence[NDArray[np.uint8]] | Tensor, joints: Floats) -> Floats:
+        """Features to search with: float32 `[N, D]`, of length 1.
+
+        Args:
+            images: uint8 RGB, `[H, W, 3]` each, of any sizes; or one tensor `[N, 3, H, W]`.
+            joints: float `[N, 18, 2]`, (x, y) pixels of each photo, NaN missing. A photo that lacks a shoulder or a hip
+                keeps its own feature.
+        """
+        return fuse(self.parts(images, joints), self.weight, self.calibration)
+
+    def calibrate(self, images: Sequence[NDArray[np.uint8]] | Tensor, joints: Floats) -> Calibration:
+        """Measure, and use from now on, what all people's features have in common: on people who are not searched for.
+
+        Needed where some photos have joints and others have none, and good for a point or two elsewhere.
+        """
+        self.calibration = calibrate(self.parts(images, joints))
+        return self.calibration
+
+    def parts(self, images: Sequence[NDArray[np.uint8]] | Tensor, joints: Floats) -> Parts:
+        """Features of photos and views apart, for whoever wants to fuse them in another way."""
+        photos = _as_tensors(images)
+        joints = np.asarray(joints, np.float32)
+        if joints.shape != (len(photos), 18, 2):
+            raise InputError(f"joints must be [{len(photos)}, 18, 2], one set an image, got {list(joints.shape)}")
+        known = usable(joints)
+        if not len(photos):
+            raise InputError("there is no image to make features of")
+        rows = _Rows(len(photos))
+        keys = [self._key(photo, xy) for photo, xy in zip(photos, joints, strict=True)] if self._cache else []
+        if self._cache:
+            rows.put(range(len(photos)), self._cache.read(keys))
+        with progress("Extracting features", len(photos)) as bar:
+            bar.skip(len(photos) - len(rows.missing))
+            for batch in _batches(photos, rows.missing, self.batch_size):
+                found = self._compute(torch.stack([photos[i] for i in batch]), joints[batch], known[batch])
+                rows.put(batch, list(found))
+                if self._cache:
+                    self._cache.write([keys[i] for i in batch], found)
+                bar.advance(len(batch))
+        table = unit(rows.table(1 + len(self._targets)))
+        return Parts(table[:, 0], table[:, 1:] * known[:, None, None], known)
+
+    def views(self, image: Tensor, joints: Floats) -> Tensor:
+        """The generated views of photos: uint8 `[B, V, 3, H, W]` at the generator's size.
+
+        Args:
+            image: uint8 `[B, 3, h, w]`.
+            joints: float32 `[B, 18, 2]` in its pixels; all usable.
+        """
+        size, device = self.generator.size, self.generator.device
+        count, poses = len(image), len(self._targets)
+        own = (int(image.shape[2]), int(image.shape[3]))
+        photo = to_float(resized(image.to(device), size)).repeat_interleave(poses, 0)
+        source = torch.from_numpy(scale_joints(joints, own, size)).to(device).repeat_interleave(poses, 0)
+        target = self._targets.repeat(count, 1, 1)
+        made = [
+            self._transfer(photo[at : at + _CHUNK], source[at : at + _CHUNK], target[at : at + _CHUNK])
+            for at in range(0, len(photo), _CHUNK)
+        ]
+        pixels = torch.cat(made)
+        return pixels.view(count, poses, *pixels.shape[1:])
+
+    @torch.inference_mode()
+    def _transfer(self, photo: Tensor, source: Tensor, target: Tensor) -> Tensor:
+        with torch.autocast(self.generator.device.type, torch.bfloat16, enabled=self._bf16):
+            made = self.generator.transfer(
+                photo.contiguous(memory_format=torch.channels_last),
+                as_pose(self.generator, source),
+                as_pose(self.generator, target),
+            )
+        return made.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+
+    def _compute(self, photos: Tensor, joints: Floats, known: NDArray[np.bool_]) -> NDArray[np.float16]:
+        """Features of one batch: `[B, 1 + V, D]`, in the precision that a cache keeps, whether there is one or not."""
+        stacks = [self.extractor(photos)]
+        if known.any():
+            made = self.views(photos[torch.from_numpy(known)], joints[known])
+            stacks.append(self.extractor(made.flatten(0, 1)))
+        photo, *views = (_checked(stack) for stack in stacks)
+        table = np.zeros((len(photos), 1 + len(self._targets), photo.shape[1]), np.float32)
+        table[:, 0] = photo
+        if views:
+            table[known, 1:] = views[0].reshape(int(known.sum()), len(self._targets), -1)
+        return unit(table).astype(np.float16)
+
+    def _key(self, photo: Tensor, joints: Floats) -> bytes:
+        shape = np.array(photo.shape, np.int64).tobytes()
+        return row_key(self._setting, shape, photo.cpu().numpy().tobytes(), joints.tobytes())
+
+
+class _Rows:
+    """Rows that come in any order, from a cache or computed."""
+
+    def __init__(self, count: int) -> None:
+        self._rows: list[NDArray[np.float16] | None] = [None] * count
+
+    def put(self, places: Sequence[int], rows: Sequence[NDArray[np.float16] | None]) -> None:
+        for place, row in zip(places, rows, strict=True):
+            self._rows[place] = row
+
+    @property
+    def missing(self) -> list[int]:
+        return [place for place, row in enumerate(self._rows) if row is None]
+
+    def table(self, parts: int) -> Floats:
+        """All rows: float32 `[N, parts, D]`."""
+        return np.stack([row.reshape(parts, -1) for row in self._rows if row is not None]).astype(np.float32)
+
+
+def _batches(photos: Sequence[Tensor], places: Sequence[int], size: int) -> list[list[int]]:
+    """`places` in batches of at most `size` photos of one shape, in a fixed order."""
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for place in places:
+        groups.setdefault(tuple(photos[place].shape), []).append(place)
+    return [group[at : at + size] for group in groups.values() for at in range(0, len(group), size)]
+
+
+def _as_tensors(images: Sequence[NDArray[np.uint8]] | Tensor) -> list[Tensor]:
+    """uint8 `[3, H, W]` each.
+
+    Raises:
+        InputError: images that are not uint8 RGB.
+    """
+    found = list(images) if isinstance(images, Tensor) else [torch.as_tensor(i).permute(2, 0, 1) for i in images]
+    for image in found:
+        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
+            raise InputError(f"images must be uint8 RGB, got {image.dtype} {list(image.shape)}")
+    return found
+
+
+def _checked(features: Tensor) -> Floats:
+    """Features on the host.
+
+    Raises:
+        InputError: not one finite row an image.
+    """
+    if features.ndim != 2 or not bool(features.isfinite().all()):
+        raise InputError(f"the network's features must be finite numbers [B, D], got {list(features.shape)}")
+    return features.float().cpu().numpy()
