@@ -14,18 +14,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augment.generators.base import PoseGenerator, as_pose
-from augment.pose.geometry import scale_joints
+from augment.generators.base import PoseGenerator
 from augment.pose.keypoints import Keypoints
-from augment.pose.library import frame_of
 from augment.pose.skeleton import usable
 from augment.search.cache import FeatureCache, row_key
-from augment.search.extractors import Extractor, resized
+from augment.search.extractors import Extractor
 from augment.search.fusion import Calibration, Floats, Parts, calibrate, fuse, unit
+from augment.search.views import generate_views, poses_at
 from reid_eval.runtime import InputError, progress
-from reid_eval.transforms import to_float
-
-_CHUNK = 32  # images that the generator sees at once
 
 
 class PoseNormalized:
@@ -64,12 +60,8 @@ class PoseNormalized:
         self.extractor, self.generator, self.poses = extractor, generator, poses
         self.weight, self.batch_size = weight, batch_size
         self.calibration: Calibration | None = None
-        self._cache, self._bf16 = cache, precision == "bf16"
-        size = generator.size
-        scaled = [
-            scale_joints(xy, frame_of(name) or size, size) for name, xy in zip(poses.names, poses.xy, strict=True)
-        ]
-        self._targets = torch.from_numpy(np.stack(scaled).astype(np.float32)).to(generator.device)
+        self._cache, self._precision = cache, precision
+        self._targets = torch.from_numpy(poses_at(poses, generator.size)).to(generator.device)
         self._setting = (
             json.dumps([identity, generator.describe(), precision, list(poses.names)], sort_keys=True).encode()
             + self._targets.cpu().numpy().tobytes()
@@ -124,28 +116,8 @@ class PoseNormalized:
             image: uint8 `[B, 3, h, w]`.
             joints: float32 `[B, 18, 2]` in its pixels; all usable.
         """
-        size, device = self.generator.size, self.generator.device
-        count, poses = len(image), len(self._targets)
-        own = (int(image.shape[2]), int(image.shape[3]))
-        photo = to_float(resized(image.to(device), size)).repeat_interleave(poses, 0)
-        source = torch.from_numpy(scale_joints(joints, own, size)).to(device).repeat_interleave(poses, 0)
-        target = self._targets.repeat(count, 1, 1)
-        made = [
-            self._transfer(photo[at : at + _CHUNK], source[at : at + _CHUNK], target[at : at + _CHUNK])
-            for at in range(0, len(photo), _CHUNK)
-        ]
-        pixels = torch.cat(made)
-        return pixels.view(count, poses, *pixels.shape[1:])
-
-    @torch.inference_mode()
-    def _transfer(self, photo: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        with torch.autocast(self.generator.device.type, torch.bfloat16, enabled=self._bf16):
-            made = self.generator.transfer(
-                photo.contiguous(memory_format=torch.channels_last),
-                as_pose(self.generator, source),
-                as_pose(self.generator, target),
-            )
-        return made.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+        targets = self._targets.expand(len(image), *self._targets.shape)
+        return generate_views(self.generator, image, joints, targets, self._precision)
 
     def _compute(self, photos: Tensor, joints: Floats, known: NDArray[np.bool_]) -> NDArray[np.float16]:
         """Features of one batch: `[B, 1 + V, D]`, in the precision that a cache keeps, whether there is one or not."""

@@ -1,0 +1,113 @@
+"""Features of a whole data set, in one file that a search engine takes."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augment.pose.keypoints import Keypoints
+from augment.search.fusion import Floats, fuse
+from augment.search.normalized import PoseNormalized
+from reid_eval.datasets import ReidData
+from reid_eval.datasets.images import read_image
+from reid_eval.datasets.tables import SPLITS
+from reid_eval.runtime import InputError, progress, write_bytes
+
+_BLOCK = 256  # photos held at a time
+_ARRAYS = ("features", "names", "pids", "camids", "splits", "joints_used")
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Features of images.
+
+    Attributes:
+        features: float32 `[N, D]`, of length 1; half precision in the file.
+        names: paths in the data set, `[N]`.
+        pids, camids: int64 `[N]`, as the data set has them.
+        splits: `train`, `query` or `gallery`, `[N]`.
+        joints_used: bool `[N]`: the image was seen in the generated poses, too.
+        facts: what made them: network, generator, poses, weight.
+    """
+
+    features: Floats
+    names: NDArray[np.str_]
+    pids: NDArray[np.int64]
+    camids: NDArray[np.int64]
+    splits: NDArray[np.str_]
+    joints_used: NDArray[np.bool_]
+    facts: Mapping[str, Any]
+
+    def save(self, path: Path | str) -> None:
+        """Write a `.npz`, atomically; the same features give the same bytes."""
+        buffer = io.BytesIO()
+        arrays = {name: getattr(self, name) for name in _ARRAYS}
+        arrays["features"] = self.features.astype(np.float16)
+        np.savez(buffer, **arrays, facts=np.array(json.dumps(dict(self.facts), sort_keys=True)))
+        write_bytes(path, buffer.getvalue())
+
+
+def embed(
+    data: ReidData,
+    keypoints: Keypoints,
+    search: PoseNormalized,
+    splits: Sequence[str] = SPLITS,
+    facts: Mapping[str, Any] | None = None,
+) -> Embedded:
+    """Features of the images of some splits, in the order of their tables.
+
+    Images without a row in `keypoints`, or without shoulders and hips in it, keep the feature of their photo.
+
+    Raises:
+        InputError: no image in those splits, or one that cannot be read.
+    """
+    tables = {split: data.split(split) for split in splits}
+    paths = [path for table in tables.values() for path in table["path"]]
+    if not paths:
+        raise InputError(f"{data.root} has no image in {', '.join(splits)}")
+    rows = keypoints.rows(paths)
+    joints = np.full((len(paths), 18, 2), np.nan, np.float32)
+    joints[rows >= 0] = keypoints.xy[rows[rows >= 0]]
+    found, used = [], []
+    with progress("Searching in poses", len(paths)) as bar:
+        for at in range(0, len(paths), _BLOCK):
+            block = slice(at, at + _BLOCK)
+            images = [read_image(data.root / path) for path in paths[block]]
+            parts = search.parts(images, joints[block])
+            found.append(fuse(parts, search.weight, search.calibration))
+            used.append(parts.known)
+            bar.advance(len(images))
+    return Embedded(
+        features=np.concatenate(found),
+        names=np.array(paths),
+        pids=np.concatenate([table["pid"].to_numpy(np.int64) for table in tables.values()]),
+        camids=np.concatenate([table["camid"].to_numpy(np.int64) for table in tables.values()]),
+        splits=np.array([split for split, table in tables.items() for _ in range(len(table))]),
+        joints_used=np.concatenate(used),
+        facts=dict(facts or {}),
+    )
+
+
+def read_embedded(path: Path | str) -> Embedded:
+    """Read what `Embedded.save` wrote.
+
+    Raises:
+        InputError: it cannot be read, lacks an array, or its arrays do not fit together.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in _ARRAYS}
+            facts = json.loads(str(file["facts"]))
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"cannot read features from {path}: {str(error).splitlines()[0]}") from None
+    if arrays["features"].ndim != 2 or any(len(array) != len(arrays["features"]) for array in arrays.values()):
+        raise InputError(f"{path}: its arrays are of different lengths; make the file again")
+    arrays["features"] = arrays["features"].astype(np.float32)
+    return Embedded(**arrays, facts=facts)
