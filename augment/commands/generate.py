@@ -256,7 +256,9 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     """`patn-augment generate`: plan, generate, describe. Returns the augmented folder."""
     from augment.folder.generate import generate
     from augment.gate.workflow import gate_message, gate_run
-    from augment.generators.weights import load_generator, pick_weights, read_weights, trained_for
+    from augment.generators.open import pick_weights
+    from augment.generators.patn.load import load_generator, trained_for
+    from augment.generators.weights import read_weights
     from reid_eval.runtime import resolve_device
 
     device = resolve_device(options.device)

@@ -76,7 +76,8 @@ def measure_weights(
     weights: str, data: Path | None, count: int, png: Path | None, target: Path | None, device: str, say: Say
 ) -> None:
     """`patn-augment measure`: figures and, if asked for, a picture."""
-    from augment.generators.weights import load_generator, read_weights, trained_for
+    from augment.generators.patn.load import load_generator, trained_for
+    from augment.generators.weights import read_weights
     from augment.pairs.photos import folder_pairs
     from augment.quality.errors import measure, pairs_sheet, unseen_pairs
     from reid_eval.runtime import resolve_device
@@ -103,7 +104,8 @@ def draw_depth_curve(
     weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str, say: Say
 ) -> None:
     """`patn-augment depth-curve`: figures of every depth, and their picture."""
-    from augment.generators.weights import load_generator, read_weights, trained_for
+    from augment.generators.patn.load import load_generator, trained_for
+    from augment.generators.weights import read_weights
     from augment.quality.depth import depth_curve
     from augment.quality.errors import unseen_pairs
     from augment.quality.plots import plot_depths
@@ -136,7 +138,9 @@ def explain_transfer(
     say: Say,
 ) -> None:
     """`patn-augment explain`: one transfer, mask by mask."""
-    from augment.generators.weights import load_generator, pick_weights, read_weights, trained_for
+    from augment.generators.open import pick_weights
+    from augment.generators.patn.load import load_generator, trained_for
+    from augment.generators.weights import read_weights
     from augment.quality.explain import explain_sheet
     from reid_eval.runtime import resolve_device
 

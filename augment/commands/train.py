@@ -140,7 +140,8 @@ def _check_same_data(path: Path, data: dict[str, Any]) -> None:
 
 def convert_weights(weights: str, target: Path, dtype: str, pairs: int, device: str, say: Say) -> None:
     """`patn-augment convert`: store weights in fewer bits, and say what that costs."""
-    from augment.generators.weights import load_generator, read_weights, save_generator, trained_for
+    from augment.generators.patn.load import load_generator, save_generator, trained_for
+    from augment.generators.weights import read_weights
     from augment.quality.errors import measure, unseen_pairs
     from reid_eval.runtime import resolve_device
 

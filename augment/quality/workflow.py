@@ -85,7 +85,8 @@ def generated_pairs(
     weights: str, data: Path | None, count: int, name: str, say: Say
 ) -> tuple[Material, dict[str, Any]]:
     """A generator's images of test pairs, and facts about them; arguments as `QualityOptions` has them."""
-    from augment.generators.weights import load_generator, read_weights, trained_for
+    from augment.generators.patn.load import load_generator, trained_for
+    from augment.generators.weights import read_weights
     from augment.pairs.photos import folder_pairs
     from augment.quality.errors import unseen_pairs
 

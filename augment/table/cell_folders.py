@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.folder.manifest import MANIFEST
-from augment.generators.weights import trained_for
+from augment.generators.patn.load import trained_for
 from augment.table.table_recipe import Patn
 from reid_eval.runtime import InputError, sha256_bytes, sha256_file
 
@@ -22,7 +22,7 @@ JPEG_QUALITY = 95
 def ensure_folder(study: Study, cell: Cell, device: str) -> None:
     """Generate the images that a cell trains on, unless they are there; two processes never do one folder twice."""
     from augment.folder.generate import generate
-    from augment.generators.weights import load_generator
+    from augment.generators.patn.load import load_generator
 
     row, seed = study.row(cell.place.row), study.recipe.plan_seed(cell.place.seed)
     if not isinstance(row, Patn) or not study.training(row, cell.column, seed).others:

@@ -18,7 +18,8 @@ from torch import Tensor
 
 from augment.generators.patn.builders import architecture_name
 from augment.generators.patn.generator import PATNGenerator
-from augment.generators.weights import check_keys, load_strictly, save_generator
+from augment.generators.patn.load import save_generator
+from augment.generators.weights import check_keys, load_strictly
 from reid_eval.runtime import InputError, sha256_file
 
 _RUNNING = (".running_mean", ".running_var", ".num_batches_tracked")

@@ -21,7 +21,7 @@ from augment.generators.patn.batch import PairSource
 from augment.generators.patn.distributed import Processes
 from augment.generators.patn.settings import TrainSettings
 from augment.generators.patn.step import LOSS_NAMES, TrainState, build_state, train_step
-from augment.generators.weights import save_generator
+from augment.generators.patn.load import save_generator
 from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_json, write_text
 
 CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"

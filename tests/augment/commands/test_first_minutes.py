@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from augment.generators.weights import available_weights, load_generator, read_weights
+from augment.generators.patn.load import load_generator
+from augment.generators.weights import available_weights, read_weights
 
 
 @pytest.fixture(scope="module")

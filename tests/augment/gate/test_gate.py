@@ -290,7 +290,7 @@ def test_outcome_restores_the_first_dropped_images() -> None:
 @pytest.fixture(scope="module")
 def forty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
     """An augmented folder of forty drawn people in the poses asked for, ten of them then spoilt; and which."""
-    from augment.generators.weights import load_generator
+    from augment.generators.patn.load import load_generator
     from augment.synth.dataset import SynthSettings, write_dataset
 
     root = tmp_path_factory.mktemp("forty")
@@ -310,7 +310,7 @@ def forty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
 def _spoil(out: Path, made: pd.DataFrame, keypoints: object) -> set[str]:
     """Three in a wrong pose, three of another person in the right pose, two of noise, two grey."""
     from augment.folder.render import Settings, Task, compute, load_task
-    from augment.generators.weights import load_generator
+    from augment.generators.patn.load import load_generator
 
     poses = keypoints.xy[keypoints.rows(made["output"].tolist())]  # type: ignore[attr-defined]
     settings = Settings(SIZE, torch.device("cpu"), "float32", 95, 8)

@@ -16,7 +16,8 @@ from augment.generators.patn.builders import build_generator
 from augment.generators.patn.settings import TrainSettings
 from augment.generators.patn.step import blocks_at, build_state
 from augment.generators.patn.train import train_generator
-from augment.generators.weights import load_generator, read_weights, save_generator
+from augment.generators.patn.load import load_generator, save_generator
+from augment.generators.weights import read_weights
 from augment.pairs.tensors import TensorPairs
 from augment.quality.depth import depth_curve
 from augment.quality.plots import plot_depths, plot_losses

@@ -13,7 +13,7 @@ from PIL import Image
 
 from augment.commands.main import cli, main
 from augment.generators.patn.builders import build_generator
-from augment.generators.weights import save_generator
+from augment.generators.patn.load import save_generator
 from augment.quality.explain import explain, heat, joints_of
 from reid_eval.runtime import InputError
 
