@@ -83,7 +83,7 @@ def run_generator(
     target_joints: Tensor,
     seeds: Sequence[int] = (),
 ) -> Tensor:
-    """Call a generator as everything in this toolkit does: poses as it wants them, a seed an output, its result checked.
+    """Call a generator as all of this toolkit does: poses as it wants them, a seed an output, the result checked.
 
     Args:
         generator: the generator; gradients are the caller's affair.
@@ -102,9 +102,7 @@ def run_generator(
     if len(chosen) != len(image):
         raise InputError(f"{len(chosen)} seeds for {len(image)} images")
     randoms = [torch.Generator().manual_seed(int(seed)) for seed in chosen]
-    made = generator.transfer(
-        image, as_pose(generator, condition_joints), as_pose(generator, target_joints), randoms
-    )
+    made = generator.transfer(image, as_pose(generator, condition_joints), as_pose(generator, target_joints), randoms)
     return _checked(generator, made, image)
 
 
@@ -137,9 +135,7 @@ def check_generator(found: object, source: str) -> PoseGenerator:
     if not problems:
         problems = _wrong_values(found)
     if problems:
-        raise InputError(
-            f"{source} is no generator: {', '.join(problems)}; see augment.generators.base.PoseGenerator"
-        )
+        raise InputError(f"{source} is no generator: {', '.join(problems)}; see augment.generators.base.PoseGenerator")
     assert isinstance(found, PoseGenerator)
     return found
 

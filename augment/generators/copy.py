@@ -30,7 +30,11 @@ class CopyGenerator:
         self.size, self.device = size, torch.device(device)
 
     def transfer(
-        self, image: Tensor, condition_pose: Tensor, target_pose: Tensor, generators: Sequence[torch.Generator] = ()
+        self,
+        image: Tensor,
+        condition_pose: Tensor,  # noqa: ARG002
+        target_pose: Tensor,  # noqa: ARG002
+        generators: Sequence[torch.Generator] = (),  # noqa: ARG002
     ) -> Tensor:
         """The photos, as they are; see `PoseGenerator.transfer`."""
         return image.clone()

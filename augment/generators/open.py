@@ -119,6 +119,12 @@ def generator_sha256(generator: PoseGenerator) -> str:
     return sha256_bytes(text.encode())
 
 
+def facts_of(generator: PoseGenerator) -> dict[str, Any]:
+    """What a manifest says of a generator beside name and hash: nothing where the hash is that of a weights file."""
+    own_file = isinstance(generator, PATNTransfer) and generator.weights_sha256
+    return {} if own_file else {"generator": generator.describe()}
+
+
 def _entry(name: str) -> Callable[..., Any]:
     if name in CONTROLS:
         return CONTROLS[name]

@@ -60,7 +60,11 @@ class WarpGenerator:
 
     @torch.no_grad()
     def transfer(
-        self, image: Tensor, condition_pose: Tensor, target_pose: Tensor, generators: Sequence[torch.Generator] = ()
+        self,
+        image: Tensor,
+        condition_pose: Tensor,
+        target_pose: Tensor,
+        generators: Sequence[torch.Generator] = (),  # noqa: ARG002
     ) -> Tensor:
         """Redraw people in other poses, see `PoseGenerator.transfer`; poses are joints `[B, 18, 2]`, NaN missing.
 
@@ -119,11 +123,13 @@ def _complete(joints: Tensor, height: int) -> Tensor:
 
 
 def _facing(found: Tensor, seen: Tensor) -> Tensor:
-    """Width of shoulders and hips over a standing person's, in pixels a torso length `[B, 1]`; negative from behind."""
-    widths = [(found[:, left, 0] - found[:, right, 0]) / usual for (right, left), usual in ((SHOULDERS, 0.46), (HIPS, 0.26))]
-    known = [seen[:, right, 0] * seen[:, left, 0] for right, left in (SHOULDERS, HIPS)]
-    total = sum(width * ok for width, ok in zip(widths, known, strict=True))
-    return (total / sum(known))[:, None]  # nothing known: 0 / 0 is NaN
+    """Pixels a torso length across, by the width of shoulders and hips, `[B, 1]`: negative from behind, NaN unknown."""
+    total, known = torch.zeros_like(found[:, 0, 0]), torch.zeros_like(found[:, 0, 0])
+    for (right, left), usual in ((SHOULDERS, 0.46), (HIPS, 0.26)):
+        both = seen[:, right, 0] * seen[:, left, 0]
+        total = total + both * (found[:, left, 0] - found[:, right, 0]) / usual
+        known = known + both
+    return (total / known)[:, None]
 
 
 def _long(joints: Tensor) -> Tensor:
@@ -195,7 +201,7 @@ def _move(grid: Tensor, now: _Frame, then: _Frame) -> Tensor:
 
 
 def _cover(part: _Part, grid: Tensor, margin: Tensor | float = 0.0) -> Tensor:
-    """How much of each pixel a part covers, 0 to 1, `[B, H, W]`: a capsule around the axis, or a box; grown by pixels."""
+    """How much of each pixel a part covers, 0 to 1, `[B, H, W]`: a capsule or a box, grown by `margin` pixels."""
     along, across = _coordinates(grid, part.frame)
     length, radius = (vector.norm(dim=-1)[:, None, None] for vector in (part.frame.axis, part.frame.across))
     side = across.abs() * radius

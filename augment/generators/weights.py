@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
@@ -18,7 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from reid_eval.datasets.names import image_stem, is_image
+from reid_eval.datasets.names import distinct_names, image_stem, is_image
 from reid_eval.runtime import InputError, sha256_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -203,13 +202,6 @@ def check_keys(wanted: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[in
     found = "; ".join(f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in differences if keys)
     if found:
         raise InputError(f"{source} does not fit its architecture, keys {found}")
-
-
-def distinct_names(paths: Iterable[str]) -> list[str]:
-    """Names that tell images apart: file names where no two of the images share one, else paths as they are given."""
-    paths = list(paths)
-    names = [PurePosixPath(path).name for path in paths]
-    return names if len(set(names)) == len(set(paths)) else paths
 
 
 def names_digest(names: Iterable[str]) -> str:

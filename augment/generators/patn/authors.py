@@ -92,6 +92,7 @@ def import_checkpoint(
         "imported_from": Path(pth_path).name,
         "imported_sha256": sha256_file(pth_path),
         "data": f"whatever the authors' {Path(pth_path).name} was trained on",
+        "licence": f"unspecified; converted from the authors' {Path(pth_path).name}",
         # Their two releases: BatchNorm for Market-1501, InstanceNorm for DeepFashion.
         "size": list(size or _SIZES[architecture["norm"]]),
         "settings": {"sigma": 6.0},

@@ -42,7 +42,9 @@ class PATNTransfer:
         self.pose_channels: int = network.architecture["pose_channels"]
 
     @classmethod
-    def open(cls, weights: Path | str | WeightsFile, device: torch.device | str = "cpu", name: str = "") -> PATNTransfer:
+    def open(
+        cls, weights: Path | str | WeightsFile, device: torch.device | str = "cpu", name: str = ""
+    ) -> PATNTransfer:
         """Load weights: a file, the name of weights that ship, or what `read_weights` gave (then with a `name`).
 
         Raises:
@@ -70,7 +72,11 @@ class PATNTransfer:
         return self
 
     def transfer(
-        self, image: Tensor, condition_pose: Tensor, target_pose: Tensor, generators: Sequence[torch.Generator] = ()
+        self,
+        image: Tensor,
+        condition_pose: Tensor,
+        target_pose: Tensor,
+        generators: Sequence[torch.Generator] = (),  # noqa: ARG002
     ) -> Tensor:
         """Redraw people in other poses, see `PoseGenerator.transfer`; nothing is drawn at random."""
         made: Tensor = self.network(image, condition_pose, target_pose)
