@@ -145,9 +145,9 @@ def _parts(joints: Tensor) -> list[_Part]:
     axis = _at_least(joints[:, list(HEAD)].mean(1) - neck, 0.33 * long, (0.0, -1.0), 0.5)
     unit = axis / axis.norm(dim=-1, keepdim=True)
     head = _Frame(neck + 0.18 * long * unit, axis - 0.12 * long * unit, _left_of(axis) * 0.20 * long)
-    legs, arms = ([_limb(joints, limb, long) for limb in limbs] for limbs in (_LEGS, _ARMS))
-    arms = [_Part(frame, needs=limb[:2]) for frame, limb in zip(arms, _ARMS, strict=True)]
-    return [*map(_Part, legs), _Part(_torso(joints, hips, spine, long), box=True), *arms, _Part(head)]
+    legs = [_Part(_limb(joints, limb, long)) for limb in _LEGS]
+    arms = [_Part(_limb(joints, limb, long), needs=limb[:2]) for limb in _ARMS]
+    return [*legs, _Part(_torso(joints, hips, spine, long), box=True), *arms, _Part(head)]
 
 
 def _at_least(vector: Tensor, length: Tensor, other: tuple[float, float], share: float) -> Tensor:
