@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augment.generators.weights import load_generator as load_generator
+    from augment.generators.patn.load import load_generator as load_generator
 
     __version__: str
 
 
 def __getattr__(name: str) -> Any:
     if name == "load_generator":
-        from augment.generators.weights import load_generator
+        from augment.generators.patn.load import load_generator
 
         return load_generator
     if name == "__version__":
