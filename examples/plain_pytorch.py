@@ -32,15 +32,15 @@ class Photos(torch.utils.data.Dataset):
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
         row = self.data.train.iloc[index]
-        image = self.transform(Image.open(self.data.root / row["path"]).convert("RGB"))
-        return image, self.label_of[row["pid"]], int(row["camid"])
+        image = Image.open(self.data.root / row["path"]).convert("RGB")
+        return self.transform(image), self.label_of[row["pid"]], int(row["camid"])
 
 
-def small(classes: int) -> nn.Module:
+def small(people: int) -> nn.Module:
     """Three convolutions, for a try on a CPU."""
-    pairs = ((3, 16), (16, 32), (32, 64))
-    layers = [layer for a, b in pairs for layer in (nn.Conv2d(a, b, 3, 2), nn.BatchNorm2d(b), nn.ReLU())]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, classes))
+    sizes = ((3, 16), (16, 32), (32, 64))
+    layers = [one for a, b in sizes for one in (nn.Conv2d(a, b, 3, 2), nn.BatchNorm2d(b), nn.ReLU())]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, people))
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -52,9 +52,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weight", type=float, default=1.0, help="of a generated image in the loss")
     parser.add_argument("--model", default="small", help="small, or a name that torchvision has")
     parser.add_argument("--size", type=int, nargs=2, default=[128, 64], metavar=("H", "W"))
-    parser.add_argument("--epochs", type=int, default=2)
-    parser.add_argument("--batch-size", type=int, default=8)
-    parser.add_argument("--workers", type=int, default=0)
+    for name, value in (("epochs", 2), ("batch-size", 8), ("workers", 0)):
+        parser.add_argument(f"--{name}", type=int, default=value)
     o = parser.parse_args(arguments)
     steps = [v2.Resize(o.size), v2.RandomHorizontalFlip(), v2.ToImage(), v2.ToDtype(torch.float32, scale=True)]
     photos = Photos(o.folder, v2.Compose([*steps, v2.Normalize([0.5], [0.5])]))
