@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from augment.folder.mixed import AugmentedDataset
     from augment.generators.batch_augmenter import BatchAugmenter
     from augment.generators.transfer import PoseTransfer
-    from augment.generators.weights import load_generator
+    from augment.generators.open import open_generator as load_generator
     from augment.pose.keypoints import read_keypoints
 
     __version__: str
@@ -42,7 +42,7 @@ _HOMES = {
     "BatchAugmenter": ("augment.generators.batch_augmenter", "BatchAugmenter"),
     "PoseTransfer": ("augment.generators.transfer", "PoseTransfer"),
     "augment_folder": ("augment.api", "augment_folder"),
-    "load_generator": ("augment.generators.weights", "load_generator"),
+    "load_generator": ("augment.generators.open", "open_generator"),
     "plan_folder": ("augment.api", "plan_folder"),
     "read_keypoints": ("augment.pose.keypoints", "read_keypoints"),
 }

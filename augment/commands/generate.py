@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, parse_shard
+from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP, parse_shard
 from augment.runs import Say, describe_run, new_run_dir
 from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from augment.generators.base import PoseGenerator
     from augment.pose.keypoints import Keypoints
     from reid_eval.datasets import ReidData
 
@@ -50,7 +51,7 @@ def _plan_options(command: F) -> F:
 @_plan_options
 @click.option("--plan", type=EXISTING, help="Carry out this plan (see `patn-augment plan`) instead of drawing one.")
 @click.option("--out", type=FOLDER, help="Folder to write. Default: a new one under ./runs.")
-@click.option("--weights", help="Name of shipped weights or a .safetensors file. Default: the best for the device.")
+@click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " Default: the best for the device.")
 @DEVICE
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Never changes a byte.")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
@@ -256,18 +257,14 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     """`patn-augment generate`: plan, generate, describe. Returns the augmented folder."""
     from augment.folder.generate import generate
     from augment.gate.workflow import gate_message, gate_run
-    from augment.generators.weights import load_generator, pick_weights, read_weights, trained_for
+    from augment.generators.open import open_generator, pick_weights
     from reid_eval.runtime import resolve_device
 
     device = resolve_device(options.device)
     name = pick_weights(options.weights, options.device)
-    weights = read_weights(name)
-    generator = load_generator(weights, device)
-    if options.blocks:
-        generator.use_blocks(options.blocks)
+    generator = open_generator(name, device, options.blocks)
     inputs = draw_plan(options, say)
-    size, sigma = trained_for(weights.metadata)
-    say(f"Weights: {name}{_about(weights.metadata)}; device: {device}; precision: {options.precision}")
+    say(f"Weights: {name}{_about(generator)}; device: {device}; precision: {options.precision}")
     out = (options.out or new_run_dir("augmented")).absolute()
     shown = options.out or out.relative_to(Path.cwd())
     manifest = generate(
@@ -276,8 +273,6 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
         inputs.plan,
         generator,
         out=out,
-        weights_name=Path(name).name,
-        weights_sha=weights.sha256,
         device=device,
         batch_size=options.batch_size,
         link=options.link,
@@ -285,9 +280,7 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
         jpeg_quality=options.quality,
         precision=options.precision,
         library=inputs.library,
-        gate=gate_run(options, inputs, size, say) if options.gate else None,
-        size=size,
-        sigma=sigma,
+        gate=gate_run(options, inputs, generator.size, say) if options.gate else None,
         arguments=options.recorded(),
         shard=options.shard,
     )
@@ -304,6 +297,6 @@ def generate_folder(options: GenerateOptions, say: Say) -> Path:
     return out
 
 
-def _about(metadata: dict[str, Any]) -> str:
-    data = metadata.get("info", {}).get("data")
+def _about(generator: PoseGenerator) -> str:
+    data = getattr(generator, "info", {}).get("data")
     return f" (trained on {data})" if data else ""

@@ -11,6 +11,12 @@ EXISTING = click.Path(exists=True, path_type=Path)
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 
 
+WEIGHTS_HELP = (
+    "Name of shipped weights, a .safetensors file, entry:NAME (entry:copy and entry:warp ship) or "
+    "package.module:factory of your own code."
+)
+
+
 def parse_shard(text: str) -> tuple[int, int]:
     """`I/N` as numbers.
 

@@ -71,8 +71,6 @@ def generate(
     generator: Generator,
     *,
     out: Path | str,
-    weights_name: str,
-    weights_sha: str,
     device: str | torch.device = "auto",
     batch_size: int = 64,
     link: str = "copy",
@@ -80,8 +78,6 @@ def generate(
     jpeg_quality: int = 95,
     precision: str = "float32",
     library: Keypoints | None = None,
-    size: tuple[int, int] | None = None,
-    sigma: float = 6.0,
     arguments: Mapping[str, Any] | None = None,
     shard: tuple[int, int] = (0, 1),
     gate: GateRun | None = None,
@@ -95,9 +91,9 @@ def generate(
         data: the data set.
         keypoints: of its images; (x, y) pixels of each image.
         plan: from `make_plan` or `read_plan`, for this data set.
-        generator: in eval mode, on `device`; see `augment.folder.render.render`.
+        generator: on `device`; see `augment.generators.open`. Photos of another size than its are resized to it, joints
+            with them, and the result takes the photo's size again.
         out: folder to write; absent or empty, or begun by the same job and `resume`.
-        weights_name, weights_sha: of the generator, for the manifest.
         device: where the generator is.
         batch_size: images read and written in one step; the network sees `CHUNK` of `augment.folder.render` at a time.
         link: how images get here that are not generated: `copy`, `hard` or `symlink` (relative).
@@ -105,9 +101,6 @@ def generate(
         jpeg_quality: 1 to 100.
         precision: `float32`, or `bf16`: three to five times faster on CPUs with AMX, but less exact.
         library: keypoints of the plan's `library:NAME` poses, in pixels of this data set's images.
-        size: (H, W) the generator was trained for; default: its attribute `image_size`, else 128x64. Photos of
-            another size are resized to it, joints with them, and the result takes the photo's size again.
-        sigma: of the pose maps the generator was trained with, in pixels.
         arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
         shard: (index, count): do only the index-th of count equal parts.
         gate: rejects bad images; a rejected one is made again in other poses, then given up, and a real image that the
@@ -121,32 +114,32 @@ def generate(
             message says in what); an image cannot be read; a link cannot be made.
     """
     from augment.folder.render import Settings, chunks_of, render
+    from augment.generators.open import facts_of, generator_sha256
 
     _check_options(batch_size, link, jpeg_quality, precision, shard)
     check_plan(plan, data.train, keypoints, library)
     _check_layout(plan, data.layout)
     where = resolve_device(str(device))
-    height, width = size or getattr(generator, "image_size", None) or (128, 64)
     job = Job(
         plan_sha256=sha256_bytes(plan_text(plan).encode()),
         keypoints_sha256=_keypoints_sha(keypoints, library),
-        weights=weights_name,
-        weights_sha256=weights_sha,
+        weights=generator.name,
+        weights_sha256=generator_sha256(generator),
         layout=data.layout,
-        generator_size=(int(height), int(width)),
-        sigma=float(sigma),
+        generator_size=generator.size,
+        sigma=generator.sigma,
         precision=precision,  # type: ignore[arg-type]  # checked above
         device=where.type,
         jpeg_quality=jpeg_quality,
         link=link,  # type: ignore[arg-type]
-        arguments={**(arguments or {}), **({"gate": gate.described()} if gate else {})},
+        arguments={**(arguments or {}), **facts_of(generator), **({"gate": gate.described()} if gate else {})},
     )
     out = Path(out)
     copies = list_copies(data, plan)
     if _open_folder(out, job, resume or shard[1] > 1):
         return read_manifest(out)
     tasks = _tasks(data, keypoints, library, plan, out)
-    settings = Settings(job.generator_size, where, precision, jpeg_quality, batch_size, job.sigma)
+    settings = Settings(job.generator_size, where, precision, jpeg_quality, batch_size)
     passed: Gated | None = None
     if gate is not None:
         from augment.gate.strategy import render_plan

@@ -36,8 +36,8 @@ class Job(BaseModel):
     layout: str
     generator_size: tuple[int, int]
     """(H, W) at which the network works, in pixels."""
-    sigma: float = 6.0
-    """Of the pose maps, in pixels."""
+    sigma: float | None = 6.0
+    """Of the pose maps, in pixels; None for a generator that takes joints."""
     precision: Literal["float32", "bf16"]
     device: str
     """Kind of device, such as `cpu` or `cuda`: the last bits of a number depend on it."""

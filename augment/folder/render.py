@@ -8,7 +8,7 @@ is enough to change a byte of a JPEG. The last chunk is filled up with copies of
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,17 +19,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
+from augment.generators.base import PoseGenerator, output_seed, run_generator
 from augment.pose.geometry import scale_joints
-from augment.pose.heatmaps import pose_maps
 from reid_eval.datasets.images import image_size
 from reid_eval.runtime import InputError, ProgressBar, atomic_path
 from reid_eval.transforms import to_float, to_pictures
 
 CHUNK = 8
 WORKERS = min(8, os.cpu_count() or 1)
-Generator = Callable[[Tensor, Tensor, Tensor], Tensor]
+Generator = PoseGenerator
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +54,13 @@ class Task:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to render: (H, W) of the network, device, precision (`float32` or `bf16`), JPEG quality, images a step,
-    and the pose maps' sigma in pixels."""
+    """How to render: (H, W) of the generator, device, precision (`float32` or `bf16`), JPEG quality, images a step."""
 
     size: tuple[int, int]
     device: torch.device
     precision: str
     jpeg_quality: int
     batch_size: int
-    sigma: float = 6.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +73,8 @@ class Loaded:
     """`[2, 18, 2]`: source and target, at the network's size."""
     size: tuple[int, int]
     """(H, W) of the photo, and of the output."""
+    seed: int = 0
+    """Of what a generator draws for it: of the output's name in its folder alone."""
 
 
 def target_joints(task: Task) -> NDArray[np.float32]:
@@ -111,12 +110,12 @@ def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Set
 
     Args:
         chunks: from `chunks_of`.
-        generator: `g(image [B, 3, H, W] in [-1, 1], source maps [B, 18, H, W], target maps) -> [B, 3, H, W]`.
+        generator: of images of the size in `settings`, on its device.
         settings: see there.
         bar: counts images; those that are there already are skipped.
 
     Raises:
-        InputError: an image cannot be read, or the network gave values that are no numbers.
+        InputError: an image cannot be read, or the generator gave what is no image.
     """
     todo = [chunk for chunk in chunks if not all(is_complete(task.output) for task in chunk)]
     bar.skip(sum(map(len, chunks)) - sum(map(len, todo)))
@@ -168,7 +167,8 @@ def load_task(task: Task, size: tuple[int, int]) -> Loaded:
     joints = np.stack([scale_joints(task.source, own, size), scale_joints(task.target, lent, size)])
     if own != size:
         image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return Loaded(np.array(image), joints, own)
+    # The last two names tell a folder's images apart in every layout, and no path of this machine is in them
+    return Loaded(np.array(image), joints, own, output_seed("/".join(task.output.parts[-2:])))
 
 
 def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -> NDArray[np.uint8]:
@@ -178,15 +178,9 @@ def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -
     joints = torch.from_numpy(np.stack([one.joints for one in full])).to(settings.device)
     # [N, H, W, 3] memory seen as [N, 3, H, W] is channels-last, which is half as fast again on CPUs
     image = to_float(images.permute(0, 3, 1, 2))
-    source, target = (
-        pose_maps(joints[:, i], settings.size, settings.sigma).contiguous(memory_format=torch.channels_last)
-        for i in (0, 1)
-    )
     bf16 = settings.precision == "bf16"
     with torch.inference_mode(), torch.autocast(settings.device.type, torch.bfloat16, enabled=bf16):
-        made = generator(image, source, target).float()
-    if not bool(made.isfinite().all()):
-        raise InputError("the generator gave values that are not finite: its weights are damaged or do not fit")
+        made = run_generator(generator, image, joints[:, 0], joints[:, 1], [one.seed for one in full])
     return to_pictures(made)
 
 

@@ -21,7 +21,7 @@ from reid_eval.runtime import InputError, progress
 from reid_eval.transforms import to_pictures
 
 if TYPE_CHECKING:
-    from augment.generators.patn.generator import PATNGenerator
+    from augment.generators.base import PoseGenerator
     from augment.pairs.tensors import TensorPairs
 
 _BATCH = 8
@@ -81,7 +81,7 @@ def folder_material(
     )
 
 
-def pairs_material(generator: PATNGenerator, pairs: TensorPairs, count: int, sigma: float) -> Material:
+def pairs_material(generator: PoseGenerator, pairs: TensorPairs, count: int) -> Material:
     """A generator's images of `count` test pairs, beside the real images in those poses."""
     from augment.quality.errors import transfer
 
@@ -89,7 +89,7 @@ def pairs_material(generator: PATNGenerator, pairs: TensorPairs, count: int, sig
     with progress("Generating", count, "pairs") as bar:
         for step in range(-(-count // _BATCH)):
             batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
-            made = transfer(generator, batch, pairs.size, sigma)
+            made = transfer(generator, batch, step * _BATCH)
             row = {
                 "generated": to_pictures(made),
                 "conditions": to_pictures(batch.image),

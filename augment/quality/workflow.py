@@ -85,21 +85,20 @@ def generated_pairs(
     weights: str, data: Path | None, count: int, name: str, say: Say
 ) -> tuple[Material, dict[str, Any]]:
     """A generator's images of test pairs, and facts about them; arguments as `QualityOptions` has them."""
-    from augment.generators.weights import load_generator, read_weights, trained_for
+    from augment.generators.open import generator_sha256, open_generator
     from augment.pairs.photos import folder_pairs
     from augment.quality.errors import unseen_pairs
 
     device = resolve_device(name)
-    file = read_weights(weights)
-    size, sigma = trained_for(file.metadata)
+    generator = open_generator(weights, device)
     if data is None:
         say("Pairs of synthetic people in a world that no shipped weights were trained in.")
-        pairs = unseen_pairs(size=size, device=device)
+        pairs = unseen_pairs(size=generator.size, device=device)
     else:
-        pairs = folder_pairs(data, split="gallery", size=size, device=device)
-    material = pairs_material(load_generator(file, device), pairs, count, sigma)
+        pairs = folder_pairs(data, split="gallery", size=generator.size, device=device)
+    material = pairs_material(generator, pairs, count)
     shown = data.name if data else "unseen synthetic people"
-    return material, {"weights": Path(weights).name, "weights_sha256": file.sha256, "data": shown}
+    return material, {"weights": generator.name, "weights_sha256": generator_sha256(generator), "data": shown}
 
 
 def _draw_pose_space(material: Material, target: Path) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.folder.manifest import MANIFEST
-from augment.generators.weights import trained_for
 from augment.table.table_recipe import Patn
 from reid_eval.runtime import InputError, sha256_bytes, sha256_file
 
@@ -22,7 +21,7 @@ JPEG_QUALITY = 95
 def ensure_folder(study: Study, cell: Cell, device: str) -> None:
     """Generate the images that a cell trains on, unless they are there; two processes never do one folder twice."""
     from augment.folder.generate import generate
-    from augment.generators.weights import load_generator
+    from augment.generators.patn.patn_transfer import PATNTransfer
 
     row, seed = study.row(cell.place.row), study.recipe.plan_seed(cell.place.seed)
     if not isinstance(row, Patn) or not study.training(row, cell.column, seed).others:
@@ -32,24 +31,20 @@ def ensure_folder(study: Study, cell: Cell, device: str) -> None:
         if (out / MANIFEST).is_file():
             return
         name, file = study.weights(row, cell.column, seed)
-        size, sigma = trained_for(file.metadata)
+        generator = PATNTransfer.open(file, device, Path(name).name)
         generate(
             study.data,
             study.joints(),
             study.plan(cell.column, seed, row),
-            load_generator(file, device),
+            generator,
             out=out,
-            weights_name=Path(name).name,
-            weights_sha=file.sha256,
             device=device,
             link="symlink",
             resume=True,
             jpeg_quality=JPEG_QUALITY,
             precision=row.precision,
-            size=size,
-            sigma=sigma,
             arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
-            gate=_gate_run(study, row, size, seed, device) if row.gate else None,
+            gate=_gate_run(study, row, generator.size, seed, device) if row.gate else None,
         )
 
 

@@ -19,9 +19,9 @@ from augment.generators.patn.distributed import Processes, sync_batchnorm
 from augment.generators.patn.generator import PATNGenerator
 from augment.generators.patn.graph import GraphedStep
 from augment.generators.patn.image_pool import ImagePool
+from augment.generators.patn.load import load_generator
 from augment.generators.patn.losses import PerceptualLoss, gan_loss, l1_loss, load_perceptual
 from augment.generators.patn.settings import TrainSettings
-from augment.generators.weights import load_generator
 from augment.pose.heatmaps import pose_maps
 from reid_eval.runtime import InputError
 

@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augment.generators.lineage import lineage
 from augment.generators.patn.batch import PairSource
 from augment.generators.patn.distributed import Processes
+from augment.generators.patn.load import save_generator
 from augment.generators.patn.settings import TrainSettings
 from augment.generators.patn.step import LOSS_NAMES, TrainState, build_state, train_step
-from augment.generators.weights import save_generator
 from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_json, write_text
 
 CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"
@@ -69,7 +70,8 @@ def train_generator(
         out: run directory, made if missing.
         device: where to train.
         resume: go on from `checkpoint.pt` if there is one; start afresh if there is none.
-        info: JSON-able facts for the weights' metadata (data, licence, command).
+        info: JSON-able facts for the weights' metadata (data, licence, command); those of the weights that
+            `init_weights` names are added, see `augment.generators.lineage`.
         on_checkpoint: called after each checkpoint, for samples and validation; it must not draw random numbers
             from torch's global generator.
         on_sheet: likewise, every `sheet_every` iterations, to draw samples of `state.exported`.
@@ -85,7 +87,8 @@ def train_generator(
     start = time.monotonic()
     out = Path(out)
     if (out / CHECKPOINT).exists() and not resume:
-        raise InputError(f"{out} already holds a training: give --resume to go on, or another folder")
+        raise InputError(f"{out} already holds a training: resume it, or give another folder")
+    init = lineage(settings.init_weights) if settings.init_weights else None  # the file may be gone at the end
     state = build_state(settings, device, processes)
     if (out / CHECKPOINT).exists():
         load_checkpoint(out / CHECKPOINT, state, settings)
@@ -101,6 +104,7 @@ def train_generator(
     if weights and state.processes.first:
         facts = {
             **(info or {}),
+            "init": init,
             "settings": asdict(settings),
             "pairs_seen": state.step * settings.batch_size,
             "size": list(source.size),

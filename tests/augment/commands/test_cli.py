@@ -17,7 +17,7 @@ from drawn import hashes
 
 from augment.commands.main import cli, main
 from augment.generators.patn.builders import patn_tiny
-from augment.generators.weights import save_generator
+from augment.generators.patn.load import save_generator
 from augment.pose.keypoints import Keypoints, read_keypoints, write_keypoints
 
 REPO = Path(__file__).resolve().parents[3]

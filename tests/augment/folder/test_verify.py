@@ -10,6 +10,7 @@ import pytest
 from augment import runs as run_folders
 from augment.folder.generate import generate
 from augment.folder.manifest import MANIFEST, VerifyReport, newest_augmented, read_manifest, verify
+from augment.generators.copy import CopyGenerator
 from augment.plan.sampler import plan_dataset
 from augment.pose import load_annotations
 from reid_eval.datasets import ReidData
@@ -25,10 +26,8 @@ def made(tiny_data: ReidData, tmp_path_factory: pytest.TempPathFactory) -> Path:
         tiny_data,
         keypoints,
         plan,
-        lambda image, source, target: image.flip(3),
+        CopyGenerator(),
         out=out,
-        weights_name="flip",
-        weights_sha="f" * 64,
         device="cpu",
     )
     return out

@@ -160,7 +160,7 @@ def run(
 ) -> Manifest | None:
     keypoints = load_annotations(root)
     plan = make_plan(data.train, keypoints, ratio=0.6, mode=mode, seed=1)
-    arguments: dict[str, object] = {"out": out, "weights_name": "toy", "weights_sha": "0", **more}
+    arguments: dict[str, object] = {"out": out, **more}
     return generate(
         data,
         keypoints,
@@ -174,7 +174,7 @@ def run(
 def test_a_gate_that_rejects_nothing_changes_no_image(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
     keypoints = load_annotations(tiny_root)
     plan = make_plan(tiny_data.train, keypoints, ratio=0.6, seed=1)
-    generate(tiny_data, keypoints, plan, Toy(), out=tmp_path / "plain", weights_name="toy", weights_sha="0")
+    generate(tiny_data, keypoints, plan, Toy(), out=tmp_path / "plain")
     manifest = run(tiny_data, tiny_root, tmp_path / "gated", 0.0)
     assert manifest is not None
     assert manifest.gate is not None
@@ -257,7 +257,7 @@ def test_a_library_lends_another_pose(tiny_data: ReidData, tiny_root: Path, tmp_
     plan = make_plan(tiny_data.train, keypoints, ratio=0.6, pose_source="library", library=library)
     gate = GateRun(Judge(0.5), retries=2, source="library")
     generate(
-        tiny_data, keypoints, plan, Toy(), out=tmp_path / "out", weights_name="toy", weights_sha="0",
+        tiny_data, keypoints, plan, Toy(), out=tmp_path / "out",
         library=library, gate=gate,
     )  # fmt: skip
     log = pd.read_csv(tmp_path / "out/augmentation/gate.csv")
@@ -290,7 +290,7 @@ def test_outcome_restores_the_first_dropped_images() -> None:
 @pytest.fixture(scope="module")
 def forty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
     """An augmented folder of forty drawn people in the poses asked for, ten of them then spoilt; and which."""
-    from augment.generators.weights import load_generator
+    from augment.generators.patn.patn_transfer import PATNTransfer
     from augment.synth.dataset import SynthSettings, write_dataset
 
     root = tmp_path_factory.mktemp("forty")
@@ -298,8 +298,7 @@ def forty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
     data, keypoints = read_dataset(root / "data"), load_annotations(root / "data")
     plan = make_plan(data.train, keypoints, ratio=0.5)
     generate(
-        data, keypoints, plan, load_generator("patn-synth-tiny"), out=root / "out", weights_name="tiny",
-        weights_sha="0", device="cpu",
+        data, keypoints, plan, PATNTransfer.open("patn-synth-tiny"), out=root / "out", device="cpu",
     )  # fmt: skip
     done = read_plan(root / "out/augmentation/plan.csv")
     made = done[done["action"] == "generate"].reset_index(drop=True)
@@ -310,11 +309,11 @@ def forty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
 def _spoil(out: Path, made: pd.DataFrame, keypoints: object) -> set[str]:
     """Three in a wrong pose, three of another person in the right pose, two of noise, two grey."""
     from augment.folder.render import Settings, Task, compute, load_task
-    from augment.generators.weights import load_generator
+    from augment.generators.patn.patn_transfer import PATNTransfer
 
     poses = keypoints.xy[keypoints.rows(made["output"].tolist())]  # type: ignore[attr-defined]
     settings = Settings(SIZE, torch.device("cpu"), "float32", 95, 8)
-    generator, spoilt = load_generator("patn-synth-tiny"), {}
+    generator, spoilt = PATNTransfer.open("patn-synth-tiny"), {}
     rng = np.random.default_rng(0)
     for number, row in enumerate(np.linspace(0, len(made) - 1, 10).round().astype(int).tolist()):
         output, condition = (out / made.loc[row, name] for name in ("output", "condition"))

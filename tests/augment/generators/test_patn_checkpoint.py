@@ -15,7 +15,8 @@ import torch
 from augment.generators.patn.authors import import_checkpoint
 from augment.generators.patn.builders import build_generator
 from augment.generators.patn.generator import PATNGenerator
-from augment.generators.weights import available_weights, load_generator, read_weights, save_generator, weights_sha256
+from augment.generators.patn.load import load_generator, save_generator
+from augment.generators.weights import available_weights, read_weights, weights_sha256
 from reid_eval.runtime import InputError
 
 SMALL = {"ngf": 4, "n_blocks": 2}

@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from augment.generators.patn.batch import PairBatch
+from augment.generators.patn.load import load_generator
 from augment.generators.patn.settings import TrainSettings
 from augment.generators.patn.step import LOSS_NAMES, build_state, train_step
 from augment.generators.patn.train import TrainingDivergedError, load_checkpoint, save_checkpoint, train_generator
-from augment.generators.weights import load_generator, read_weights, weights_sha256
+from augment.generators.weights import read_weights, weights_sha256
 from augment.pairs.tensors import TensorPairs
 from reid_eval.runtime import InputError
 

@@ -404,7 +404,7 @@ def augmented(tiny_data: ReidData, tiny_root: Path, tmp_path_factory: pytest.Tem
         tiny_data.train, keypoints, ratio=0.5, pose_source="library", library=shipped_library(), mode="add"
     )
     out = tmp_path_factory.mktemp("augmented") / "out"
-    generate(tiny_data, keypoints, plan, Toy(), out=out, weights_name="toy", weights_sha="0", library=shipped_library())
+    generate(tiny_data, keypoints, plan, Toy(), out=out, library=shipped_library())
     return out
 
 

@@ -188,7 +188,7 @@ def test_a_table_killed_three_times_resumes_to_the_same_bytes(
     options: TableOptions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # A generator that takes no time: what is tested does not hang on it.
-    monkeypatch.setattr("augment.generators.weights.load_generator", lambda file, device: Toy())
+    monkeypatch.setattr("augment.generators.patn.patn_transfer.PATNTransfer.open", lambda *_: Toy())
     monkeypatch.setattr("augment.table.run.REPORT_EVERY", 0.0)
     options = replace(options, overrides=("columns=[0.5, 1.0]",))
     whole = run_table(replace(options, out=tmp_path / "whole"), quiet).out
