@@ -23,21 +23,32 @@ _SLACK = 0.01  # beyond [-1, 1]: half-precision arithmetic overshoots, and writi
 
 @runtime_checkable
 class PoseGenerator(Protocol):
-    """Moves people into other poses.
+    """Moves people into other poses. Plain attributes do as well as properties."""
 
-    Attributes:
-        name: short, for messages and manifests: `patn-synth`, `entry:copy`.
-        size: (H, W) of its images in pixels; whoever calls it resizes to that, joints with it.
-        pose_channels: K, channels of one pose map; 18 for OpenPose's joints.
-        sigma: of the pose maps in pixels; None if it takes joints instead of maps.
-        device: where its inputs must be.
-    """
+    @property
+    def name(self) -> str:
+        """Short, for messages and manifests: `patn-synth`, `entry:copy`."""
+        ...
 
-    name: str
-    size: tuple[int, int]
-    pose_channels: int
-    sigma: float | None
-    device: torch.device
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of its images in pixels; whoever calls it resizes to that, joints with it."""
+        ...
+
+    @property
+    def pose_channels(self) -> int:
+        """K, channels of one pose map: 18 for OpenPose's joints."""
+        ...
+
+    @property
+    def sigma(self) -> float | None:
+        """Of the pose maps in pixels; None if it takes joints instead of maps."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Where its inputs must be."""
+        ...
 
     def transfer(
         self, image: Tensor, condition_pose: Tensor, target_pose: Tensor, generators: Sequence[torch.Generator] = ()

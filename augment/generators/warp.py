@@ -71,25 +71,26 @@ class WarpGenerator:
         A missing arm of the target is not drawn, a missing leg stands. Joints that the photo's pose lacks are guessed
         from the others.
         """
-        image = image.float()
-        height, width = image.shape[2:]
-        grid = _pixels(height, width, image)
-        source, target = _complete(condition_pose.float(), height), _complete(target_pose.float(), height)
-        there = ~target_pose.isnan().any(-1)
-        before, after = _parts(source), _parts(target)
-        margin = 0.14 * _long(source)[..., None]
-        old = torch.stack([_cover(part, grid, margin) for part in before]).amax(0)
-        made = torch.lerp(image, _fill(image, old), old[:, None])
-        for then, now in zip(before, after, strict=True):
-            alpha = _cover(now, grid)
-            for joint in now.needs:
-                alpha = alpha * there[:, joint, None, None]
-            made = torch.lerp(made, _sample(image, _move(grid, now.frame, then.frame)), alpha[:, None])
-        return made.clamp(-1, 1)
+        with torch.autocast(image.device.type, enabled=False):  # coordinates need all of float32's bits
+            return _warped(image.float(), condition_pose.float(), target_pose.float())
 
     def describe(self) -> dict[str, Any]:
         """For manifests."""
         return {"generator": "warp", "version": 1, "size": list(self.size)}
+
+
+def _warped(image: Tensor, condition: Tensor, target: Tensor) -> Tensor:
+    height, width = image.shape[2:]
+    grid = _pixels(height, width, image)
+    before, after = (_parts(_complete(joints, height)) for joints in (condition, target))
+    margin = 0.14 * _long(_complete(condition, height))[..., None]
+    old = torch.stack([_cover(part, grid, margin) for part in before]).amax(0)
+    made = torch.lerp(image, _fill(image, old), old[:, None])
+    there = ~target.isnan().any(-1)
+    for then, now in zip(before, after, strict=True):
+        alpha = _cover(now, grid) * there[:, list(now.needs)].all(-1)[:, None, None]
+        made = torch.lerp(made, _sample(image, _move(grid, now.frame, then.frame)), alpha[:, None])
+    return made.clamp(-1, 1)
 
 
 def _pixels(height: int, width: int, like: Tensor) -> Tensor:
@@ -144,10 +145,10 @@ def _parts(joints: Tensor) -> list[_Part]:
     # The line from the neck to the face's middle is the head's axis.
     axis = _at_least(joints[:, list(HEAD)].mean(1) - neck, 0.33 * long, (0.0, -1.0), 0.5)
     unit = axis / axis.norm(dim=-1, keepdim=True)
-    head = _Frame(neck + 0.18 * long * unit, axis - 0.12 * long * unit, _left_of(axis) * 0.20 * long)
-    legs, arms = ([_limb(joints, limb, long) for limb in limbs] for limbs in (_LEGS, _ARMS))
-    arms = [_Part(frame, needs=limb[:2]) for frame, limb in zip(arms, _ARMS, strict=True)]
-    return [*map(_Part, legs), _Part(_torso(joints, hips, spine, long), box=True), *arms, _Part(head)]
+    head = _Frame(neck + 0.18 * long * unit, axis - 0.12 * long * unit, _across(axis) * 0.20 * long)
+    legs = [_Part(_limb(joints, limb, long)) for limb in _LEGS]
+    arms = [_Part(_limb(joints, limb, long), needs=limb[:2]) for limb in _ARMS]
+    return [*legs, _Part(_torso(joints, hips, spine, long), box=True), *arms, _Part(head)]
 
 
 def _at_least(vector: Tensor, length: Tensor, other: tuple[float, float], share: float) -> Tensor:
@@ -156,7 +157,7 @@ def _at_least(vector: Tensor, length: Tensor, other: tuple[float, float], share:
     return torch.where(short, torch.tensor(other, device=vector.device) * length, vector)
 
 
-def _left_of(axis: Tensor) -> Tensor:
+def _across(axis: Tensor) -> Tensor:
     """Unit vectors across axes `[B, 2]`."""
     unit = axis / axis.norm(dim=-1, keepdim=True).clamp(min=1e-6)
     return torch.stack((-unit[:, 1], unit[:, 0]), -1)
@@ -167,13 +168,13 @@ def _limb(joints: Tensor, limb: tuple[int, int, float, float, float], long: Tens
     axis = _at_least(joints[:, last] - joints[:, first], 0.1 * long, (0.0, 1.0), 1.0)
     unit = axis / axis.norm(dim=-1, keepdim=True)
     start = joints[:, first] - before * long * unit
-    return _Frame(start, axis + (before + after) * long * unit, _left_of(axis) * radius * long)
+    return _Frame(start, axis + (before + after) * long * unit, _across(axis) * radius * long)
 
 
 def _torso(joints: Tensor, hips: Tensor, spine: Tensor, long: Tensor) -> _Frame:
     """From below the hips to above the shoulders; mirrored where the person is seen from behind."""
     shoulders, pelvis = (joints[:, pair[1]] - joints[:, pair[0]] for pair in (SHOULDERS, HIPS))
-    across = _left_of(spine)
+    across = _across(spine)
     span = ((0.6 * shoulders + 0.6 * pelvis) * across).sum(-1, keepdim=True)
     half = (0.5 * span.abs() + 0.08 * long).clamp(min=0.25 * long)
     sign = torch.where(span < -0.15 * long, -1.0, 1.0)

@@ -11,7 +11,7 @@ import importlib.resources
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -245,7 +245,7 @@ def _is_kind(entry: Traversable, key: str) -> bool:
     return isinstance(header, dict) and key in header.get("__metadata__", {})
 
 
-def _size(file: BinaryIO) -> int:
+def _size(file: IO[bytes]) -> int:
     place = file.tell()
     size = file.seek(0, 2)
     file.seek(place)

@@ -75,11 +75,11 @@ def explain(
         The image in the target pose, uint8 `[H, W, 3]`; each block's mask, its mean over channels, float32
         `[H/4, W/4]` in (0, 1), the first block first, none but of PATN.
     """
-    joints = [torch.from_numpy(xy)[None].to(generator.device) for xy in (condition, target)]
+    before, after = (torch.from_numpy(xy)[None].to(generator.device) for xy in (condition, target))
     pixels = to_float(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(generator.device))
     if not isinstance(generator, PATNTransfer):
-        return to_pictures(run_generator(generator, pixels, *joints))[0], []
-    made, masks = generator.attention(pixels, *(as_pose(generator, xy) for xy in joints))
+        return to_pictures(run_generator(generator, pixels, before, after))[0], []
+    made, masks = generator.attention(pixels, as_pose(generator, before), as_pose(generator, after))
     return to_pictures(made)[0], [mask[0].mean(0).cpu().numpy() for mask in masks]
 
 

@@ -370,7 +370,7 @@ def test_the_manifest_tells_nothing_of_time_or_place(whole: Path, tiny_root: Pat
     assert str(tiny_root) not in text
     assert str(whole.parent) not in text
     manifest = read_manifest(whole)
-    assert manifest.job.arguments == {"ratio": 2.0, "seed": 5}
+    assert manifest.job.arguments == {"ratio": 2.0, "seed": 5, "generator": Toy().describe()}
     assert manifest.versions["torch"]
     assert set(manifest.files) == {*hashes(whole)} - {MANIFEST}
 

@@ -178,7 +178,7 @@ def test_time_limit_stops_with_a_checkpoint(tmp_path: Path) -> None:
 
 def test_resume_errors(tmp_path: Path) -> None:
     train_generator(settings(), pairs(), tmp_path)
-    with pytest.raises(InputError, match="already holds a training: give --resume"):
+    with pytest.raises(InputError, match="already holds a training: resume it"):
         train_generator(settings(), pairs(), tmp_path)
     with pytest.raises(InputError, match=r"other settings: batch_size was 2, is 3; lr was 0.0002, is 0.1"):
         train_generator(settings(batch_size=3, lr=0.1), pairs(), tmp_path, resume=True)
