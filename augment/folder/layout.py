@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augment.folder.manifest import PART
+from augment.folder.manifest import PART, UNFINISHED
 from augment.plan.file import TRAIN
 from augment.pose.keypoints import Keypoints, empty_keypoints
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError, atomic_path, progress
 
 LINKS = ("copy", "hard", "symlink")
+SCRATCH = "augmentation/work"
+"""What unfinished generations keep for themselves."""
 TEST_FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
 
 
@@ -60,6 +62,9 @@ def place(root: Path, out: Path, pairs: Sequence[tuple[str, str]], link: str) ->
             put(source, target)
         except FileExistsError:
             pass  # there already, or another shard was faster
+        except FileNotFoundError:
+            if not target.is_file():  # else another shard was faster, and has swept what this one had begun
+                raise InputError(f"cannot {link} {source} to {target}: one of the two is gone") from None
         except OSError as error:
             hint = "" if link == "copy" else "; use --link copy"
             raise InputError(f"cannot {link} {source} to {target}: {error.strerror}{hint}") from None
@@ -77,6 +82,12 @@ def remove_parts(out: Path, *, images_only: bool) -> None:
     if not images_only:
         for path in [*out.glob(f"{PART}*"), *out.glob(f"augmentation/{PART}*")]:
             path.unlink(missing_ok=True)
+
+
+def sweep(out: Path) -> None:
+    """Remove what a finished folder needs no more; killed runs may have left it."""
+    (out / UNFINISHED).unlink(missing_ok=True)
+    shutil.rmtree(out / SCRATCH, ignore_errors=True)
 
 
 def train_annotations(

@@ -16,7 +16,8 @@ from drawn import draw_dataset, hashes
 from PIL import Image
 from toy import Toy
 
-from augment.folder.generate import generate, verify
+from augment.folder.carry import Source
+from augment.folder.generate import RenderSettings, generate, verify
 from augment.folder.manifest import MANIFEST, read_manifest
 from augment.folder.render import CHUNK
 from augment.plan.sampler import make_plan, plan_dataset
@@ -37,8 +38,10 @@ def plan(tiny_data: ReidData, keypoints: Keypoints) -> pd.DataFrame:
 
 
 def run(data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, out: Path, **options: Any) -> Any:
-    given = {"device": "cpu", "arguments": {"ratio": 2.0, "seed": 5}}
-    return generate(data, keypoints, plan, options.pop("generator", None) or Toy(), out=out, **{**given, **options})
+    given = {"arguments": {"ratio": 2.0, "seed": 5}}
+    generator, source = options.pop("generator", None) or Toy(), Source(data, keypoints)
+    drawn = {name: options.pop(name) for name in ("precision", "jpeg_quality", "batch_size") if name in options}
+    return generate(source, plan, generator, out, settings=RenderSettings(**drawn), **{**given, **options})
 
 
 @pytest.fixture(scope="module")
