@@ -149,16 +149,15 @@ def _tools(estimator: str, estimator_weights: Path | None, device: str, **files:
 @click.option("--weights", type=EXISTING, help="Of the estimator.")
 @click.option("--size", default="128x64", show_default=True, metavar="HxW",
               help="Height and width of the generator's images, which the thresholds hold for.")  # fmt: skip
-@click.option("--count", type=click.IntRange(min=8), default=512, show_default=True, help="Real images to look at: "
-              "half of the identities set the thresholds, on the other half their rates are measured.")  # fmt: skip
+@click.option("--count", type=click.IntRange(min=8), default=256, show_default=True, help="Real images to look at.")
 @click.option("--false-alarms", type=click.FloatRange(0, 1), default=0.02, show_default=True,
               help="Share of right poses, and of the same people, that may be rejected.")  # fmt: skip
 @DEVICE
 def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
     """Set the gate's thresholds on real training images of DATA; write them to OUT, a JSON file.
 
-    Says what share of wrong and of right poses, of other and of the same people the thresholds reject among images
-    that they were not set on.
+    Says what share of wrong and of right poses, of other and of the same people such thresholds reject: set on one
+    half of the identities, measured on the other.
     """
     sides = parse_size(size)
     from augment.gate.thresholds import describe, set_thresholds, write_thresholds

@@ -19,9 +19,10 @@ from augment.commands.main import main
 from augment.estimators.synth import SynthEstimator
 from augment.folder.generate import generate, verify
 from augment.folder.manifest import Manifest, read_manifest
-from augment.gate.calibrate import calibrate, read_thresholds, threshold, write_thresholds
+from augment.gate.calibrate import calibrate, threshold
 from augment.gate.judge import Gate, GateThresholds, Verdict, noise_level, statistics
 from augment.gate.redraw import GateRun, outcome
+from augment.gate.thresholds import read_thresholds, write_thresholds
 from augment.plan.donors import PosePool, redraw_pose
 from augment.plan.sampler import make_plan, read_plan
 from augment.pose import load_annotations, read_keypoints
