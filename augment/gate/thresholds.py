@@ -45,7 +45,7 @@ def describe(limits: GateThresholds) -> str:
     """A line for the user, with what thresholds set so do to real images of other people."""
     height, width = limits.size
     text = (
-        f"Gate, set on {limits.images} real images at {height}x{width} with {limits.estimator}: pose error at most "
+        f"Gate, set on {limits.images} real images with {limits.estimator} at {height}x{width}: pose error at most "
         f"{limits.pose:.2f}, colour drift at most {limits.colour:.1f}"
     )
     if limits.rates is None:
