@@ -61,7 +61,9 @@ def test_judging_a_generator_on_pairs(
     ):
         with pytest.raises(SystemExit):
             main([*words, *wrong])
-        assert message in capsys.readouterr().err
+        told = capsys.readouterr().err
+        assert message in told
+        assert told.count("\n") == 1
     with pytest.raises(SystemExit):
         main(["gate", str(data), "--count", "8"])
     assert "--count: only with --pairs" in capsys.readouterr().err

@@ -18,8 +18,10 @@ from augment.plan.sampler import make_plan
 from augment.pose import load_annotations
 from augment.pose.library import shipped_library
 from augment.quality.catalogue import METRICS
+from augment.quality.extras import Unavailable
 from augment.quality.material import folder_material
-from augment.quality.metrics import Material, Tools, measure_quality
+from augment.quality.metrics import Material, Report, Tools, measure_quality
+from augment.quality.output import print_quality
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError
 
@@ -131,6 +133,43 @@ def test_the_command_on_pairs(tiny_root: Path, tmp_path: Path, capsys: pytest.Ca
     assert values["mask_ssim"] > values["ssim"]
     assert json.loads(target.read_text())["data"] == tiny_root.name
     assert "8 generated images" in capsys.readouterr().out
+
+
+def test_what_is_missing_names_the_option(augmented: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The library's errors know no options, the command adds them."""
+    with pytest.raises(Unavailable, match=r"^identity: needs a re-ID network$") as error:
+        measure_quality(material(), Tools(), ["identity"])
+    assert error.value.needs == "reid"
+    for metric, message in (
+        ("identity", "identity: needs a re-ID network (--reid FILE)"),
+        ("ssim", "measure a generator on test pairs (--pairs WEIGHTS)"),
+    ):
+        with pytest.raises(SystemExit):
+            main(["quality", str(augmented), "--metric", metric, "--device", "cpu"])
+        assert capsys.readouterr().err.strip().endswith(message)
+    why = {"identity": Unavailable("needs a re-ID network", "reid"), "pckh": Unavailable("needs an estimator", "x")}
+    print_quality(Report(left_out=why), {"reid": "--reid FILE"})
+    told = capsys.readouterr().out.replace("\n", " ")
+    assert "identity similarity: not measured, needs a re-ID network (--reid FILE)" in told
+    assert "PCKh: not measured, needs an estimator" in told
+
+
+def test_options_that_nothing_reads_are_refused(augmented: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here, some = str(augmented), str(augmented / "market-annotation-train.csv")
+    for words, message in (
+        (["--metric", "colour", "--inception", some, "--lpips", some], "--inception, --lpips: none of the metrics"),
+        (["--metric", "colour", "--data", here], "--data: none of the metrics asked for reads it"),
+        (["--reid-backbone", "resnet50"], "--reid-backbone is of the network of --reid: give both"),
+    ):
+        with pytest.raises(SystemExit) as error:
+            main(["quality", here, *words])
+        assert error.value.code == 2
+        told = capsys.readouterr().err
+        assert message in told
+        assert told.count("\n") == 1
+    with pytest.raises(SystemExit):
+        main(["quality", "--pairs", "patn-synth-tiny", "--pose-space", "x.png"])
+    assert "--pose-space shows a data set" in capsys.readouterr().err
 
 
 def test_the_command_needs_one_thing_to_measure(capsys: pytest.CaptureFixture[str]) -> None:
