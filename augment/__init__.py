@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from augment.api import augment_folder, plan_folder  # type: ignore[import-not-found, unused-ignore]
     from augment.folder.mixed import AugmentedDataset
     from augment.generators.batch_augmenter import BatchAugmenter
-    from augment.generators.transfer import PoseTransfer
     from augment.generators.open import open_generator as load_generator
+    from augment.generators.transfer import PoseTransfer
     from augment.pose.keypoints import read_keypoints
 
     __version__: str
