@@ -1,12 +1,14 @@
-"""Every Python block of `docs/python.md`, in order, on the drawn data set."""
+"""`docs/python.md` runs, block by block, on the drawn data set; `docs/architecture.md` shows the code as it is."""
 
 from __future__ import annotations
 
+import configparser
 import importlib.util
 import re
 import shutil
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -44,6 +46,19 @@ def test_the_table_lists_what_the_package_gives() -> None:
         re.findall(r"`([A-Za-z_]+)[(`]", "\n".join(row for row in table.splitlines() if row.startswith("| `")))
     )
     assert set(augment.__all__) <= listed
+
+
+def test_the_picture_and_its_table_show_the_layers_as_they_are() -> None:
+    """Against the contract that import-linter checks; `reid_eval` stands below it."""
+    contract = configparser.ConfigParser()
+    contract.read(PAGE.parents[1] / ".importlinter")
+    layers = [*contract["importlinter:contract:layers"]["layers"].split(), "reid_eval"]
+    page = PAGE.with_name("architecture.md").read_text()
+    packages = page.split("## Packages")[1].split("## Where")[0]
+    assert re.findall(r"^\| \[`(\w+)`\]", packages, re.MULTILINE) == layers
+    picture = ElementTree.parse(PAGE.with_name("architecture.svg"))
+    rows = {text.text: float(text.get("y", 0)) for text in picture.iter("{http://www.w3.org/2000/svg}text")}
+    assert [rows[name] for name in layers] == sorted(rows[name] for name in layers)
 
 
 def test_links_lead_somewhere() -> None:
