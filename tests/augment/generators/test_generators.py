@@ -148,7 +148,9 @@ def test_seeds_of_outputs_are_fixed() -> None:
 
 
 def test_everything_that_is_missing_is_named() -> None:
-    with pytest.raises(InputError, match=r"x is no generator: no attribute name, .*no attribute device, no method tran"):
+    with pytest.raises(
+        InputError, match=r"x is no generator: no attribute name, .*no attribute device, no method tran"
+    ):
         check_generator(object(), "x")
     toy = Toy()
     toy.size, toy.sigma, toy.pose_channels = (128, 0), -1.0, 25
