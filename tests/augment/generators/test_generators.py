@@ -317,6 +317,6 @@ def test_an_image_does_not_depend_on_its_neighbours() -> None:
 def test_it_is_nearer_to_the_truth_than_the_photo() -> None:
     from augment.quality.errors import measure, unseen_pairs
 
-    pairs = unseen_pairs(identities=6, images_per_id=2)
+    pairs = unseen_pairs(identities=8, images_per_id=3)
     assert measure(WarpGenerator(), pairs, 24).share < 0.85
     assert measure(CopyGenerator(), pairs, 8).share == pytest.approx(1.0)

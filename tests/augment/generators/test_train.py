@@ -13,7 +13,8 @@ import torch
 from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.load import load_generator
 from augment.generators.patn.settings import TrainSettings
-from augment.generators.patn.step import LOSS_NAMES, build_state, train_step
+from augment.generators.patn.state import build_state
+from augment.generators.patn.step import LOSS_NAMES, train_step
 from augment.generators.patn.train import TrainingDivergedError, load_checkpoint, save_checkpoint, train_generator
 from augment.generators.weights import read_weights, weights_sha256
 from augment.pairs.tensors import TensorPairs
