@@ -148,13 +148,14 @@ def test_killed_and_resumed_gives_the_same_bytes(
         import os, signal
         from toy import Toy
         from reid_eval.datasets import read_dataset
-        from augment.folder.generate import generate
+        from augment.folder.carry import Source
+        from augment.folder.generate import RenderSettings, generate
         from augment.plan.sampler import plan_dataset
         from augment.pose import load_annotations
         Toy.die = lambda self: os.kill(os.getpid(), signal.SIGKILL)
         data, keypoints = read_dataset({str(tiny_root)!r}), load_annotations({str(tiny_root)!r})
         plan, _ = plan_dataset(data, keypoints, ratio=2.0, mode="add", seed=5)
-        generate(data, keypoints, plan, Toy(stop=2), out={str(out)!r}, batch_size=8, device="cpu",
+        generate(Source(data, keypoints), plan, Toy(stop=2), {str(out)!r}, settings=RenderSettings(batch_size=8),
                  arguments={{"ratio": 2.0, "seed": 5}})
     """
     root = Path(__file__).resolve().parents[3]
@@ -393,3 +394,40 @@ def test_torchreid_trains_an_epoch_on_the_folder(whole: Path, tmp_path: Path) ->
     engine = torchreid.engine.ImageSoftmaxEngine(manager, model, optimizer, scheduler, use_gpu=False)
     engine.run(save_dir=str(tmp_path / "log"), max_epoch=1, print_freq=100, ranks=[1])
     assert list((tmp_path / "log").rglob("model.pth.tar-1"))
+
+
+def test_shards_that_start_at_one_instant_do_not_refuse_each_other(
+    tiny_data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one begins after this one has seen no job, and before it looks for foreign files."""
+    import augment.folder.generate as module
+
+    out, look, other = tmp_path / "out", module.folder_files, []
+
+    def late(folder: Path) -> Any:
+        if not other:
+            other.append(None)
+            other.append(run(tiny_data, keypoints, plan, out, shard=(1, 2)))
+        return look(folder)
+
+    out.mkdir()
+    monkeypatch.setattr(module, "folder_files", late)
+    assert run(tiny_data, keypoints, plan, out, shard=(0, 2)) is not None
+    assert other == [None, None]
+    assert verify(out).ok
+
+
+def test_one_of_two_that_are_no_shards_is_refused(
+    tiny_data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import augment.folder.generate as module
+
+    out, begin = tmp_path / "out", module.begin_job
+
+    def late(folder: Path, job: Any) -> bool:
+        begin(folder, job)
+        return begin(folder, job)
+
+    monkeypatch.setattr(module, "begin_job", late)
+    with pytest.raises(InputError, match="holds this job already, unfinished"):
+        run(tiny_data, keypoints, plan, out)

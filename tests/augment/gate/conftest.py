@@ -11,6 +11,7 @@ import torch
 from drawn import SIZE
 from PIL import Image
 
+from augment.folder.carry import Source
 from augment.folder.generate import generate
 from augment.plan.sampler import make_plan, read_plan
 from augment.pose import load_annotations, read_keypoints
@@ -21,17 +22,14 @@ from reid_eval.datasets import read_dataset
 @pytest.fixture(scope="session")
 def forty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
     """An augmented folder of forty drawn people in the poses asked for, ten of them then spoilt; and which."""
-    from augment.generators.weights import load_generator
+    from augment.generators.open import open_generator
     from augment.synth.dataset import SynthSettings, write_dataset
 
     root = tmp_path_factory.mktemp("forty")
     write_dataset(root / "data", SynthSettings(train_ids=10, test_ids=2, images_per_id=8), "cpu")
     data, keypoints = read_dataset(root / "data"), load_annotations(root / "data")
     plan = make_plan(data.train, keypoints, ratio=0.5)
-    generate(
-        data, keypoints, plan, load_generator("patn-synth-tiny"), out=root / "out", weights_name="tiny",
-        weights_sha="0", device="cpu",
-    )  # fmt: skip
+    generate(Source(data, keypoints), plan, open_generator("patn-synth-tiny", "cpu"), root / "out")
     done = read_plan(root / "out/augmentation/plan.csv")
     made = done[done["action"] == "generate"].reset_index(drop=True)
     spoilt = _spoil(root / "out", made, read_keypoints(root / "out/market-annotation-train.csv"))
@@ -41,11 +39,11 @@ def forty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
 def _spoil(out: Path, made: pd.DataFrame, keypoints: object) -> set[str]:
     """Three in a wrong pose, three of another person in the right pose, two of noise, two grey."""
     from augment.folder.render import Settings, Task, compute, load_task
-    from augment.generators.weights import load_generator
+    from augment.generators.open import open_generator
 
     poses = keypoints.xy[keypoints.rows(made["output"].tolist())]  # type: ignore[attr-defined]
     settings = Settings(SIZE, torch.device("cpu"), "float32", 95, 8)
-    generator, spoilt = load_generator("patn-synth-tiny"), {}
+    generator, spoilt = open_generator("patn-synth-tiny", "cpu"), {}
     rng = np.random.default_rng(0)
     for number, row in enumerate(np.linspace(0, len(made) - 1, 10).round().astype(int).tolist()):
         output, condition = (out / made.loc[row, name] for name in ("output", "condition"))

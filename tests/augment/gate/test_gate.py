@@ -15,11 +15,14 @@ from toy import Says, Toy
 
 from augment.commands.main import main
 from augment.estimators.synth import SynthEstimator
+from augment.folder.carry import Source
 from augment.folder.generate import generate, verify
+from augment.folder.layout import SCRATCH
 from augment.folder.manifest import Manifest, read_manifest
 from augment.gate.judge import Gate, GateThresholds, Verdict
 from augment.gate.redraw import GateRun, outcome
-from augment.plan.donors import PosePool, redraw_pose
+from augment.gate.strategy import GatedRendering
+from augment.plan.donors import PosePool, redraw_pose, share_of
 from augment.plan.sampler import make_plan, read_plan
 from augment.pose import load_annotations, read_keypoints
 from augment.pose.library import shipped_library
@@ -34,12 +37,23 @@ def pool() -> PosePool:
 
 
 def test_redrawing_never_repeats_and_ends() -> None:
-    used: list[str] = []
-    while (row := redraw_pose(pool(), 1, 0, used, "dataset", True, len(used))) is not None:
-        used.append(pool().names[row])
-    assert sorted(used) == ["p1", "p2", "p3", "p4", "p5"]  # not the condition itself
-    assert redraw_pose(pool(), 1, 0, ["p0"], "identity", False) == 1
-    assert redraw_pose(pool(), 1, 0, ["p0", "p2"], "camera", False) == 4
+    used: list[int] = []
+
+    def free(*taken: int) -> np.ndarray:
+        return ~np.isin(np.arange(6), taken)
+
+    while (row := redraw_pose(pool(), 1, 0, free(*used), "dataset", True, len(used))) is not None:
+        used.append(row)
+    assert sorted(used) == [1, 2, 3, 4, 5]  # not the condition itself
+    assert redraw_pose(pool(), 1, 0, free(0), "identity", False) == 1
+    assert redraw_pose(pool(), 1, 0, free(0, 2), "camera", False) == 4
+    assert redraw_pose(pool(), 1, 0, free(0, 2, 4), "camera", False) is None
+
+
+def test_images_of_one_photo_look_in_shares_of_their_own() -> None:
+    shares = [share_of(pool(), name, ["a", "b", "c"]) for name in ("a", "b", "c")]
+    np.testing.assert_array_equal(np.sum(shares, axis=0), np.ones(6))
+    assert share_of(pool(), "a", ["a"]).all()
 
 
 def test_a_manifest_tells_no_path_of_a_program() -> None:
@@ -74,21 +88,14 @@ def run(
 ) -> Manifest | None:
     keypoints = load_annotations(root)
     plan = make_plan(data.train, keypoints, ratio=0.6, mode=mode, seed=1)
-    arguments: dict[str, object] = {"out": out, "weights_name": "toy", "weights_sha": "0", **more}
-    return generate(
-        data,
-        keypoints,
-        plan,
-        toy or Toy(),
-        gate=GateRun(Judge(share), retries=1, seed=1),
-        **arguments,  # type: ignore[arg-type]
-    )
+    through = GatedRendering(GateRun(Judge(share), retries=1, seed=1))
+    return generate(Source(data, keypoints), plan, toy or Toy(), out, rendering=through, **more)  # type: ignore[arg-type]
 
 
 def test_a_gate_that_rejects_nothing_changes_no_image(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
     keypoints = load_annotations(tiny_root)
     plan = make_plan(tiny_data.train, keypoints, ratio=0.6, seed=1)
-    generate(tiny_data, keypoints, plan, Toy(), out=tmp_path / "plain", weights_name="toy", weights_sha="0")
+    generate(Source(tiny_data, keypoints), plan, Toy(), tmp_path / "plain")
     manifest = run(tiny_data, tiny_root, tmp_path / "gated", 0.0)
     assert manifest is not None
     assert manifest.gate is not None
@@ -143,7 +150,7 @@ def test_some_pass_and_all_is_told(tiny_data: ReidData, tiny_root: Path, tmp_pat
     for output, pose in accepted.items():  # a generated image's joints are those of the pose that was accepted
         np.testing.assert_array_equal(written.xy[written.rows([output])[0]], keypoints.xy[keypoints.rows([pose])[0]])
     assert verify(out).ok
-    assert not (out / "augmentation/gate").exists()
+    assert not (out / SCRATCH).exists()
 
 
 def test_added_images_that_fail_are_left_out(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
@@ -166,14 +173,109 @@ def test_killed_and_sharded_runs_give_the_same_bytes(tiny_data: ReidData, tiny_r
     assert run(tiny_data, tiny_root, tmp_path / "whole", 0.5, resume=True) == read_manifest(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("gated", [True, False])
+def test_whoever_finishes_last_completes_the_folder(
+    tiny_data: ReidData, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gated: bool, share: float
+) -> None:
+    """Shard 0 stops while it copies; 1 renders, copies and ends; then 0 goes on: nobody is left to finish after it."""
+    import augment.folder.generate as module
+
+    def one(out: Path, **more: object) -> Manifest | None:
+        if gated:
+            return run(tiny_data, tiny_root, out, share, **more)  # type: ignore[arg-type]
+        keypoints = load_annotations(tiny_root)
+        plan = make_plan(tiny_data.train, keypoints, ratio=0.6, seed=1)
+        return generate(Source(tiny_data, keypoints), plan, Toy(), out, **more)  # type: ignore[arg-type]
+
+    place, out, others = module.place, tmp_path / "out", []
+
+    def slow(*arguments: object) -> None:
+        if not others:
+            others.append("started")
+            others.append(one(out, shard=(1, 2)))
+        place(*arguments)  # type: ignore[arg-type]
+
+    one(tmp_path / "whole")
+    monkeypatch.setattr(module, "place", slow)
+    manifest = one(out, shard=(0, 2))
+    assert others == ["started", None]  # 0's copies were not there yet
+    assert manifest is not None
+    assert hashes(out) == hashes(tmp_path / "whole")
+    assert verify(out).ok
+
+
+def test_two_that_finish_at_one_instant_agree(
+    tiny_data: ReidData, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both see all files, and both write what ends the folder; the second while the first hashes."""
+    import augment.folder.generate as module
+
+    run(tiny_data, tiny_root, tmp_path / "whole", 0.5)
+    out, entries, other = tmp_path / "out", module.file_entries, []
+    assert run(tiny_data, tiny_root, out, 0.5, shard=(1, 2)) is None
+
+    def slow(*arguments: object) -> object:
+        if not other:
+            other.append(None)
+            other.append(run(tiny_data, tiny_root, out, 0.5, shard=(1, 2)))
+        return entries(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "file_entries", slow)
+    first = run(tiny_data, tiny_root, out, 0.5, shard=(0, 2))
+    assert first == other[1] == read_manifest(out)
+    assert hashes(out) == hashes(tmp_path / "whole")
+
+
+def test_what_was_rendered_survives_a_kill_while_files_are_hashed(
+    tiny_data: ReidData, tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import augment.folder.generate as module
+
+    run(tiny_data, tiny_root, tmp_path / "whole", 0.5)
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as killed:
+        killed.setattr(module, "file_entries", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny_data, tiny_root, tmp_path / "out", 0.5)
+    toy = Toy()
+    run(tiny_data, tiny_root, tmp_path / "out", 0.5, toy=toy, resume=True)
+    assert toy.calls == 0
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")
+    with monkeypatch.context() as killed:  # and one that is killed just before it has cleaned up
+        killed.setattr(module, "sweep", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(tiny_data, tiny_root, tmp_path / "late", 0.5)
+    assert (tmp_path / "late" / SCRATCH).exists()
+    run(tiny_data, tiny_root, tmp_path / "late", 0.5, resume=True)
+    assert hashes(tmp_path / "late") == hashes(tmp_path / "whole")
+    assert verify(tmp_path / "late").ok
+
+
+def test_redraws_never_make_one_image_twice(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
+    keypoints = load_annotations(tiny_root)
+    source = Source(tiny_data, keypoints)
+    for name, pose_source in enumerate(("identity", "dataset")):
+        plan = make_plan(tiny_data.train, keypoints, ratio=2.0, mode="add", pose_source=pose_source)
+        through = GatedRendering(GateRun(Judge(0.5), retries=3, source=pose_source))
+        manifest = generate(source, plan, Toy(), tmp_path / str(name), rendering=through)
+        assert manifest is not None
+        assert manifest.gate is not None
+        done = read_plan(tmp_path / str(name) / "augmentation/plan.csv")
+        made = done[done["action"] == "generate"]
+        assert not made.duplicated(["condition", "pose"]).any()
+        if pose_source == "dataset":
+            assert manifest.gate["accepted_after_retry"] > 0
+
+
 def test_a_library_lends_another_pose(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
     keypoints, library = load_annotations(tiny_root), shipped_library()
     plan = make_plan(tiny_data.train, keypoints, ratio=0.6, pose_source="library", library=library)
     gate = GateRun(Judge(0.5), retries=2, source="library")
-    generate(
-        tiny_data, keypoints, plan, Toy(), out=tmp_path / "out", weights_name="toy", weights_sha="0",
-        library=library, gate=gate,
-    )  # fmt: skip
+    generate(Source(tiny_data, keypoints, library), plan, Toy(), tmp_path / "out", rendering=GatedRendering(gate))
     log = pd.read_csv(tmp_path / "out/augmentation/gate.csv")
     assert (log["attempt"] > 0).any()
     assert log["pose"].str.startswith("library:").all()
@@ -222,4 +324,4 @@ def test_the_commands_of_a_gated_generation(
     assert "other weights of synth" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*words[:6], str(tmp_path / "other"), "--gate-thresholds", str(limits)])
-    assert "--gate-thresholds are for --gate" in capsys.readouterr().err
+    assert "--gate-thresholds is for --gate" in capsys.readouterr().err
