@@ -12,7 +12,7 @@ processes may share the work as shards, and the last to finish writes the manife
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from augment.folder.layout import (
     ANNOTATIONS,
     LINKS,
     PLAN,
+    is_there,
     list_copies,
     place,
     remove_parts,
@@ -143,20 +144,41 @@ def generate(
     job = _job(work, link, {**(arguments or {}), **rendering.facts()})
     copies = list_copies(source.data, plan)
     if _open_folder(out, job, resume or shard[1] > 1):
-        return read_manifest(out)
-    rendering.render(work)
-    place(source.data.root, out, copies[shard[0] :: shard[1]], link)
-    # Asked only now: whoever places its last file last finds everything that the others did.
+        return _finished(out)
+    try:
+        rendering.render(work)
+        place(source.data.root, out, copies[shard[0] :: shard[1]], link)
+        return _conclude(work, rendering, job, copies)
+    except FileNotFoundError:
+        if (manifest := _finished(out)) is None:
+            raise
+        return manifest  # of another process, which swept away what this one was writing
+
+
+def _conclude(work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple[str, str]]) -> Manifest | None:
+    """Finish the folder if all of it is there, whoever made it; None while others are at work.
+
+    Every process comes here after all of its own work, so the last one finds everything. Two that come at the same
+    instant may both finish it: they write the same bytes.
+    """
+    from augment.folder.render import is_complete
+
+    data, out = work.source.data, work.out
     carried = rendering.carried(work)
     if carried is None:
-        return None
-    extra = sorted(set(list_copies(source.data, carried.plan)) - set(copies))
-    place(source.data.root, out, extra, link)
-    outputs = carried.plan.loc[carried.plan["action"] != "drop", "output"].tolist()
-    outputs += [target for _, target in copies + extra]
-    if not all((out / name).is_file() for name in outputs):
-        return None
-    return _finish(work, carried, job, sorted(set(outputs)))
+        return _finished(out)
+    wanted = list_copies(data, carried.plan)
+    place(data.root, out, sorted(set(wanted) - set(copies)), job.link)
+    made = carried.plan.loc[carried.plan["action"] == "generate", "output"].tolist()
+    there = all(is_there(data.root / source, out / target) for source, target in wanted)
+    if not there or not all(is_complete(out / name) for name in made):
+        return _finished(out)
+    return _finish(work, carried, job, sorted([*made, *(target for _, target in wanted)]))
+
+
+def _finished(out: Path) -> Manifest | None:
+    """The manifest, if there is one."""
+    return read_manifest(out) if (out / MANIFEST).is_file() else None
 
 
 def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:

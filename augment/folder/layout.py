@@ -62,16 +62,23 @@ def place(root: Path, out: Path, pairs: Sequence[tuple[str, str]], link: str) ->
             put(source, target)
         except FileExistsError:
             pass  # there already, or another shard was faster
-        except FileNotFoundError:
-            if not target.is_file():  # else another shard was faster, and has swept what this one had begun
-                raise InputError(f"cannot {link} {source} to {target}: one of the two is gone") from None
         except OSError as error:
-            hint = "" if link == "copy" else "; use --link copy"
+            if is_there(source, target):
+                return  # another shard put it there, and has swept away what this one was writing
+            hint = "" if link == "copy" else "; copy instead"
             raise InputError(f"cannot {link} {source} to {target}: {error.strerror}{hint}") from None
 
     with ThreadPoolExecutor(4) as pool, progress("Copying" if link == "copy" else "Linking", len(pairs)) as bar:
         for _ in pool.map(put_pair, pairs):
             bar.advance()
+
+
+def is_there(source: Path, target: Path) -> bool:
+    """Whether an image that is not generated is in place, in full: as long as the original."""
+    try:
+        return target.stat().st_size == source.stat().st_size
+    except OSError:
+        return False
 
 
 def remove_parts(out: Path, *, images_only: bool) -> None:
@@ -148,7 +155,7 @@ def _table(poses: dict[str, NDArray[np.float32]]) -> Keypoints:
 
 
 def _copy(source: Path, target: Path) -> None:
-    if target.is_file() and target.stat().st_size == source.stat().st_size:
+    if is_there(source, target):
         return
     with atomic_path(target, durable=False) as temporary:
         shutil.copyfile(source, temporary)

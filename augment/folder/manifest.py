@@ -127,10 +127,11 @@ def read_job(out: Path | str) -> Job | None:
     Raises:
         InputError: the file that says so cannot be read.
     """
-    path = Path(out) / UNFINISHED
-    if path.is_file():  # looked for first: another shard removes it only when the manifest is there
-        job: Job = _load(Job, path)
+    try:  # looked for first: another shard removes it only when the manifest is there
+        job: Job = _load(Job, Path(out) / UNFINISHED)
         return job
+    except FileNotFoundError:
+        pass
     return read_manifest(out).job if (Path(out) / MANIFEST).is_file() else None
 
 
@@ -210,6 +211,8 @@ def _load(model: type[Any], path: Path) -> Any:
     try:
         value = json.loads(path.read_text())
         return model.model_validate(value)
+    except FileNotFoundError:
+        raise
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
     except ValidationError as error:

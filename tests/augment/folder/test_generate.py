@@ -39,7 +39,7 @@ def plan(tiny_data: ReidData, keypoints: Keypoints) -> pd.DataFrame:
 
 def run(data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, out: Path, **options: Any) -> Any:
     given = {"arguments": {"ratio": 2.0, "seed": 5}}
-    generator, source = options.pop("generator", None) or Toy(), Source(data, keypoints)
+    generator, source = options.pop("generator", None) or Toy(), Source(data, keypoints, options.pop("library", None))
     drawn = {name: options.pop(name) for name in ("precision", "jpeg_quality", "batch_size") if name in options}
     return generate(source, plan, generator, out, settings=RenderSettings(**drawn), **{**given, **options})
 
@@ -131,7 +131,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
         run(tiny_data, keypoints, plan, out, batch_size=8, generator=Toy(stop=3))
     with pytest.raises(InputError, match=r"is unfinished: run the same generate command with --resume"):
         verify(out)
-    with pytest.raises(InputError, match=r"holds this job already, unfinished: add --resume"):
+    with pytest.raises(InputError, match=r"holds this job already, unfinished: resume it"):
         run(tiny_data, keypoints, plan, out)
     next(out.glob("bounding_box_train/*_gen*.jpg")).write_bytes(b"\xff\xd8 cut short")  # lost power
     generator = Toy()
@@ -210,7 +210,7 @@ def test_a_folder_of_something_else_is_not_touched(
     with pytest.raises(InputError, match=r"is not empty and no augmented folder \(thesis.tex\)"):
         run(tiny_data, keypoints, plan, tmp_path, resume=True)
     assert hashes(tmp_path).keys() == {"thesis.tex"}
-    with pytest.raises(InputError, match="is a file; give a folder"):
+    with pytest.raises(InputError, match="is a file: name a folder"):
         run(tiny_data, keypoints, plan, tmp_path / "thesis.tex")
 
 
@@ -231,11 +231,11 @@ def test_links_stand_for_copies(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"link": "soft"}, "--link 'soft': choose from copy, hard, symlink"),
-        ({"batch_size": 0}, "--batch-size 0: expected 1 or more"),
-        ({"jpeg_quality": 101}, "--quality 101: expected 1 to 100"),
-        ({"precision": "int8"}, "--precision 'int8': choose from float32, bf16"),
-        ({"device": "abacus"}, "--device 'abacus' is not a device"),
+        ({"link": "soft"}, "link 'soft': choose from copy, hard, symlink"),
+        ({"batch_size": 0}, "batch size 0: expected 1 or more"),
+        ({"jpeg_quality": 101}, "JPEG quality 101: expected 1 to 100"),
+        ({"precision": "int8"}, "precision 'int8': choose from float32, bf16"),
+        ({"shard": (2, 2)}, "shard 2 of 2: expected 0 <= index < count"),
     ],
 )
 def test_options_out_of_range(

@@ -258,16 +258,18 @@ def test_what_was_rendered_survives_a_kill_while_files_are_hashed(
 def test_redraws_never_make_one_image_twice(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
     keypoints = load_annotations(tiny_root)
     source = Source(tiny_data, keypoints)
-    for name, pose_source in enumerate(("identity", "dataset")):
+    for pose_source in ("identity", "dataset"):
         plan = make_plan(tiny_data.train, keypoints, ratio=2.0, mode="add", pose_source=pose_source)
         through = GatedRendering(GateRun(Judge(0.5), retries=3, source=pose_source))
-        manifest = generate(source, plan, Toy(), tmp_path / str(name), rendering=through)
+        manifest = generate(source, plan, Toy(), tmp_path / pose_source, rendering=through)
         assert manifest is not None
         assert manifest.gate is not None
-        done = read_plan(tmp_path / str(name) / "augmentation/plan.csv")
+        done = read_plan(tmp_path / pose_source / "augmentation/plan.csv")
         made = done[done["action"] == "generate"]
-        assert not made.duplicated(["condition", "pose"]).any()
+        asked = plan[plan["action"] == "generate"].duplicated(["condition", "pose"]).sum()
+        assert made.duplicated(["condition", "pose"]).sum() <= asked  # identity 11 has two photos, hence four pairs
         if pose_source == "dataset":
+            assert asked == 0
             assert manifest.gate["accepted_after_retry"] > 0
 
 
