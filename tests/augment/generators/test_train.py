@@ -107,6 +107,8 @@ def test_all_bad_settings_at_once() -> None:
         "norm must be one of batch, instance, got 'x'",
     ):
         assert part in str(caught.value)
+    with pytest.raises(InputError, match="mask_weight must be at least 0, got nan; lr must be positive, got inf"):
+        settings(mask_weight=float("nan"), lr=float("inf"))
     with pytest.raises(InputError, match="nothing to train"):
         settings(constant_steps=0, decay_steps=0)
 
