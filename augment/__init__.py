@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augment.api import augment_folder, plan_folder  # type: ignore[import-not-found, unused-ignore]
+    from augment.api import augment_folder, plan_folder
     from augment.folder.mixed import AugmentedDataset
     from augment.generators.batch_augmenter import BatchAugmenter
     from augment.generators.open import open_generator as load_generator

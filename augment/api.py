@@ -1,6 +1,13 @@
 """From a data set to an augmented folder in two calls: what `patn-augment plan` and `generate` do.
 
 `plan_folder` (or `read_planned`) reads and checks the data set and draws the plan; `augment_folder` carries it out.
+
+    >>> planned = plan_folder(root, ratio=0.5, seed=3)
+    >>> planned.table["action"].value_counts().to_dict()
+    {'keep': 10, 'drop': 9, 'generate': 9}
+    >>> manifest = augment_folder(planned, out, generator)
+    >>> manifest.counts["train_generated"]
+    9
 """
 
 from __future__ import annotations
