@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.folder.manifest import MANIFEST
-from augment.generators.weights import trained_for
 from augment.table.table_recipe import Patn
 from reid_eval.runtime import InputError, sha256_bytes, sha256_file
 
@@ -21,8 +20,10 @@ JPEG_QUALITY = 95
 
 def ensure_folder(study: Study, cell: Cell, device: str) -> None:
     """Generate the images that a cell trains on, unless they are there; two processes never do one folder twice."""
-    from augment.folder.generate import generate
-    from augment.generators.weights import load_generator
+    from augment.folder.carry import Source
+    from augment.folder.generate import RenderSettings, generate
+    from augment.gate.strategy import GatedRendering
+    from augment.generators.patn.patn_transfer import PATNTransfer
 
     row, seed = study.row(cell.place.row), study.recipe.plan_seed(cell.place.seed)
     if not isinstance(row, Patn) or not study.training(row, cell.column, seed).others:
@@ -32,24 +33,18 @@ def ensure_folder(study: Study, cell: Cell, device: str) -> None:
         if (out / MANIFEST).is_file():
             return
         name, file = study.weights(row, cell.column, seed)
-        size, sigma = trained_for(file.metadata)
+        generator = PATNTransfer.open(file, device, Path(name).name)
+        gate = _gate_run(study, row, generator.size, seed, device) if row.gate else None
         generate(
-            study.data,
-            study.joints(),
+            Source(study.data, study.joints()),
             study.plan(cell.column, seed, row),
-            load_generator(file, device),
-            out=out,
-            weights_name=Path(name).name,
-            weights_sha=file.sha256,
-            device=device,
+            generator,
+            out,
+            settings=RenderSettings(row.precision, JPEG_QUALITY),
+            rendering=GatedRendering(gate) if gate else None,
             link="symlink",
             resume=True,
-            jpeg_quality=JPEG_QUALITY,
-            precision=row.precision,
-            size=size,
-            sigma=sigma,
             arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
-            gate=_gate_run(study, row, size, seed, device) if row.gate else None,
         )
 
 
@@ -83,7 +78,7 @@ def gate_facts(row: Patn, seed: int) -> dict[str, Any]:
 
 def _gate_run(study: Study, row: Patn, size: tuple[int, int], seed: int, device: str) -> GateRun:
     from augment.gate.redraw import GateRun
-    from augment.gate.workflow import open_gate
+    from augment.gate.thresholds import open_gate
 
     if size not in study.gates:
         study.gates[size] = open_gate(study.data, study.joints(), None, size, device, lambda _: None)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from augment.folder.layout import PLAN
-from augment.generators.weights import trained_for
+from augment.generators.patn.load import trained_for
 from augment.plan.file import plan_text, read_plan, write_plan
 from augment.plan.sampler import plan_dataset
 from augment.pose.keypoints import Keypoints, load_annotations

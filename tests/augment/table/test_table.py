@@ -108,7 +108,7 @@ def test_cells_that_train_on_the_same_images_are_one(study: Study) -> None:
 def test_gated_rows_train_on_what_the_gate_left(
     tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import augment.gate.workflow
+    import augment.gate.thresholds
     from augment.gate.judge import Gate, Verdict
     from augment.plan.sampler import read_plan
 
@@ -123,7 +123,7 @@ def test_gated_rows_train_on_what_the_gate_left(
     limits = GateThresholds(pose=0.0, colour=12.0, contrast=8.0, saturated=0.5, noise=15.0)
     gate = HalfBlind()
     gate.thresholds = limits
-    monkeypatch.setattr(augment.gate.workflow, "open_gate", lambda *_: gate)
+    monkeypatch.setattr(augment.gate.thresholds, "open_gate", lambda *_: gate)
     rows = [
         {"kind": "leave_out", "name": "none"},
         {"kind": "patn", "weights": "patn-synth-tiny"},
@@ -188,7 +188,7 @@ def test_a_table_killed_three_times_resumes_to_the_same_bytes(
     options: TableOptions, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # A generator that takes no time: what is tested does not hang on it.
-    monkeypatch.setattr("augment.generators.weights.load_generator", lambda file, device: Toy())
+    monkeypatch.setattr("augment.generators.patn.patn_transfer.PATNTransfer.open", lambda *_: Toy())
     monkeypatch.setattr("augment.table.run.REPORT_EVERY", 0.0)
     options = replace(options, overrides=("columns=[0.5, 1.0]",))
     whole = run_table(replace(options, out=tmp_path / "whole"), quiet).out
