@@ -226,7 +226,7 @@ def _trial(study: Study, backbone: str, device: str) -> float:
 
     import numpy as np
 
-    from reid_eval.train import train_on
+    from reid_eval.training import train_on
 
     settings = replace(study.recipe.settings(backbone, 0), device=device, bn_batches=0, init="scratch")
     count = settings.batch_size

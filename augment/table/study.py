@@ -84,7 +84,7 @@ class Study:
     @property
     def steps(self) -> int:
         """Optimisation steps of every cell: the budget of the whole training set."""
-        from reid_eval.train import budget
+        from reid_eval.training import budget
 
         return budget(len(self.data.train), self.recipe.settings(self.recipe.backbones[0], self.recipe.seeds[0]))
 

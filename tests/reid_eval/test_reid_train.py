@@ -18,7 +18,7 @@ from reid_eval.precision import resolve_amp
 from reid_eval.runtime import InputError
 from reid_eval.sampling import batches
 from reid_eval.settings import PRESETS, TrainSettings, preset_name, settings_from
-from reid_eval.train import budget, learning_rate, make_optimizer, train_on, train_step
+from reid_eval.training import budget, learning_rate, make_optimizer, train_on, train_step
 from reid_eval.transforms import erase, shift_and_flip, to_float
 
 SMALL = TrainSettings(
