@@ -45,7 +45,7 @@ class QualityOptions:
 
     def tools(self) -> Tools:
         """What the metrics need."""
-        from augment.estimators.build import EstimatorOptions, build_estimator
+        from augment.estimators.build import build_estimator
 
         device = resolve_device(self.device)
         return Tools(
@@ -55,7 +55,7 @@ class QualityOptions:
             self.detector_name,
             self.reid,
             self.reid_backbone,
-            lambda: build_estimator(self.estimator, EstimatorOptions(weights=self.estimator_weights, device=device)),
+            lambda: build_estimator(self.estimator, weights=self.estimator_weights, device=device),
             device,
         )
 

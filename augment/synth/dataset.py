@@ -44,7 +44,7 @@ class SynthSettings:
     def check(self) -> None:
         """Raise InputError for numbers that give no usable data set."""
         wrong = [
-            f"--{name.replace('_', '-')} is {value}, must be at least {low}"
+            f"{name} is {value}, must be at least {low}"
             for name, value, low in (
                 ("train_ids", self.train_ids, 1),
                 ("test_ids", self.test_ids, 1),
@@ -54,7 +54,7 @@ class SynthSettings:
             if value < low
         ]
         if self.train_ids + self.test_ids >= 1_000_000:
-            wrong.append("--train-ids and --test-ids together must stay below a million")
+            wrong.append("train_ids and test_ids together must stay below a million")
         if min(self.cameras, self.images_per_id // 2) < 2:
             wrong.append("test identities need two cameras and four images, or no query has a match")
         if wrong:

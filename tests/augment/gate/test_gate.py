@@ -16,7 +16,7 @@ from PIL import Image
 from toy import Says, Toy
 
 from augment.commands.main import main
-from augment.estimators.synth import SynthEstimator
+from augment.estimators.posenet.estimator import SynthEstimator
 from augment.folder.generate import generate, verify
 from augment.folder.manifest import Manifest, read_manifest
 from augment.gate.calibrate import calibrate, read_thresholds, threshold, write_thresholds
@@ -25,8 +25,8 @@ from augment.gate.redraw import GateRun, outcome
 from augment.plan.donors import PosePool, redraw_pose
 from augment.plan.sampler import make_plan, read_plan
 from augment.pose import load_annotations, read_keypoints
+from augment.pose.geometry import normalise, pose_distance
 from augment.pose.library import shipped_library
-from augment.pose.skeleton import normalise, pose_distance
 from reid_eval.datasets import ReidData, read_dataset
 from reid_eval.runtime import InputError
 

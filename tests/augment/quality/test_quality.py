@@ -16,8 +16,8 @@ from augment.commands.main import main
 from augment.folder.generate import generate
 from augment.plan.sampler import make_plan
 from augment.pose import JOINTS, load_annotations
+from augment.pose.geometry import normalise
 from augment.pose.library import shipped_library
-from augment.pose.skeleton import normalise
 from augment.quality.catalogue import METRICS
 from augment.quality.coverage import pose_diversity, pose_space, pose_space_picture
 from augment.quality.detection import Detector

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import safetensors.torch
 import torch
 
-from augment.estimators.network import PoseNet
+from augment.estimators.posenet.network import PoseNet
 from augment.generators.weights import check_keys
 from augment.pose.skeleton import JOINT_COUNT
 from reid_eval.runtime import InputError, sha256_bytes, write_bytes
@@ -91,7 +91,7 @@ def load_weights(path: Path | str | None = None, device: torch.device | str = "c
     """
     path = path or shipped_weights()
     if path is None:
-        raise InputError("this installation has no shipped estimator weights: give --weights FILE")
+        raise InputError("this installation has no shipped estimator weights: give a file of weights", "weights")
     try:
         data = Path(path).read_bytes()
     except OSError as error:
