@@ -73,7 +73,7 @@ def test_joints_are_found_from_the_image(people: Path, tmp_path: Path) -> None:
     assert joints_of(image, None, (128, 64)).shape == (18, 2)
     stray = tmp_path / "stray.jpg"
     Image.fromarray(draw_person(1, standing())).save(stray)
-    with pytest.raises(InputError, match="name a file of keypoints"):
+    with pytest.raises(InputError, match="give --keypoints"):
         joints_of(stray, None, (128, 64))
     with pytest.raises(InputError, match=r"stray\.jpg has no row"):
         joints_of(stray, people / "market-annotation-train.csv", (128, 64))
