@@ -100,7 +100,7 @@ def poses(
     """
     from augment.estimators.build import build_estimator, estimator_kind
     from augment.estimators.estimate import describe_estimator, estimate_folder, share_found
-    from augment.estimators.images import annotation_place, folder_images, sheet_place
+    from augment.estimators.folder_images import annotation_place, folder_images, sheet_place
     from augment.pose.keypoints import find_annotations
     from augment.pose.sheets import skeleton_sheet
     from reid_eval.runtime import resolve_device, write_json

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.estimators.base import Estimator
-from augment.estimators.images import FolderImages, row_names
+from augment.estimators.folder_images import FolderImages, row_names
 from augment.pose.keypoints import Keypoints, empty_keypoints, read_keypoints, write_keypoints
 from augment.pose.skeleton import JOINTS, seen
 from reid_eval.datasets.images import read_image

@@ -26,7 +26,7 @@ from augment.estimators.base import (
 from augment.estimators.build import ESTIMATORS, build_estimator
 from augment.estimators.command import Command
 from augment.estimators.estimate import estimate_folder, share_found
-from augment.estimators.images import annotation_place, folder_images, row_names, sheet_place
+from augment.estimators.folder_images import annotation_place, folder_images, row_names, sheet_place
 from augment.estimators.keypointrcnn import KeypointRCNN
 from augment.estimators.mediapipe_pose import MediaPipe
 from augment.estimators.mediapipe_program import COCO
