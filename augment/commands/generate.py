@@ -112,12 +112,7 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
 
     target = (out or new_run_dir("augmented")).absolute()
     shown = out or target.relative_to(Path.cwd())
-    try:
-        manifest = augment_folder(planned, target, generator, **how)
-    except InputError as error:  # libraries know no options
-        raise InputError(
-            str(error).replace("resume it, or name another folder", "add --resume, or name another --out")
-        ) from None
+    manifest = augment_folder(planned, target, generator, **how)
     if manifest is None:
         click.echo(f"This shard is done; {shown} is complete when the others are.")
         return target

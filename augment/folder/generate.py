@@ -226,7 +226,7 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
     finished = (out / MANIFEST).is_file()
     if not resume:
         state = "finished" if finished else "unfinished"
-        raise InputError(f"{out} holds this job already, {state}: resume it, or name another folder")
+        raise InputError(f"{out} holds this job already, {state}: resume it, or name another folder", "resume")
     if finished:
         sweep(out)
     return finished

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.pose.skeleton import normalise, pose_distance, torso, upright
+from augment.pose.geometry import normalise, pose_distance, torso, upright
 from reid_eval.runtime import InputError
 
 POSE_SOURCES = ("dataset", "identity", "camera", "diverse", "library")

@@ -56,7 +56,7 @@ def gate_facts(row: Patn, seed: int) -> dict[str, Any]:
         seed: of the plan, and of those draws.
     """
     from augment.estimators.agreement import reference_poses
-    from augment.estimators.weights import shipped_weights
+    from augment.estimators.posenet.weights_file import shipped_weights
     from augment.gate.calibrate import COUNT, FALSE_ALARMS, VERSION
     from augment.gate.redraw import RETRIES
 

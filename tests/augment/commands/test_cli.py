@@ -253,7 +253,7 @@ def test_bad_folders(here: Path, tiny_root: Path, weights: Path, capsys: pytest.
     bare = _copy(tiny_root, here / "bare")
     for file in bare.glob("*.csv"):
         file.unlink()
-    attempt("no keypoints.*give --keypoints FILE", bare)
+    attempt(r"no keypoints.*name a file of keypoints \(--keypoints\)", bare)
     attempt("ratio 1.5.*0 to 1", tiny_root, "--ratio", 1.5)
     attempt("other than augment|is not", tiny_root, "--device", "toaster")
     if not torch.cuda.is_available():

@@ -14,7 +14,7 @@ from drawn import hashes, standing
 from toy import Says, Toy
 
 from augment.commands.main import main
-from augment.estimators.synth import SynthEstimator
+from augment.estimators.posenet.estimator import SynthEstimator
 from augment.folder.carry import Source
 from augment.folder.generate import generate, verify
 from augment.folder.layout import SCRATCH

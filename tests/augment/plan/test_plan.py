@@ -21,7 +21,7 @@ from augment.plan.sampler import (
     write_plan,
 )
 from augment.pose import Keypoints, load_annotations, normalise, pose_distance
-from augment.pose.skeleton import upright
+from augment.pose.geometry import upright
 from reid_eval.datasets import ReidData, read_dataset
 from reid_eval.runtime import InputError
 
