@@ -30,6 +30,21 @@ def parse_shard(text: str) -> tuple[int, int]:
     return index, count
 
 
+def parse_size(text: str) -> tuple[int, int]:
+    """`HxW` as numbers (height, width).
+
+    Raises:
+        click.BadParameter: written otherwise, or not above 0.
+    """
+    try:
+        height, width = map(int, text.lower().split("x"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: write HxW, such as 128x64", param_hint="--size") from None
+    if min(height, width) < 1:
+        raise click.BadParameter(f"{text!r}: height and width are above 0", param_hint="--size")
+    return height, width
+
+
 SEED = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same bytes."
 )

@@ -1,8 +1,9 @@
 """Runs a generator over a plan's rows and writes the images: decode, compute and encode side by side.
 
-The network always sees `CHUNK` images at once, the same ones whatever the batch size, the shard or the state of a
-resumed run: float sums may round differently for another number of images (oneDNN on CPUs does, by 4e-9), and that
-is enough to change a byte of a JPEG. The last chunk is filled up with copies of its last image.
+On a CPU the network always sees `CHUNK` images at once, the same ones whatever the batch size, the shard or the state
+of a resumed run: float sums may round differently for another number of images (oneDNN's do, by 4e-9), and that is
+enough to change a byte of a JPEG. On other devices, where eight images are too few to keep it busy, it sees a batch.
+The last chunk is filled up with copies of its last image.
 """
 
 from __future__ import annotations
@@ -62,6 +63,11 @@ class Settings:
     jpeg_quality: int
     batch_size: int
 
+    @property
+    def chunk(self) -> int:
+        """Images that the generator sees at once."""
+        return CHUNK if self.device.type == "cpu" else self.batch_size
+
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
@@ -99,9 +105,9 @@ def is_complete(path: Path) -> bool:
     return (head, tail) == (b"\xff\xd8", b"\xff\xd9") or (path.suffix.lower() not in (".jpg", ".jpeg") and tail != b"")
 
 
-def chunks_of(tasks: Sequence[Task], shard: tuple[int, int] = (0, 1)) -> list[Sequence[Task]]:
-    """Cut all tasks of a plan into chunks, and keep those of shard `index, count`."""
-    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
+def chunks_of(tasks: Sequence[Task], size: int = CHUNK, shard: tuple[int, int] = (0, 1)) -> list[Sequence[Task]]:
+    """Cut all tasks of a plan into chunks of `size`, and keep those of shard `index, count`."""
+    chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
     return chunks[shard[0] :: shard[1]]
 
 
@@ -119,7 +125,7 @@ def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Set
     """
     todo = [chunk for chunk in chunks if not all(is_complete(task.output) for task in chunk)]
     bar.skip(sum(map(len, chunks)) - sum(map(len, todo)))
-    per_step = max(1, settings.batch_size // CHUNK)
+    per_step = max(1, settings.batch_size // settings.chunk)
     steps = [todo[start : start + per_step] for start in range(0, len(todo), per_step)]
     with ThreadPoolExecutor(WORKERS) as pool, repeatable():
         saving: list[Future[None]] = []
@@ -172,8 +178,8 @@ def load_task(task: Task, size: tuple[int, int]) -> Loaded:
 
 
 def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -> NDArray[np.uint8]:
-    """Generate one chunk of at most CHUNK: uint8 `[CHUNK, H, W, 3]`; what is beyond its length only fills up."""
-    full = [*chunk, *[chunk[-1]] * (CHUNK - len(chunk))]
+    """Generate one chunk: uint8 `[settings.chunk, H, W, 3]`; what is beyond its length only fills up."""
+    full = [*chunk, *[chunk[-1]] * (settings.chunk - len(chunk))]
     images = torch.from_numpy(np.stack([one.image for one in full])).to(settings.device)
     joints = torch.from_numpy(np.stack([one.joints for one in full])).to(settings.device)
     # [N, H, W, 3] memory seen as [N, 3, H, W] is channels-last, which is half as fast again on CPUs
@@ -185,13 +191,20 @@ def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -
 
 
 def save_image(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], quality: int) -> None:
-    """Write uint8 RGB `[H, W, 3]`, resized to `size` (H, W), atomically."""
+    """Write uint8 RGB `[H, W, 3]`, resized to `size` (H, W), atomically.
+
+    If another shard finished the folder meanwhile, it swept away what this one was writing; the image is there then.
+    """
     image = Image.fromarray(pixels)
     if (image.height, image.width) != size:
         image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
     options: dict[str, Any] = {"quality": quality} if output.suffix.lower() in (".jpg", ".jpeg") else {}
-    with atomic_path(output, durable=False) as temporary:
-        image.save(temporary, **options)
+    try:
+        with atomic_path(output, durable=False) as temporary:
+            image.save(temporary, **options)
+    except FileNotFoundError:
+        if not is_complete(output):
+            raise
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def pick_weights(weights: str | None, device: torch.device | str) -> str:
 def open_generator(
     spec: Path | str, device: torch.device | str = "auto", blocks: int | None = None, allow_code: bool = True
 ) -> PoseGenerator:
-    """Open a generator.
+    """Open a generator: weights that ship, a weights file, a control, or somebody else's code.
 
     Args:
         spec: see the head of this module.

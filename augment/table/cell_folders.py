@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from augment.folder.generate import generate
+from augment.folder.carry import Source
+from augment.folder.generate import RenderSettings, generate
 from augment.folder.manifest import MANIFEST
 from augment.gate.judge import Gate
 from augment.gate.redraw import GateRun
-from augment.gate.workflow import open_gate
+from augment.gate.strategy import GatedRendering
+from augment.gate.thresholds import open_gate
 from augment.generators.open import generator_sha256
 from augment.table.study import Cell, Study
 from augment.table.table_recipe import Generated
@@ -45,18 +47,15 @@ class CellFolders:
             if generator_sha256(generator) != known.sha256:
                 raise InputError(f"generator {known.spec} changed while the table was at work: start it again")
             generate(
-                study.reid,
-                study.data.joints(),
+                Source(study.reid, study.data.joints()),
                 study.sets.plan(cell.column, seed, row),
                 generator,
-                out=out,
-                device=study.device,
+                out,
+                settings=RenderSettings(row.precision, JPEG_QUALITY),
+                rendering=GatedRendering(self._gate_run(row, generator.size, seed)) if row.gate else None,
                 link="symlink",
                 resume=True,
-                jpeg_quality=JPEG_QUALITY,
-                precision=row.precision,
                 arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
-                gate=self._gate_run(row, generator.size, seed) if row.gate else None,
             )
 
     def _gate_run(self, row: Generated, size: tuple[int, int], seed: int) -> GateRun:

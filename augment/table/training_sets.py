@@ -165,7 +165,7 @@ def gate_facts(row: Generated, seed: int) -> dict[str, Any]:
         InputError: no estimator ships with this installation.
     """
     from augment.estimators.agreement import reference_poses
-    from augment.estimators.weights import shipped_weights
+    from augment.estimators.posenet.weights_file import shipped_weights
     from augment.gate.calibrate import COUNT, FALSE_ALARMS, VERSION
     from augment.gate.redraw import RETRIES
 

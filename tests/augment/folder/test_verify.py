@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from augment import runs as run_folders
+from augment.folder.carry import Source
 from augment.folder.generate import generate
 from augment.folder.manifest import MANIFEST, VerifyReport, newest_augmented, read_manifest, verify
 from augment.generators.copy import CopyGenerator
@@ -23,12 +24,10 @@ def made(tiny_data: ReidData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan, _ = plan_dataset(tiny_data, keypoints, ratio=0.5)
     out = tmp_path_factory.mktemp("verify") / "out"
     generate(
-        tiny_data,
-        keypoints,
+        Source(tiny_data, keypoints),
         plan,
         CopyGenerator(),
-        out=out,
-        device="cpu",
+        out,
     )
     return out
 

@@ -14,7 +14,7 @@ from drawn import standing
 
 from augment.commands.main import main
 from augment.pose.bins import pose_bins, query_bins
-from augment.pose.skeleton import mirror
+from augment.pose.geometry import mirror
 from augment.table.study import open_study
 from augment.table.table_recipe import load_table
 from reid_eval.datasets import ReidData
