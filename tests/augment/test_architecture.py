@@ -29,7 +29,6 @@ TOO_LARGE = {
 }
 CIRCLES = {
     ("augment.commands.generate", "augment.gate.workflow"),
-    ("augment.table.cell_folders", "augment.table.study"),
 }
 NAMES_OPTIONS: set[str] = {
     "augment/folder/generate.py",
@@ -45,8 +44,6 @@ NAMES_OPTIONS: set[str] = {
     "augment/plan/sampler.py",
     "augment/quality/explain.py",
     "augment/quality/workflow.py",
-    "augment/table/run.py",
-    "augment/table/table_recipe.py",
     "reid_eval/recipe.py",
     "reid_eval/runtime.py",
     "reid_eval/yaml_recipes.py",
