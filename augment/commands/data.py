@@ -60,7 +60,7 @@ def list_pairs(
     from augment.pairs.photos import posed_images
 
     found = posed_images(root, split=split, layout=layout, keypoints=keypoints)
-    pairs = draw_pairs(found.names, found.joints, found.table["pid"].to_numpy(), count, seed)
+    pairs = draw_pairs(found.paths, found.joints, found.table["pid"].to_numpy(), count, seed)
     write_pairs(target, pairs)
     people = found.table.loc[found.table["pid"] > 0, "pid"].nunique()
     say(f"Wrote {target}: {len(pairs):,} pairs of {people} identities of the {split} split.")

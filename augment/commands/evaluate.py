@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from augment.commands.generate import GenerateOptions, generate_folder, run_file
+from augment.api import plan_folder, run_file
+from augment.commands.generate import write_folder
 from augment.commands.options import DEVICE, EXISTING, LAYOUT, SEED
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
 from reid_eval.runtime import InputError, write_json
@@ -100,7 +101,7 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
         "No augmented folder under ./runs yet" if newest is None else f"The data set that {newest} was made of is gone"
     )
     say(f"{why}: making a new one (patn-augment generate --ratio 0.5).")
-    made = generate_folder(GenerateOptions(ratio=0.5), say)
+    made = write_folder(plan_folder(ratio=0.5, say=say), None)
     return _origin(made) or source_data(None, say), made
 
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, parse_shard
-from augment.runs import Say, describe_run, new_run_dir
+from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP, parse_shard
+from augment.runs import new_run_dir
 from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
-    import pandas as pd
-
-    from augment.pose.keypoints import Keypoints
-    from reid_eval.datasets import ReidData
-
+    from augment.api import Planned
+    from augment.gate.redraw import GateRun
+    from augment.generators.base import PoseGenerator
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,9 +48,10 @@ def _plan_options(command: F) -> F:
 @_plan_options
 @click.option("--plan", type=EXISTING, help="Carry out this plan (see `patn-augment plan`) instead of drawing one.")
 @click.option("--out", type=FOLDER, help="Folder to write. Default: a new one under ./runs.")
-@click.option("--weights", help="Name of shipped weights or a .safetensors file. Default: the best for the device.")
+@click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " Default: the best for the device.")
 @DEVICE
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Never changes a byte.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="What a GPU sees at "
+              "once; on a CPU it never changes a byte.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks: faster (any-depth weights).")
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
@@ -70,25 +69,146 @@ def _plan_options(command: F) -> F:
 @click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
-def generate(shard: str, **options: Any) -> None:
+@click.pass_context
+def generate(
+    context: click.Context, out: Path | None, weights: str | None, device: str, blocks: int | None, **options: Any
+) -> None:
     """Replace or add training images by generated ones in new poses; write a Market-1501 folder.
 
     \b
     patn-augment generate --ratio 0.5
     patn-augment generate --data Market-1501 --ratio 0.5 --out Market-1501-p0.5
     """
+    from augment.folder.generate import RenderSettings
+    from augment.generators.open import open_generator, pick_weights
+    from reid_eval.runtime import resolve_device
 
-    generate_folder(GenerateOptions(shard=parse_shard(shard), **options), click.echo)
+    shard = parse_shard(options.pop("shard"))
+    _check(context, out, shard)
+    gate = {name: options.pop(name) for name in ("gate", "gate_thresholds", "gate_weights", "gate_retries")}
+    how = {name: options.pop(name) for name in ("link", "resume")}
+    settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"))
+    name = pick_weights(weights, device)
+    generator = open_generator(name, resolve_device(device), blocks)
+    planned = _planned(context, options)
+    trained = getattr(generator, "info", {}).get("data")
+    about = f" (trained on {trained})" if trained else ""
+    click.echo(f"Weights: {name}{about}; device: {generator.device}; precision: {settings.precision}")
+    run = _gate(planned, generator, device, **gate) if gate["gate"] else None
+    write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
+
+
+def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path:
+    """Carry out a plan as `patn-augment generate` does, and say what became of it. Returns the folder.
+
+    Args:
+        planned: the plan.
+        out: folder to write; None: a new one under ./runs.
+        generator: as for `augment.api.augment_folder`.
+        how: its other arguments.
+    """
+    from augment.api import augment_folder
+    from augment.gate.verdicts import gate_message
+
+    target = (out or new_run_dir("augmented")).absolute()
+    shown = out or target.relative_to(Path.cwd())
+    manifest = augment_folder(planned, target, generator, **how)
+    if manifest is None:
+        click.echo(f"This shard is done; {shown} is complete when the others are.")
+        return target
+    made = manifest.counts["train_generated"]
+    click.echo(f"Wrote {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
+    if manifest.gate is not None:
+        click.echo(gate_message(manifest.gate))
+    evaluate = "" if out is None else f" --augmented {shown}"
+    click.echo(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
+    return target
+
+
+def _check(context: click.Context, out: Path | None, shard: tuple[int, int]) -> None:
+    """Refuse options that do not go together; whatever is ignored in silence is a trap."""
+    given = _given(context)
+    if "gate" not in given and (idle := sorted(given & {"gate_thresholds", "gate_weights", "gate_retries"})):
+        raise InputError(f"{_option(idle[0])} is for --gate: give both, or neither")
+    if out is None and ("resume" in given or shard[1] > 1):
+        raise InputError("--resume and --shard need --out: name the folder that is being made")
+
+
+def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
+    """The plan that the options ask for: drawn, or read from --plan."""
+    from augment.api import plan_folder, read_planned
+
+    given, plan = _given(context), options.pop("plan", None)
+    if plan is None:
+        ratio = options["ratio"]
+        if ratio is None:
+            raise InputError("give --ratio, such as --ratio 0.5, or --plan FILE")
+        if ratio > 1 and options["mode"] == "replace":
+            raise InputError(f"--ratio {ratio:g}: expected 0 to 1 with --mode replace; --mode add takes more")
+        return plan_folder(say=click.echo, **options)
+    settled = {"ratio", "mode"} | (set() if "gate" in given else {"pose_source", "exclude_same_image", "seed"})
+    if said := sorted(given & settled):
+        raise InputError(f"--plan says already what {_option(said[0])} would: leave one of them out")
+    options = {key: value for key, value in options.items() if key not in ("ratio", "mode")}
+    for name in ("pose_source", "exclude_same_image"):
+        if name not in given:
+            options[name] = None
+    planned = read_planned(plan, say=click.echo, **options)
+    if "gate" in given:
+        arguments = {name: getattr(planned, name) for name in ("pose_source", "exclude_same_image", "seed")}
+        click.echo(f"Other poses for rejected images come from: {planned.pose_source}")
+        return replace(planned, arguments={**planned.arguments, **arguments})
+    return planned
+
+
+def _given(context: click.Context) -> set[str]:
+    """The options that the user wrote."""
+    default = click.core.ParameterSource.DEFAULT
+    return {name for name in context.params if context.get_parameter_source(name) != default}
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _gate(
+    planned: Planned,
+    generator: PoseGenerator,
+    device: str,
+    gate_thresholds: Path | None,
+    gate_weights: Path | None,
+    gate_retries: int,
+    **_: Any,
+) -> GateRun:
+    from augment.gate.redraw import GateRun
+    from augment.gate.thresholds import open_gate
+
+    source = planned.source
+    gate = open_gate(source.data, source.keypoints, gate_thresholds, generator.size, device, click.echo, gate_weights)
+    return GateRun(gate, gate_retries, planned.pose_source, planned.exclude_same_image, planned.seed)
 
 
 @click.command()
 @click.argument("out", type=FOLDER)
 @_plan_options
 @click.option("--pose-space", type=FOLDER, help="Also a PNG: which poses identities have, before and after.")
-def plan(out: Path, pose_space: Path | None, **options: Any) -> None:
+@click.pass_context
+def plan(context: click.Context, out: Path, pose_space: Path | None, **options: Any) -> None:
     """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT."""
+    from augment.plan.file import write_plan
+    from augment.quality.coverage import plan_poses, save_pose_space
 
-    write_plan_file(GenerateOptions(**options), out, click.echo, pose_space)
+    planned = _planned(context, options)
+    write_plan(out, planned.table)
+    if pose_space:
+        poses = plan_poses(planned.table, planned.source.keypoints, planned.source.library)
+        before, after = save_pose_space(*poses, pose_space)
+        click.echo(
+            f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan."
+        )
+        click.echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
+    where = f" --data {options['data']}" if options["data"] else ""
+    click.echo(f"Wrote {out}; carry it out with patn-augment generate{where} --plan {out}")
 
 
 @click.command()
@@ -116,194 +236,3 @@ def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
     png = png or folder.parent / f"{folder.name}.sheet.png"
     folder_sheet(folder, png, count=count, seed=seed)
     click.echo(f"Wrote {png}")
-
-
-@dataclass(frozen=True)
-class GenerateOptions:
-    """Options of `patn-augment generate`; None where the user named nothing."""
-
-    ratio: float | None
-    data: Path | None = None
-    out: Path | None = None
-    layout: str = "auto"
-    keypoints: Path | None = None
-    plan: Path | None = None
-    mode: str = "replace"
-    pose_source: str = "dataset"
-    library: Path | None = None
-    exclude_same_image: bool = False
-    weights: str | None = None
-    seed: int = 0
-    device: str = "auto"
-    batch_size: int = 64
-    precision: str = "float32"
-    blocks: int | None = None
-    quality: int = 95
-    link: str = "copy"
-    resume: bool = False
-    shard: tuple[int, int] = (0, 1)
-    gate: bool = False
-    gate_thresholds: Path | None = None
-    gate_retries: int = 2
-    gate_weights: Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.ratio is None and self.plan is None:
-            raise InputError("give --ratio, such as --ratio 0.5, or --plan FILE")
-        if self.ratio is not None and self.mode == "replace" and self.ratio > 1:
-            raise InputError(f"--ratio {self.ratio:g}: expected 0 to 1 with --mode replace; --mode add takes more")
-        if self.gate_thresholds and not self.gate:
-            raise InputError("--gate-thresholds are for --gate: give both")
-        if self.out is None and (self.resume or self.shard[1] > 1):
-            raise InputError("--resume and --shard need --out: name the folder that is being made")
-
-    def recorded(self) -> dict[str, Any]:
-        """What goes into the manifest: what bears on the bytes, and no path of this machine."""
-        return {
-            "plan": self.plan.name if self.plan else None,
-            "ratio": self.ratio,
-            "mode": self.mode,
-            "pose_source": self.pose_source,
-            "library": self.library.name if self.library else None,
-            "exclude_same_image": self.exclude_same_image,
-            "seed": self.seed,
-            **({"blocks": self.blocks} if self.blocks else {}),
-        }
-
-
-def run_file(out: Path) -> Path:
-    """The description of the run that made `out`, beside the folder and not in it: the folder's bytes must not
-    depend on where or when it was made."""
-    out = out.absolute()
-    return out.parent / f"{out.name}.run.json"
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a generation starts from."""
-
-    root: Path
-    data: ReidData
-    keypoints: Keypoints
-    library: Keypoints | None
-    plan: pd.DataFrame
-
-
-def draw_plan(options: GenerateOptions, say: Say) -> Inputs:
-    """Read data set and keypoints, check that they fit, and draw the plan (or read `--plan`)."""
-    from augment.plan.file import LIBRARY
-    from augment.plan.sampler import plan_dataset, read_plan
-    from augment.pose.check import check_keypoints
-    from augment.pose.keypoints import load_annotations
-    from augment.pose.library import shipped_library
-    from augment.synth.dataset import source_data
-    from reid_eval.datasets import check_images, read_dataset
-
-    root = source_data(options.data, say)
-    data = read_dataset(root, options.layout)
-    check_images(data)
-    keypoints = load_annotations(root, options.keypoints)
-    if message := check_keypoints(data, keypoints).message:
-        say(f"Note: {message}")
-    library = _library(options)
-    if options.plan is not None:
-        plan = read_plan(options.plan)
-        if library is None and plan["pose"].str.startswith(LIBRARY).any():
-            library = shipped_library()
-        say(f"Plan: {options.plan}, {int((plan['action'] == 'generate').sum())} images to generate")
-        return Inputs(root, data, keypoints, library, plan)
-    plan, summary = plan_dataset(
-        data,
-        keypoints,
-        ratio=options.ratio,
-        mode=options.mode,
-        pose_source=options.pose_source,
-        library=library,
-        exclude_same_image=options.exclude_same_image,
-        seed=options.seed,
-    )
-    say(summary.message)
-    return Inputs(root, data, keypoints, library, plan)
-
-
-def _library(options: GenerateOptions) -> Keypoints | None:
-    """The user's pose library, or the one that ships if poses are to come from a library."""
-    from augment.pose.keypoints import read_keypoints
-    from augment.pose.library import shipped_library
-
-    if options.library:
-        return read_keypoints(options.library)
-    return shipped_library() if options.pose_source == "library" else None
-
-
-def write_plan_file(options: GenerateOptions, target: Path, say: Say, pose_space: Path | None = None) -> None:
-    """`patn-augment plan`: write the plan that `generate` would carry out, and what it does to pose space."""
-    from augment.plan.sampler import write_plan
-
-    inputs = draw_plan(options, say)
-    write_plan(target, inputs.plan)
-    if pose_space:
-        from augment.quality.coverage import plan_poses, save_pose_space
-
-        before, after = save_pose_space(*plan_poses(inputs.plan, inputs.keypoints, inputs.library), pose_space)
-        say(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
-        say(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
-    where = f" --data {options.data}" if options.data else ""
-    say(f"Wrote {target}; carry it out with patn-augment generate{where} --plan {target}")
-
-
-def generate_folder(options: GenerateOptions, say: Say) -> Path:
-    """`patn-augment generate`: plan, generate, describe. Returns the augmented folder."""
-    from augment.folder.generate import generate
-    from augment.gate.workflow import gate_message, gate_run
-    from augment.generators.weights import load_generator, pick_weights, read_weights, trained_for
-    from reid_eval.runtime import resolve_device
-
-    device = resolve_device(options.device)
-    name = pick_weights(options.weights, options.device)
-    weights = read_weights(name)
-    generator = load_generator(weights, device)
-    if options.blocks:
-        generator.use_blocks(options.blocks)
-    inputs = draw_plan(options, say)
-    size, sigma = trained_for(weights.metadata)
-    say(f"Weights: {name}{_about(weights.metadata)}; device: {device}; precision: {options.precision}")
-    out = (options.out or new_run_dir("augmented")).absolute()
-    shown = options.out or out.relative_to(Path.cwd())
-    manifest = generate(
-        inputs.data,
-        inputs.keypoints,
-        inputs.plan,
-        generator,
-        out=out,
-        weights_name=Path(name).name,
-        weights_sha=weights.sha256,
-        device=device,
-        batch_size=options.batch_size,
-        link=options.link,
-        resume=options.resume,
-        jpeg_quality=options.quality,
-        precision=options.precision,
-        library=inputs.library,
-        gate=gate_run(options, inputs, size, say) if options.gate else None,
-        size=size,
-        sigma=sigma,
-        arguments=options.recorded(),
-        shard=options.shard,
-    )
-    if manifest is None:
-        say(f"This shard is done; {shown} is complete when the others are.")
-        return out
-    describe_run(run_file(out), {"data": str(inputs.root.resolve()), "weights": name, "augmented": str(out)})
-    made = manifest.counts["train_generated"]
-    say(f"Wrote {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
-    if manifest.gate is not None:
-        say(gate_message(manifest.gate))
-    evaluate = "" if options.out is None else f" --augmented {shown}"
-    say(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
-    return out
-
-
-def _about(metadata: dict[str, Any]) -> str:
-    data = metadata.get("info", {}).get("data")
-    return f" (trained on {data})" if data else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from augment.commands.options import DEVICE, EXISTING, FOLDER
+from augment.commands.options import DEVICE, EXISTING, FOLDER, WEIGHTS_HELP
 from augment.runs import Say
 from reid_eval.runtime import write_json
 
@@ -21,7 +21,8 @@ from reid_eval.runtime import write_json
 def measure(weights: str, data: Path | None, pairs: int, png: Path | None, target: Path | None, device: str) -> None:
     """Measure a generator on pairs it has not seen: L1 to the target, and what copying the photo would give.
 
-    WEIGHTS is the name of shipped weights or a .safetensors file.
+    WEIGHTS names the generator: shipped weights, a .safetensors file, entry:NAME (entry:copy and entry:warp ship) or
+    package.module:factory of your own code.
     """
 
     measure_weights(weights, data, pairs, png, target, device, click.echo)
@@ -32,7 +33,7 @@ def measure(weights: str, data: Path | None, pairs: int, png: Path | None, targe
 @click.option("--pose", type=EXISTING, required=True, help="An image that lends its pose.")
 @click.option("-o", "--out", "png", type=FOLDER, required=True, help="PNG to write.")
 @click.option("--keypoints", type=EXISTING, help="Annotation file of both. Default: their data set's own.")
-@click.option("--weights", help="Name of shipped weights or a .safetensors file. Default: the best for the device.")
+@click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " Default: the best for the device.")
 @click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks (any-depth weights).")
 @DEVICE
 def explain(
@@ -76,26 +77,24 @@ def measure_weights(
     weights: str, data: Path | None, count: int, png: Path | None, target: Path | None, device: str, say: Say
 ) -> None:
     """`patn-augment measure`: figures and, if asked for, a picture."""
-    from augment.generators.weights import load_generator, read_weights, trained_for
+    from augment.generators.open import open_generator
     from augment.pairs.photos import folder_pairs
     from augment.quality.errors import measure, pairs_sheet, unseen_pairs
     from reid_eval.runtime import resolve_device
 
     where = resolve_device(device)
-    file = read_weights(weights)
-    generator = load_generator(file, where)
-    size, sigma = trained_for(file.metadata)
+    generator = open_generator(weights, where)
     if data is None:
         say("Pairs of synthetic people in a world that no shipped weights were trained in.")
-        pairs = unseen_pairs(size=size, device=where)
+        pairs = unseen_pairs(size=generator.size, device=where)
     else:
-        pairs = folder_pairs(data, split="gallery", size=size, device=where)
-    result = measure(generator, pairs, count, sigma)
+        pairs = folder_pairs(data, split="gallery", size=generator.size, device=where)
+    result = measure(generator, pairs, count)
     say(result.message)
     if target:
         write_json(target, result.to_dict())
     if png:
-        pairs_sheet(generator, pairs, png, sigma=sigma)
+        pairs_sheet(generator, pairs, png)
         say(f"Wrote {png}")
 
 
@@ -103,17 +102,15 @@ def draw_depth_curve(
     weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str, say: Say
 ) -> None:
     """`patn-augment depth-curve`: figures of every depth, and their picture."""
-    from augment.generators.weights import load_generator, read_weights, trained_for
+    from augment.generators.open import as_patn, open_generator
     from augment.quality.depth import depth_curve
     from augment.quality.errors import unseen_pairs
     from augment.quality.plots import plot_depths
     from reid_eval.runtime import resolve_device
 
     where = resolve_device(device)
-    file = read_weights(weights)
-    size, sigma = trained_for(file.metadata)
-    generator = load_generator(file, where)
-    points = depth_curve(generator, unseen_pairs(size=size, device=where), pairs, sigma, speed_batch)
+    generator = as_patn(open_generator(weights, where), "depth-curve")
+    points = depth_curve(generator, unseen_pairs(size=generator.size, device=where), pairs, speed_batch)
     for point in points:
         say(
             f"{point.blocks:2d} blocks: SSIM {point.ssim:.3f}, L1 {point.l1:.2f}, inside the person "
@@ -136,16 +133,13 @@ def explain_transfer(
     say: Say,
 ) -> None:
     """`patn-augment explain`: one transfer, mask by mask."""
-    from augment.generators.weights import load_generator, pick_weights, read_weights, trained_for
+    from augment.generators.open import open_generator, pick_weights
     from augment.quality.explain import explain_sheet
-    from reid_eval.runtime import resolve_device
 
-    file = read_weights(pick_weights(weights, device))
-    size, sigma = trained_for(file.metadata)
-    generator = load_generator(file, resolve_device(device))
-    if blocks:
-        generator.use_blocks(blocks)
-    masks = explain_sheet(generator, image, pose, png, size=size, sigma=sigma, keypoints=keypoints)
+    generator = open_generator(pick_weights(weights, device), device, blocks)
+    masks = explain_sheet(generator, image, pose, png, keypoints=keypoints)
     for number, mask in enumerate(masks, 1):
         say(f"Block {number}: mask {mask.min():.2f} to {mask.max():.2f}, mean {mask.mean():.2f}")
+    if not masks:
+        say(f"{generator.name} has no masks to show: only PATN's blocks have")
     say(f"Wrote {png}")

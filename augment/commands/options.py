@@ -11,6 +11,12 @@ EXISTING = click.Path(exists=True, path_type=Path)
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 
 
+WEIGHTS_HELP = (
+    "Name of shipped weights, a .safetensors file, entry:NAME (entry:copy and entry:warp ship) or "
+    "package.module:factory of your own code."
+)
+
+
 def parse_shard(text: str) -> tuple[int, int]:
     """`I/N` as numbers.
 
@@ -22,6 +28,21 @@ def parse_shard(text: str) -> tuple[int, int]:
     except ValueError:
         raise click.BadParameter(f"{text!r}: write I/N, such as 0/4", param_hint="--shard") from None
     return index, count
+
+
+def parse_size(text: str) -> tuple[int, int]:
+    """`HxW` as numbers (height, width).
+
+    Raises:
+        click.BadParameter: written otherwise, or not above 0.
+    """
+    try:
+        height, width = map(int, text.lower().split("x"))
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: write HxW, such as 128x64", param_hint="--size") from None
+    if min(height, width) < 1:
+        raise click.BadParameter(f"{text!r}: height and width are above 0", param_hint="--size")
+    return height, width
 
 
 SEED = click.option(

@@ -3,12 +3,40 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from augment.commands.options import DEVICE, EXISTING, FOLDER
+from augment.commands.options import DEVICE, EXISTING, FOLDER, parse_size
+from reid_eval.runtime import InputError
+
+if TYPE_CHECKING:
+    from augment.quality.metrics import Tools
+
+PAIRS = 512
+_WAYS = {
+    "inception": "--inception FILE",
+    "lpips": "--lpips FILE",
+    "detector": "--detector FILE",
+    "reid": "--reid FILE",
+    "estimator": "--estimator NAME",
+    "material": "--pairs WEIGHTS",
+}
+"""How the user gives what a metric needs."""
+_READERS = {
+    "estimator": {"pckh"},
+    "estimator_weights": {"pckh"},
+    "inception": {"is", "mask_is", "fid"},
+    "lpips": {"lpips"},
+    "detector": {"ds"},
+    "detector_name": {"ds"},
+    "reid": {"identity"},
+    "reid_backbone": {"identity"},
+}
+"""The metrics that read an option."""
 
 
 @click.command()
@@ -31,47 +59,120 @@ from augment.commands.options import DEVICE, EXISTING, FOLDER
 @click.option("--csv", type=FOLDER, help="Also write the figures, a line a metric.")
 @click.option("--pose-space", type=FOLDER, help="PNG: which poses identities have, before and after.")
 @DEVICE
-def quality(**options: Any) -> None:
+def quality(
+    out: Path | None,
+    pairs: str | None,
+    data: Path | None,
+    count: int | None,
+    metrics: tuple[str, ...],
+    target: Path | None,
+    csv: Path | None,
+    pose_space: Path | None,
+    device: str,
+    **tools: Any,
+) -> None:
     """Measure generated images: OUT, an augmented folder, or a generator against real images.
 
     What needs weights that cannot be had is left out, with the reason.
 
-    \\b
+    \b
     patn-augment quality Market-1501-p0.5 --pose-space space.png
     patn-augment quality --pairs patn-synth-tiny --data Market-1501
     """
-    from augment.quality.workflow import QualityOptions, run_quality
+    if (out is None) == (pairs is None):
+        raise InputError("give an augmented folder, or --pairs WEIGHTS to measure a generator on test pairs")
+    if pose_space and out is None:
+        raise InputError("--pose-space shows a data set: give an augmented folder")
+    about_poses = {} if out is None or pose_space else {"data": {"diversity", "coverage"}}
+    _refuse_unread(metrics, {**_READERS, **about_poses}, tools["reid"])
+    from augment.quality.extras import Unavailable
+    from augment.quality.material import draw_pose_space, folder_material, generated_pairs
+    from augment.quality.metrics import measure_quality
+    from augment.quality.output import print_quality, with_way, write_quality_csv, write_quality_json
 
-    run_quality(QualityOptions(**options), click.echo)
+    if out is not None:
+        material = folder_material(out, data, count)
+        facts: dict[str, Any] = {"folder": out.name}
+    else:
+        assert pairs is not None
+        material, facts = generated_pairs(pairs, data, count or PAIRS, device, click.echo)
+    try:
+        report = measure_quality(material, _tools(device=device, **tools), metrics or None)
+    except Unavailable as error:
+        raise InputError(with_way(error, _WAYS)) from None
+    click.echo(f"{len(material.generated)} generated images:")
+    print_quality(report, _WAYS)
+    if target:
+        facts = {**facts, "images": len(material.generated), "estimator": tools["estimator"]}
+        write_quality_json(target, report, facts)
+    if csv:
+        write_quality_csv(csv, report)
+    if pose_space:
+        draw_pose_space(material, pose_space)
+        click.echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have it")
+
+
+def _refuse_unread(metrics: Iterable[str], readers: dict[str, set[str]], reid: Path | None) -> None:
+    """Options that nothing would read are errors.
+
+    Args:
+        metrics: asked for; none means all.
+        readers: the metrics that read an option, as `_READERS`.
+        reid: the network's weights.
+
+    Raises:
+        InputError: an option of a metric that was not asked for, or one without its like.
+    """
+    asked = set(metrics)
+    if asked and (unread := _named(name for name, wanted in readers.items() if not asked & wanted)):
+        raise InputError(f"{', '.join(unread)}: none of the metrics asked for reads it")
+    if reid is None and (unread := _named(["reid_backbone"])):
+        raise InputError(f"{unread[0]} is of the network of --reid: give both")
+
+
+def _named(names: Iterable[str]) -> list[str]:
+    """Those of the current command's options that stand on the command line, as they are written there."""
+    context = click.get_current_context()
+    given = {name for name in names if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
+    return [option.opts[-1] for option in context.command.params if option.name in given]
+
+
+def _tools(estimator: str, estimator_weights: Path | None, device: str, **files: Any) -> Tools:
+    from augment.estimators.build import build_estimator
+    from augment.quality.metrics import Tools
+    from reid_eval.runtime import resolve_device
+
+    where = resolve_device(device)
+    return Tools(
+        **files, estimator=lambda: build_estimator(estimator, weights=estimator_weights, device=where), device=where
+    )
 
 
 @click.command("calibrate-gate")
 @click.argument("data", type=EXISTING)
 @click.argument("out", type=FOLDER)
 @click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
-@click.option("--estimator", "name", default="synth", show_default=True, help="See `patn-augment poses`.")
+@click.option("--estimator", default="synth", show_default=True, help="See `patn-augment poses`.")
 @click.option("--weights", type=EXISTING, help="Of the estimator.")
+@click.option("--size", default="128x64", show_default=True, metavar="HxW",
+              help="Height and width of the generator's images, which the thresholds hold for.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=8), default=256, show_default=True, help="Real images to look at.")
 @click.option("--false-alarms", type=click.FloatRange(0, 1), default=0.02, show_default=True,
               help="Share of right poses, and of the same people, that may be rejected.")  # fmt: skip
 @DEVICE
-def calibrate_gate(
-    data: Path,
-    out: Path,
-    keypoints: Path | None,
-    name: str,
-    weights: Path | None,
-    count: int,
-    false_alarms: float,
-    device: str,
-) -> None:
+def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
     """Set the gate's thresholds on real training images of DATA; write them to OUT, a JSON file.
 
-    Says what share of wrong and of right poses, of other and of the same people the thresholds reject.
+    Says what share of wrong and of right poses, of other and of the same people such thresholds reject: set on one
+    half of the identities, measured on the other.
     """
-    from augment.gate.workflow import calibrate_gate as run
+    sides = parse_size(size)
+    from augment.gate.thresholds import describe, set_thresholds, write_thresholds
 
-    run(data, out, keypoints, name, weights, count, false_alarms, device, click.echo)
+    limits = set_thresholds(data, size=sides, **options)
+    write_thresholds(out, limits)
+    click.echo(describe(limits))
+    click.echo(f"Wrote {out}; use it with patn-augment generate --gate --gate-thresholds {out}")
 
 
 @click.command()
@@ -108,18 +209,26 @@ def gate(
     patn-augment gate Market-1501-p0.5 --sheet verdicts.png
     patn-augment gate --pairs patn-synth-tiny --exchange 0.2
     """
-    from augment.gate.workflow import judge_pairs, run_gate
-
     if (out is None) == (pairs is None):
-        raise click.UsageError("give an augmented folder, or --pairs WEIGHTS to see what the gate does to a generator")
-    strangers = (
-        {"--csv": target, "--sheet": png} if pairs else {"--data": data, "--count": count, "--exchange": exchange}
-    )
-    if named := [name for name, value in strangers.items() if value is not None]:
-        raise click.UsageError(f"{', '.join(named)}: {'not with' if pairs else 'only with'} --pairs")
+        raise InputError("give an augmented folder, or --pairs WEIGHTS to see what the gate does to a generator")
+    if pairs and (named := _named(["target", "png"])):
+        raise InputError(f"{', '.join(named)}: not with --pairs")
+    if out and (named := _named(["data", "count", "exchange"])):
+        raise InputError(f"{', '.join(named)}: only with --pairs")
+    from augment.gate.truth import judge_generator
+    from augment.gate.verdicts import folder_gate, judge_folder, verdict_sheet, verdicts_message, write_verdicts
+
     if pairs is not None:
-        judge_pairs(pairs, data, thresholds, weights, count or 512, exchange or 0.0, device, click.echo)
+        judged = judge_generator(pairs, data, thresholds, weights, count or PAIRS, exchange or 0.0, device, click.echo)
+        click.echo(judged.message)
         return
     assert out is not None
-    if not run_gate(out, thresholds, weights, target, png, device, click.echo):
+    verdicts = judge_folder(out, folder_gate(out, thresholds, weights, device, click.echo))
+    click.echo(verdicts_message(verdicts))
+    if target:
+        write_verdicts(target, verdicts)
+    if png:
+        verdict_sheet(out, verdicts, png)
+        click.echo(f"Wrote {png}")
+    if not all(verdict.ok for verdict in verdicts.values()):
         sys.exit(1)

@@ -11,12 +11,13 @@ import click
 
 from augment.commands.options import DEVICE, EXISTING, FOLDER
 from augment.runs import Say, describe_run
-from reid_eval.runtime import InputError, write_text
+from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
     from augment.generators.patn.batch import PairSource
     from augment.generators.patn.settings import TrainSettings
-    from augment.generators.patn.step import TrainState
+    from augment.generators.patn.state import TrainState
+    from augment.pairs.training_recipe import Recipe
 
 
 @click.command()
@@ -25,13 +26,21 @@ if TYPE_CHECKING:
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value, such as train.lr=1e-4.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out.")
 @click.option("--max-seconds", type=click.FloatRange(min=1), help="Stop after this time, with a checkpoint.")
+@click.option("--licence", metavar="TEXT", help="Of the weights, for their metadata. Default: MIT where drawn people "
+              "alone went in, else unspecified.")  # fmt: skip
 @DEVICE
 def train(
-    recipe: str, out: Path, overrides: tuple[str, ...], resume: bool, max_seconds: float | None, device: str
+    recipe: str,
+    out: Path,
+    overrides: tuple[str, ...],
+    resume: bool,
+    max_seconds: float | None,
+    licence: str | None,
+    device: str,
 ) -> None:
     """Train a generator as a recipe says."""
 
-    train_recipe(recipe, out, overrides, resume, max_seconds, device, click.echo)
+    train_recipe(recipe, out, overrides, resume, max_seconds, licence, device, click.echo)
 
 
 @click.command("import-checkpoint")
@@ -65,23 +74,22 @@ def train_recipe(
     overrides: tuple[str, ...],
     resume: bool,
     max_seconds: float | None,
+    licence: str | None,
     device: str,
     say: Say,
 ) -> None:
     """`patn-augment train`: read the recipe, open its data, train, say where the weights are."""
     from dataclasses import replace
 
+    from augment.generators.lineage import listed_images, write_list
     from augment.generators.patn.distributed import launched_processes
     from augment.generators.patn.train import CHECKPOINT, train_generator
-    from augment.generators.weights import names_digest
     from augment.pairs.training_recipe import load_recipe
     from reid_eval.runtime import hide_progress, resolve_device
 
     parsed = load_recipe(recipe, overrides)
     settings = replace(parsed.settings(), max_seconds=max_seconds)
     processes, where = launched_processes(resolve_device(device))
-    command = " ".join(["patn-augment train --recipe", Path(recipe).stem, *(f"--set {item}" for item in overrides)])
-    info: dict[str, Any] = {"data": parsed.described(), "licence": "MIT", "command": command, "device": where.type}
     data = parsed.data.model_dump(mode="json")
     if (out / CHECKPOINT).exists():
         if not resume:
@@ -93,37 +101,51 @@ def train_recipe(
         describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
     source = parsed.data.open(where)
     names: list[str] = getattr(source, "training_images", [])
-    if names:  # so that anyone can check later whether a plan's dropped images were seen
-        info["training_images"] = {"sha256": names_digest(names), "count": len(names)}
+    earlier = listed_images(settings.init_weights) if settings.init_weights else []
+    command = " ".join(["patn-augment train --recipe", Path(recipe).stem, *(f"--set {item}" for item in overrides)])
     result = train_generator(
         settings,
         source,
         out,
         where,
         resume=resume,
-        info=info,
+        info={**_told(parsed, settings, names, licence), "command": command, "device": where.type},
         on_sheet=_sheets(source, out, settings),
         processes=processes,
     )
     if not processes.first:
         return
-    if result.weights and names:
-        write_text(result.weights.with_suffix(".training_images.txt"), "".join(f"{name}\n" for name in names))
+    if result.weights:
+        write_list(result.weights, [*names, *earlier])
     if result.finished:
         say(f"Finished after {result.step} steps: {result.weights}")
     else:
         say(f"Stopped at step {result.step} of {settings.total_steps}; the same command with --resume goes on.")
 
 
+def _told(parsed: Recipe, settings: TrainSettings, names: list[str], licence: str | None) -> dict[str, Any]:
+    """What the weights say of their data, so that anyone can check later whether a plan's dropped images were seen."""
+    from augment.generators.lineage import licence_of, lineage
+    from augment.generators.weights import names_digest
+
+    init = lineage(settings.init_weights) if settings.init_weights else None
+    told: dict[str, Any] = {"data": parsed.described(), "licence": licence or licence_of(parsed.licence(), init)}
+    if names:
+        told["training_images"] = {"sha256": names_digest(names), "count": len(names)}
+    return told
+
+
 def _sheets(source: PairSource, out: Path, settings: TrainSettings) -> Callable[[TrainState], None]:
     """A function that draws what the generator can do now, always on the same pairs."""
+    from augment.generators.patn.patn_transfer import PATNTransfer
     from augment.quality.errors import batch_sheet
 
     def draw(state: TrainState) -> None:
         network = state.exported
         training = network.training
         network.eval().use_blocks(network.architecture["n_blocks"])
-        batch_sheet(network, source.preview(16), out / "sheets" / f"step_{state.step:06d}.png", sigma=settings.sigma)
+        generator = PATNTransfer(network, "in training", source.size, settings.sigma)
+        batch_sheet(generator, source.preview(16), out / "sheets" / f"step_{state.step:06d}.png")
         network.train(training)
 
     return draw
@@ -140,18 +162,21 @@ def _check_same_data(path: Path, data: dict[str, Any]) -> None:
 
 def convert_weights(weights: str, target: Path, dtype: str, pairs: int, device: str, say: Say) -> None:
     """`patn-augment convert`: store weights in fewer bits, and say what that costs."""
-    from augment.generators.weights import load_generator, read_weights, save_generator, trained_for
+    from augment.generators.lineage import lineage, listed_images, write_list
+    from augment.generators.open import as_patn, open_generator
+    from augment.generators.patn.load import save_generator
+    from augment.generators.patn.patn_transfer import PATNTransfer
     from augment.quality.errors import measure, unseen_pairs
     from reid_eval.runtime import resolve_device
 
     where = resolve_device(device)
-    file = read_weights(weights)
-    size, sigma = trained_for(file.metadata)
-    before = load_generator(file, where)
-    save_generator(target, before, file.metadata.get("info", {}), dtype)
-    after = load_generator(str(target), where)
-    unseen = unseen_pairs(identities=32, size=size, device=where)
-    old, new = (measure(network, unseen, pairs, sigma) for network in (before, after))
+    before = as_patn(open_generator(weights, where), "convert")
+    known = {key: value for key, value in lineage(weights).items() if key == "init"}
+    save_generator(target, before.network, {**known, **before.info}, dtype)
+    write_list(target, listed_images(weights))
+    after = PATNTransfer.open(target, where)
+    unseen = unseen_pairs(identities=32, size=before.size, device=where)
+    old, new = (measure(generator, unseen, pairs) for generator in (before, after))
     change = 100 * (new.l1_mask / old.l1_mask - 1)
     say(f"Wrote {target}: {dtype}, {target.stat().st_size / 1e6:.1f} MB.")
     say(

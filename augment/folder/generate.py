@@ -4,7 +4,7 @@
     OUT/query, OUT/bounding_box_test    as they were
     OUT/market-annotation-train.csv     joints of all training images; a generated one has its target pose
     OUT/market-annotation-test.csv
-    OUT/augmentation/plan.csv, manifest.json
+    OUT/augmentation/plan.csv, manifest.json, and what a rendering logs
 
 Every file appears whole or not at all, and the manifest comes last. A killed run goes on with `resume`; several
 processes may share the work as shards, and the last to finish writes the manifest.
@@ -14,18 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from augment.folder.carry import Carried, PlainRendering, Rendering, Source, Work, tasks_of
 from augment.folder.layout import (
     ANNOTATIONS,
     LINKS,
     PLAN,
+    is_there,
     list_copies,
     place,
     remove_parts,
+    sweep,
     test_annotations,
     told_apart,
     train_annotations,
@@ -36,152 +40,167 @@ from augment.folder.manifest import (
     Job,
     Manifest,
     VerifyReport,
+    begin_job,
     differences,
     file_entries,
     folder_files,
     read_job,
     read_manifest,
     verify,
-    write_job,
     write_manifest,
 )
-from augment.plan.file import LIBRARY, check_plan, plan_text
+from augment.plan.file import check_plan, plan_text
 from augment.pose.keypoints import Keypoints, write_keypoints
-from augment.pose.library import frame_of
 from augment.runs import package_versions
 from reid_eval.datasets import ReidData
-from reid_eval.runtime import InputError, progress, resolve_device, sha256_bytes, write_text
+from reid_eval.runtime import InputError, sha256_bytes, write_text
 
 if TYPE_CHECKING:
-    import torch
+    from augment.folder.render import Settings
+    from augment.generators.base import PoseGenerator
 
-    from augment.folder.render import Generator, Task
-    from augment.gate.redraw import GateRun
-    from augment.gate.strategy import Gated
-
-__all__ = ["VerifyReport", "generate", "verify"]
+__all__ = ["RenderSettings", "VerifyReport", "generate", "verify"]
 
 PRECISIONS = ("float32", "bf16")
 
 
+@dataclass(frozen=True)
+class RenderSettings:
+    """How images are made and written.
+
+    Attributes:
+        precision: `float32`, or `bf16`: faster where the processor computes it, but less exact.
+        jpeg_quality: 1 to 100.
+        batch_size: images read and written in one step; on a GPU also what the network sees at once, while on a CPU
+            that is always `CHUNK` of `augment.folder.render`, so that it never changes a byte.
+    """
+
+    precision: str = "float32"
+    jpeg_quality: int = 95
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision {self.precision!r}: choose from {', '.join(PRECISIONS)}")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise InputError(f"JPEG quality {self.jpeg_quality}: expected 1 to 100")
+        if self.batch_size < 1:
+            raise InputError(f"batch size {self.batch_size}: expected 1 or more")
+
+    def on(self, generator: PoseGenerator) -> Settings:
+        """With what the generator adds."""
+        from augment.folder.render import Settings
+
+        return Settings(generator.size, generator.device, self.precision, self.jpeg_quality, self.batch_size)
+
+
 def generate(
-    data: ReidData,
-    keypoints: Keypoints,
+    source: Source,
     plan: pd.DataFrame,
-    generator: Generator,
-    *,
+    generator: PoseGenerator,
     out: Path | str,
-    weights_name: str,
-    weights_sha: str,
-    device: str | torch.device = "auto",
-    batch_size: int = 64,
+    *,
+    settings: RenderSettings | None = None,
+    rendering: Rendering | None = None,
     link: str = "copy",
     resume: bool = False,
-    jpeg_quality: int = 95,
-    precision: str = "float32",
-    library: Keypoints | None = None,
-    size: tuple[int, int] | None = None,
-    sigma: float = 6.0,
-    arguments: Mapping[str, Any] | None = None,
     shard: tuple[int, int] = (0, 1),
-    gate: GateRun | None = None,
+    arguments: Mapping[str, Any] | None = None,
 ) -> Manifest | None:
     """Write the augmented folder of a plan.
 
-    The same data, plan, weights and arguments give the same bytes of every file on one kind of machine, whatever the
-    batch size, the number of shards or the interruptions.
+    The same source, plan, generator and arguments give the same bytes of every file on one kind of machine, whatever
+    the number of shards or the interruptions; on a CPU also whatever the batch size.
 
     Args:
-        data: the data set.
-        keypoints: of its images; (x, y) pixels of each image.
+        source: data set, joints, pose library.
         plan: from `make_plan` or `read_plan`, for this data set.
-        generator: in eval mode, on `device`; see `augment.folder.render.render`.
+        generator: see `augment.generators.open`. Photos of another size than its are resized to it, joints with them,
+            and the result takes the photo's size again.
         out: folder to write; absent or empty, or begun by the same job and `resume`.
-        weights_name, weights_sha: of the generator, for the manifest.
-        device: where the generator is.
-        batch_size: images read and written in one step; the network sees `CHUNK` of `augment.folder.render` at a time.
+        settings: how images are made and written.
+        rendering: what makes them; default: `PlainRendering`. Where it changes the plan, the folder's plan is the one
+            that was carried out in the end.
         link: how images get here that are not generated: `copy`, `hard` or `symlink` (relative).
         resume: go on with an unfinished folder; a finished one is left as it is.
-        jpeg_quality: 1 to 100.
-        precision: `float32`, or `bf16`: three to five times faster on CPUs with AMX, but less exact.
-        library: keypoints of the plan's `library:NAME` poses, in pixels of this data set's images.
-        size: (H, W) the generator was trained for; default: its attribute `image_size`, else 128x64. Photos of
-            another size are resized to it, joints with them, and the result takes the photo's size again.
-        sigma: of the pose maps the generator was trained with, in pixels.
-        arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
         shard: (index, count): do only the index-th of count equal parts.
-        gate: rejects bad images; a rejected one is made again in other poses, then given up, and a real image that the
-            plan drops is kept in its place. The folder's plan is the one that was carried out in the end.
+        arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
 
     Returns:
-        The manifest, or None if other shards are still at work.
+        The manifest, or None if other shards are still at work: the last of them to get here writes it.
 
     Raises:
         InputError: the plan does not fit the data; `out` has files of something else, or of a job that differs (the
             message says in what); an image cannot be read; a link cannot be made.
     """
-    from augment.folder.render import Settings, chunks_of, render
-
-    _check_options(batch_size, link, jpeg_quality, precision, shard)
-    check_plan(plan, data.train, keypoints, library)
-    _check_layout(plan, data.layout)
-    where = resolve_device(str(device))
-    height, width = size or getattr(generator, "image_size", None) or (128, 64)
-    job = Job(
-        plan_sha256=sha256_bytes(plan_text(plan).encode()),
-        keypoints_sha256=_keypoints_sha(keypoints, library),
-        weights=weights_name,
-        weights_sha256=weights_sha,
-        layout=data.layout,
-        generator_size=(int(height), int(width)),
-        sigma=float(sigma),
-        precision=precision,  # type: ignore[arg-type]  # checked above
-        device=where.type,
-        jpeg_quality=jpeg_quality,
-        link=link,  # type: ignore[arg-type]
-        arguments={**(arguments or {}), **({"gate": gate.described()} if gate else {})},
-    )
-    out = Path(out)
-    copies = list_copies(data, plan)
-    if _open_folder(out, job, resume or shard[1] > 1):
-        return read_manifest(out)
-    tasks = _tasks(data, keypoints, library, plan, out)
-    settings = Settings(job.generator_size, where, precision, jpeg_quality, batch_size, job.sigma)
-    passed: Gated | None = None
-    if gate is not None:
-        from augment.gate.strategy import render_plan
-
-        passed = render_plan(gate, data, keypoints, library, plan, out, tasks, generator, settings, shard)
-    else:
-        chunks = chunks_of(tasks, shard)
-        with progress("Generating", sum(map(len, chunks))) as bar:
-            render(chunks, generator, settings, bar)
-    place(data.root, out, copies[shard[0] :: shard[1]], link)
-    if gate is not None:
-        if passed is None:
-            return None
-        plan = passed.outcome.plan
-        copies, before = list_copies(data, plan), set(copies)
-        place(data.root, out, [pair for pair in copies if pair not in before], link)
-        tasks = _tasks(data, keypoints, library, plan, out)
-    outputs = [*plan.loc[plan["action"] == "generate", "output"], *(target for _, target in copies)]
-    if not all((out / name).is_file() for name in outputs):
-        return None  # another shard is at work, and will finish the folder
-    remove_parts(out, images_only=shard[1] > 1)
-    return _finish(data, keypoints, plan, job, out, tasks, outputs, passed)
-
-
-def _check_options(batch_size: int, link: str, quality: int, precision: str, shard: tuple[int, int]) -> None:
-    if batch_size < 1:
-        raise InputError(f"--batch-size {batch_size}: expected 1 or more")
     if link not in LINKS:
-        raise InputError(f"--link {link!r}: choose from {', '.join(LINKS)}")
-    if not 1 <= quality <= 100:
-        raise InputError(f"--quality {quality}: expected 1 to 100")
-    if precision not in PRECISIONS:
-        raise InputError(f"--precision {precision!r}: choose from {', '.join(PRECISIONS)}")
+        raise InputError(f"link {link!r}: choose from {', '.join(LINKS)}")
     if not 0 <= shard[0] < shard[1]:
         raise InputError(f"shard {shard[0]} of {shard[1]}: expected 0 <= index < count")
+    check_plan(plan, source.data.train, source.keypoints, source.library)
+    _check_layout(plan, source.data.layout)
+    rendering, out = rendering or PlainRendering(), Path(out)
+    work = Work(source, plan, generator, out, (settings or RenderSettings()).on(generator), shard)
+    job = _job(work, link, {**(arguments or {}), **rendering.facts()})
+    copies = list_copies(source.data, plan)
+    if _open_folder(out, job, resume or shard[1] > 1):
+        return _finished(out)
+    try:
+        rendering.render(work)
+        place(source.data.root, out, copies[shard[0] :: shard[1]], link)
+        return _conclude(work, rendering, job, copies)
+    except FileNotFoundError:
+        if (manifest := _finished(out)) is None:
+            raise
+        return manifest  # of another process, which swept away what this one was writing
+
+
+def _conclude(work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple[str, str]]) -> Manifest | None:
+    """Finish the folder if all of it is there, whoever made it; None while others are at work.
+
+    Every process comes here after all of its own work, so the last one finds everything. Two that come at the same
+    instant may both finish it: they write the same bytes.
+    """
+    from augment.folder.render import is_complete
+
+    data, out = work.source.data, work.out
+    carried = rendering.carried(work)
+    if carried is None:
+        return _finished(out)
+    wanted = list_copies(data, carried.plan)
+    place(data.root, out, sorted(set(wanted) - set(copies)), job.link)
+    made = carried.plan.loc[carried.plan["action"] == "generate", "output"].tolist()
+    there = all(is_there(data.root / source, out / target) for source, target in wanted)
+    if not there or not all(is_complete(out / name) for name in made):
+        return _finished(out)
+    return _finish(work, carried, job, sorted([*made, *(target for _, target in wanted)]))
+
+
+def _finished(out: Path) -> Manifest | None:
+    """The manifest, if there is one."""
+    return read_manifest(out) if (out / MANIFEST).is_file() else None
+
+
+def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
+    """What the folder is made from, as its manifest tells it."""
+    from augment.generators.open import facts_of, generator_sha256
+
+    source, generator, settings = work.source, work.generator, work.settings
+    batch = {} if settings.device.type == "cpu" else {"batch_size": settings.chunk}
+    return Job(
+        plan_sha256=sha256_bytes(plan_text(work.plan).encode()),
+        keypoints_sha256=_keypoints_sha(source.keypoints, source.library),
+        weights=generator.name,
+        weights_sha256=generator_sha256(generator),
+        layout=source.data.layout,
+        generator_size=generator.size,
+        sigma=generator.sigma,
+        precision=settings.precision,  # type: ignore[arg-type]  # checked when they were made
+        device=settings.device.type,
+        jpeg_quality=settings.jpeg_quality,
+        link=link,  # type: ignore[arg-type]
+        arguments={**arguments, **facts_of(generator), **batch},
+    )
 
 
 def _keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
@@ -190,23 +209,26 @@ def _keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
 
 
 def _open_folder(out: Path, job: Job, resume: bool) -> bool:
-    """Get the folder ready for `job`; True if it is finished already."""
+    """Get the folder ready for `job`; True if it is finished already. Several processes may begin at one instant."""
     if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; give a folder")
+        raise InputError(f"{out} is a file: name a folder to write")
     old = read_job(out) if out.is_dir() else None
     if old is None:
         foreign = next((name for name in folder_files(out) if PART not in name), None) if out.is_dir() else None
-        if foreign:
-            raise InputError(f"--out {out} is not empty and no augmented folder ({foreign}): give another folder")
         out.mkdir(parents=True, exist_ok=True)
-        write_job(out, job)
-        return False
-    if changed := differences(old, job):
-        raise InputError(f"--out {out} was made with other settings ({changed}): give another folder")
+        if foreign and read_job(out) is None:  # else what was seen is another process's, which has just begun
+            raise InputError(f"{out} is not empty and no augmented folder ({foreign}): name another folder")
+        if begin_job(out, job):
+            return False
+        old = read_job(out)
+    if old is not None and (changed := differences(old, job)):
+        raise InputError(f"{out} was made with other settings ({changed}): name another folder")
     finished = (out / MANIFEST).is_file()
     if not resume:
         state = "finished" if finished else "unfinished"
-        raise InputError(f"--out {out} holds this job already, {state}: add --resume, or give another folder")
+        raise InputError(f"{out} holds this job already, {state}: resume it, or name another folder", "resume")
+    if finished:
+        sweep(out)
     return finished
 
 
@@ -217,73 +239,53 @@ def _check_layout(plan: pd.DataFrame, layout: str) -> None:
         raise InputError(f"plan output {wrong} does not fit the layout {layout}: make the plan with that layout")
 
 
-def _tasks(
-    data: ReidData, keypoints: Keypoints, library: Keypoints | None, plan: pd.DataFrame, out: Path
-) -> list[Task]:
-    from augment.folder.render import Task
-
-    paths = data.train["path"].tolist()
-    pose = dict(zip(paths, keypoints.xy[keypoints.rows(paths)], strict=True)) if len(keypoints) else {}
-    if library is not None:
-        pose.update({LIBRARY + name: xy for name, xy in zip(library.names, library.xy, strict=True)})
-    made = plan[plan["action"] == "generate"]
-    return [
-        Task(
-            data.root / condition,
-            pose[condition],
-            None if donor.startswith(LIBRARY) else data.root / donor,
-            pose[donor],
-            out / output,
-            frame_of(donor) if donor.startswith(LIBRARY) else None,
-        )
-        for condition, donor, output in zip(made["condition"], made["pose"], made["output"], strict=True)
-    ]
-
-
-def _finish(
-    data: ReidData,
-    keypoints: Keypoints,
-    plan: pd.DataFrame,
-    job: Job,
-    out: Path,
-    tasks: Sequence[Task],
-    outputs: Sequence[str],
-    passed: Gated | None = None,
-) -> Manifest:
-    """Write what is known only of the whole: plan, keypoints, manifest."""
+def _finish(work: Work, carried: Carried, job: Job, outputs: list[str]) -> Manifest:
+    """Write what is known only of the whole: plan, keypoints, manifest. Two processes may do so at once."""
     from augment.folder.render import target_joints
 
-    write_text(out / PLAN, plan_text(plan))
+    out, source, plan = work.out, work.source, carried.plan
+    remove_parts(out, images_only=work.shard[1] > 1)
+    logs = {PLAN: plan_text(plan), **carried.logs}
+    for name, text in logs.items():
+        write_text(out / name, text)
+    tasks = tasks_of(source, plan, out)
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(target_joints, tasks))
-    test = test_annotations(keypoints, data)
-    train = told_apart(train_annotations(keypoints, plan, made, data.layout), test)
+    test = test_annotations(source.keypoints, source.data)
+    train = told_apart(train_annotations(source.keypoints, plan, made, source.data.layout), test)
     for name, table in zip(ANNOTATIONS, (train, test), strict=True):
         write_keypoints(out / name, table)
-    logs = [] if passed is None else passed.close(out)
     manifest = Manifest(
         job=job,
         versions=package_versions(),
-        counts={
-            "identities": int(data.train["pid"].nunique()),
-            "train": int((plan["action"] != "drop").sum()),
-            "train_generated": len(tasks),
-            "train_dropped": int((plan["action"] == "drop").sum()),
-            "query": len(data.query),
-            "gallery": len(data.gallery),
-        },
-        reports={
-            "train_without_usable_keypoints": _without(keypoints, data.train, usable_only=True),
-            "test_without_keypoints": [
-                path for table in (data.query, data.gallery) for path in _without(keypoints, table)
-            ],
-            **({} if passed is None else passed.reports()),
-        },
-        files=file_entries(out, sorted([*outputs, PLAN, *ANNOTATIONS, *logs])),
-        gate=None if passed is None else passed.outcome.facts,
+        counts=_counts(source.data, plan),
+        reports={**_reports(source), **{name: list(found) for name, found in carried.reports.items()}},
+        files=file_entries(out, sorted([*outputs, *ANNOTATIONS, *logs])),
+        gate=carried.gate,
     )
     write_manifest(out, manifest)
+    sweep(out)  # only now: a run that is killed before the manifest is there needs what lies in the way
     return manifest
+
+
+def _counts(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
+    actions = plan["action"].value_counts().to_dict()
+    return {
+        "identities": int(data.train["pid"].nunique()),
+        "train": int(len(plan) - actions.get("drop", 0)),
+        "train_generated": int(actions.get("generate", 0)),
+        "train_dropped": int(actions.get("drop", 0)),
+        "query": len(data.query),
+        "gallery": len(data.gallery),
+    }
+
+
+def _reports(source: Source) -> dict[str, list[str]]:
+    data, keypoints = source.data, source.keypoints
+    return {
+        "train_without_usable_keypoints": _without(keypoints, data.train, usable_only=True),
+        "test_without_keypoints": [path for table in (data.query, data.gallery) for path in _without(keypoints, table)],
+    }
 
 
 def _without(keypoints: Keypoints, table: pd.DataFrame, usable_only: bool = False) -> list[str]:

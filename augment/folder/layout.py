@@ -13,13 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augment.folder.manifest import PART
+from augment.folder.manifest import PART, UNFINISHED
 from augment.plan.file import TRAIN
 from augment.pose.keypoints import Keypoints, empty_keypoints
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError, atomic_path, progress
 
 LINKS = ("copy", "hard", "symlink")
+SCRATCH = "augmentation/work"
+"""What unfinished generations keep for themselves."""
 TEST_FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
 
 
@@ -61,12 +63,22 @@ def place(root: Path, out: Path, pairs: Sequence[tuple[str, str]], link: str) ->
         except FileExistsError:
             pass  # there already, or another shard was faster
         except OSError as error:
-            hint = "" if link == "copy" else "; use --link copy"
+            if is_there(source, target):
+                return  # another shard put it there, and has swept away what this one was writing
+            hint = "" if link == "copy" else "; copy instead"
             raise InputError(f"cannot {link} {source} to {target}: {error.strerror}{hint}") from None
 
     with ThreadPoolExecutor(4) as pool, progress("Copying" if link == "copy" else "Linking", len(pairs)) as bar:
         for _ in pool.map(put_pair, pairs):
             bar.advance()
+
+
+def is_there(source: Path, target: Path) -> bool:
+    """Whether an image that is not generated is in place, in full: as long as the original."""
+    try:
+        return target.stat().st_size == source.stat().st_size
+    except OSError:
+        return False
 
 
 def remove_parts(out: Path, *, images_only: bool) -> None:
@@ -77,6 +89,12 @@ def remove_parts(out: Path, *, images_only: bool) -> None:
     if not images_only:
         for path in [*out.glob(f"{PART}*"), *out.glob(f"augmentation/{PART}*")]:
             path.unlink(missing_ok=True)
+
+
+def sweep(out: Path) -> None:
+    """Remove what a finished folder needs no more; killed runs may have left it."""
+    (out / UNFINISHED).unlink(missing_ok=True)
+    shutil.rmtree(out / SCRATCH, ignore_errors=True)
 
 
 def train_annotations(
@@ -137,7 +155,7 @@ def _table(poses: dict[str, NDArray[np.float32]]) -> Keypoints:
 
 
 def _copy(source: Path, target: Path) -> None:
-    if target.is_file() and target.stat().st_size == source.stat().st_size:
+    if is_there(source, target):
         return
     with atomic_path(target, durable=False) as temporary:
         shutil.copyfile(source, temporary)

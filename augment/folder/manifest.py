@@ -8,6 +8,8 @@ same bytes.
 from __future__ import annotations
 
 import json
+import os
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,8 +38,8 @@ class Job(BaseModel):
     layout: str
     generator_size: tuple[int, int]
     """(H, W) at which the network works, in pixels."""
-    sigma: float = 6.0
-    """Of the pose maps, in pixels."""
+    sigma: float | None = 6.0
+    """Of the pose maps, in pixels; None for a generator that takes joints."""
     precision: Literal["float32", "bf16"]
     device: str
     """Kind of device, such as `cpu` or `cuda`: the last bits of a number depend on it."""
@@ -94,15 +96,29 @@ def read_manifest(out: Path | str) -> Manifest:
         if not out.is_dir():
             raise InputError(f"{out}: no such folder")
         if (out / UNFINISHED).is_file():
-            raise InputError(f"{out} is unfinished: run the same generate command with --resume")
+            raise InputError(f"{out} is unfinished: run the same generation once more, and have it resume")
         raise InputError(f"{out} has no {MANIFEST}: it is not an augmented folder")
     manifest: Manifest = _load(Manifest, path)
     return manifest
 
 
-def write_job(out: Path | str, job: Job) -> None:
-    """Mark a folder as under construction for `job`."""
-    write_json(Path(out) / UNFINISHED, job.model_dump(mode="json"))
+def begin_job(out: Path, job: Job) -> bool:
+    """Mark a folder as under construction for `job`; False if another process has begun or finished one there."""
+    target = out / UNFINISHED
+    own = target.with_name(f"{PART}{secrets.token_hex(8)}")
+    write_json(own, job.model_dump(mode="json"))
+    try:
+        os.link(own, target)  # unlike a rename it fails where the file is there already
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links: two that begin at one instant may then both believe it
+        own.replace(target)
+    finally:
+        own.unlink(missing_ok=True)
+    if (out / MANIFEST).is_file():
+        target.unlink(missing_ok=True)
+        return False
+    return True
 
 
 def read_job(out: Path | str) -> Job | None:
@@ -111,10 +127,11 @@ def read_job(out: Path | str) -> Job | None:
     Raises:
         InputError: the file that says so cannot be read.
     """
-    path = Path(out) / UNFINISHED
-    if path.is_file():  # looked for first: another shard removes it only when the manifest is there
-        job: Job = _load(Job, path)
+    try:  # looked for first: another shard removes it only when the manifest is there
+        job: Job = _load(Job, Path(out) / UNFINISHED)
         return job
+    except FileNotFoundError:
+        pass
     return read_manifest(out).job if (Path(out) / MANIFEST).is_file() else None
 
 
@@ -194,6 +211,8 @@ def _load(model: type[Any], path: Path) -> Any:
     try:
         value = json.loads(path.read_text())
         return model.model_validate(value)
+    except FileNotFoundError:
+        raise
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
     except ValidationError as error:

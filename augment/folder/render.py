@@ -1,14 +1,15 @@
 """Runs a generator over a plan's rows and writes the images: decode, compute and encode side by side.
 
-The network always sees `CHUNK` images at once, the same ones whatever the batch size, the shard or the state of a
-resumed run: float sums may round differently for another number of images (oneDNN on CPUs does, by 4e-9), and that
-is enough to change a byte of a JPEG. The last chunk is filled up with copies of its last image.
+On a CPU the network always sees `CHUNK` images at once, the same ones whatever the batch size, the shard or the state
+of a resumed run: float sums may round differently for another number of images (oneDNN's do, by 4e-9), and that is
+enough to change a byte of a JPEG. On other devices, where eight images are too few to keep it busy, it sees a batch.
+The last chunk is filled up with copies of its last image.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,17 +20,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
+from augment.generators.base import PoseGenerator, output_seed, run_generator
 from augment.pose.geometry import scale_joints
-from augment.pose.heatmaps import pose_maps
 from reid_eval.datasets.images import image_size
 from reid_eval.runtime import InputError, ProgressBar, atomic_path
 from reid_eval.transforms import to_float, to_pictures
 
 CHUNK = 8
 WORKERS = min(8, os.cpu_count() or 1)
-Generator = Callable[[Tensor, Tensor, Tensor], Tensor]
+Generator = PoseGenerator
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,15 +55,18 @@ class Task:
 
 @dataclass(frozen=True)
 class Settings:
-    """How to render: (H, W) of the network, device, precision (`float32` or `bf16`), JPEG quality, images a step,
-    and the pose maps' sigma in pixels."""
+    """How to render: (H, W) of the generator, device, precision (`float32` or `bf16`), JPEG quality, images a step."""
 
     size: tuple[int, int]
     device: torch.device
     precision: str
     jpeg_quality: int
     batch_size: int
-    sigma: float = 6.0
+
+    @property
+    def chunk(self) -> int:
+        """Images that the generator sees at once."""
+        return CHUNK if self.device.type == "cpu" else self.batch_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +79,8 @@ class Loaded:
     """`[2, 18, 2]`: source and target, at the network's size."""
     size: tuple[int, int]
     """(H, W) of the photo, and of the output."""
+    seed: int = 0
+    """Of what a generator draws for it: of the output's name in its folder alone."""
 
 
 def target_joints(task: Task) -> NDArray[np.float32]:
@@ -100,9 +105,9 @@ def is_complete(path: Path) -> bool:
     return (head, tail) == (b"\xff\xd8", b"\xff\xd9") or (path.suffix.lower() not in (".jpg", ".jpeg") and tail != b"")
 
 
-def chunks_of(tasks: Sequence[Task], shard: tuple[int, int] = (0, 1)) -> list[Sequence[Task]]:
-    """Cut all tasks of a plan into chunks, and keep those of shard `index, count`."""
-    chunks = [tasks[start : start + CHUNK] for start in range(0, len(tasks), CHUNK)]
+def chunks_of(tasks: Sequence[Task], size: int = CHUNK, shard: tuple[int, int] = (0, 1)) -> list[Sequence[Task]]:
+    """Cut all tasks of a plan into chunks of `size`, and keep those of shard `index, count`."""
+    chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
     return chunks[shard[0] :: shard[1]]
 
 
@@ -111,16 +116,16 @@ def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Set
 
     Args:
         chunks: from `chunks_of`.
-        generator: `g(image [B, 3, H, W] in [-1, 1], source maps [B, 18, H, W], target maps) -> [B, 3, H, W]`.
+        generator: of images of the size in `settings`, on its device.
         settings: see there.
         bar: counts images; those that are there already are skipped.
 
     Raises:
-        InputError: an image cannot be read, or the network gave values that are no numbers.
+        InputError: an image cannot be read, or the generator gave what is no image.
     """
     todo = [chunk for chunk in chunks if not all(is_complete(task.output) for task in chunk)]
     bar.skip(sum(map(len, chunks)) - sum(map(len, todo)))
-    per_step = max(1, settings.batch_size // CHUNK)
+    per_step = max(1, settings.batch_size // settings.chunk)
     steps = [todo[start : start + per_step] for start in range(0, len(todo), per_step)]
     with ThreadPoolExecutor(WORKERS) as pool, repeatable():
         saving: list[Future[None]] = []
@@ -168,36 +173,38 @@ def load_task(task: Task, size: tuple[int, int]) -> Loaded:
     joints = np.stack([scale_joints(task.source, own, size), scale_joints(task.target, lent, size)])
     if own != size:
         image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    return Loaded(np.array(image), joints, own)
+    # The last two names tell a folder's images apart in every layout, and no path of this machine is in them
+    return Loaded(np.array(image), joints, own, output_seed("/".join(task.output.parts[-2:])))
 
 
 def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -> NDArray[np.uint8]:
-    """Generate one chunk of at most CHUNK: uint8 `[CHUNK, H, W, 3]`; what is beyond its length only fills up."""
-    full = [*chunk, *[chunk[-1]] * (CHUNK - len(chunk))]
+    """Generate one chunk: uint8 `[settings.chunk, H, W, 3]`; what is beyond its length only fills up."""
+    full = [*chunk, *[chunk[-1]] * (settings.chunk - len(chunk))]
     images = torch.from_numpy(np.stack([one.image for one in full])).to(settings.device)
     joints = torch.from_numpy(np.stack([one.joints for one in full])).to(settings.device)
     # [N, H, W, 3] memory seen as [N, 3, H, W] is channels-last, which is half as fast again on CPUs
     image = to_float(images.permute(0, 3, 1, 2))
-    source, target = (
-        pose_maps(joints[:, i], settings.size, settings.sigma).contiguous(memory_format=torch.channels_last)
-        for i in (0, 1)
-    )
     bf16 = settings.precision == "bf16"
     with torch.inference_mode(), torch.autocast(settings.device.type, torch.bfloat16, enabled=bf16):
-        made = generator(image, source, target).float()
-    if not bool(made.isfinite().all()):
-        raise InputError("the generator gave values that are not finite: its weights are damaged or do not fit")
+        made = run_generator(generator, image, joints[:, 0], joints[:, 1], [one.seed for one in full])
     return to_pictures(made)
 
 
 def save_image(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], quality: int) -> None:
-    """Write uint8 RGB `[H, W, 3]`, resized to `size` (H, W), atomically."""
+    """Write uint8 RGB `[H, W, 3]`, resized to `size` (H, W), atomically.
+
+    If another shard finished the folder meanwhile, it swept away what this one was writing; the image is there then.
+    """
     image = Image.fromarray(pixels)
     if (image.height, image.width) != size:
         image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
     options: dict[str, Any] = {"quality": quality} if output.suffix.lower() in (".jpg", ".jpeg") else {}
-    with atomic_path(output, durable=False) as temporary:
-        image.save(temporary, **options)
+    try:
+        with atomic_path(output, durable=False) as temporary:
+            image.save(temporary, **options)
+    except FileNotFoundError:
+        if not is_complete(output):
+            raise
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Renders a plan through the gate: an image that fails is made again in another pose, a few times, then given up.
 
-Each chunk leaves a record of all its attempts in `augmentation/gate/`; a chunk with a record is done. What an attempt
+Each chunk leaves a record of all its attempts in the folder's scratch; a chunk with a record is done. What an attempt
 gives depends on the chunk alone, so that shards and interruptions change nothing.
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from augment.folder.layout import SCRATCH
 from augment.folder.render import (
     WORKERS,
     Generator,
@@ -30,7 +31,7 @@ from augment.folder.render import (
 from augment.gate.judge import Gate, Verdict
 from reid_eval.runtime import ProgressBar, write_json
 
-RECORDS = "augmentation/gate"
+RECORDS = f"{SCRATCH}/gate"
 Chunk = Sequence["Asked"]
 
 
@@ -48,6 +49,15 @@ Redraw = Callable[[Asked, Sequence[str]], Asked | None]
 """Another pose for an image, none of the names given; None if there is no other."""
 
 
+@dataclass(frozen=True, eq=False)
+class Judging:
+    """A gate, where other poses come from, and how often they are tried."""
+
+    gate: Gate
+    redraw: Redraw
+    retries: int
+
+
 def record_path(out: Path, number: int) -> Path:
     """Where the record of a chunk lies."""
     return out / RECORDS / f"{number:06d}.json"
@@ -57,9 +67,7 @@ def render_gated(
     chunks: Sequence[tuple[int, Chunk]],
     generator: Generator,
     settings: Settings,
-    gate: Gate,
-    redraw: Redraw,
-    retries: int,
+    judging: Judging,
     out: Path,
     bar: ProgressBar,
 ) -> None:
@@ -71,7 +79,7 @@ def render_gated(
         for place, (number, chunk) in enumerate(todo):
             loaded = [future.result() for future in ahead]
             ahead = _begin(pool, todo[place + 1][1], settings) if place + 1 < len(todo) else []
-            record = _render_chunk(chunk, loaded, generator, settings, gate, redraw, retries, pool)
+            record = _render_chunk(chunk, loaded, generator, settings, judging, pool)
             write_json(record_path(out, number), record)
             bar.advance(len(chunk))
 
@@ -106,9 +114,7 @@ def _render_chunk(
     loaded: Sequence[Loaded],
     generator: Generator,
     settings: Settings,
-    gate: Gate,
-    redraw: Redraw,
-    retries: int,
+    judging: Judging,
     pool: ThreadPoolExecutor,
 ) -> list[dict[str, Any]]:
     """All attempts of one chunk, as its record; what is accepted is saved."""
@@ -116,16 +122,16 @@ def _render_chunk(
     saving: list[Future[None]] = []
     tried: dict[int, list[str]] = {one.index: [] for one in chunk}
     pending = list(zip(chunk, loaded, strict=True))
-    for attempt in range(retries + 1):
+    for attempt in range(judging.retries + 1):
         images = compute(generator, [one for _, one in pending], settings)[: len(pending)]
         again: list[tuple[Asked, Loaded]] = []
-        for (asked, one), image, verdict in zip(pending, images, _judge(gate, pending, images), strict=True):
+        for (asked, one), image, verdict in zip(pending, images, _judge(judging.gate, pending, images), strict=True):
             attempts.append(_row(asked, attempt, verdict))
             tried[asked.index].append(asked.pose)
             if verdict.ok:
                 output = asked.task.output
                 saving.append(pool.submit(save_image, image, output, one.size, settings.jpeg_quality))
-            elif attempt < retries and (other := redraw(asked, tried[asked.index])) is not None:
+            elif attempt < judging.retries and (other := judging.redraw(asked, tried[asked.index])) is not None:
                 again.append((other, one))
         pending = [(asked, load_task(asked.task, settings.size)) for asked, _ in again]
         if not pending:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from augment.estimators.agreement import pose_errors, reference_poses
 from augment.estimators.base import Estimator
 from augment.quality.likeness import colour_drift, part_colours
+from reid_eval.runtime import InputError
 
 Images = NDArray[np.uint8]
 REASONS = ("pose", "identity", "statistics")
@@ -31,10 +32,14 @@ class GateThresholds:
         contrast: standard deviation of grey levels.
         saturated: share of pixels that are black or white in all channels.
         noise: `noise_level`, grey levels.
+        size: (H, W) of the images that all this holds for.
         estimator: whose joints `pose` is about.
         estimator_sha256: of its weights file, if it has one.
         images: real images they were set on.
-        rates: for `pose` and `colour` the shares of right and of wrong real examples that the threshold rejects.
+        rates: for `pose` and `colour` the shares of right and of wrong real examples that thresholds reject which were
+            set in this way on one half of the identities, among images of the other half. None where that could not be
+            measured; a share of nothing is None.
+        note: why there are no rates.
     """
 
     pose: float
@@ -42,14 +47,20 @@ class GateThresholds:
     contrast: float
     saturated: float
     noise: float
+    size: tuple[int, int] = (128, 64)
     estimator: str = "synth"
     estimator_sha256: str | None = None
     images: int = 0
-    rates: dict[str, float] | None = None
+    rates: dict[str, float | None] | None = None
+    note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values, as JSON has them."""
+        return {**asdict(self), "size": list(self.size)}
+
+    def numbers(self) -> tuple[float, ...]:
+        """The thresholds themselves."""
+        return (self.pose, self.colour, self.contrast, self.saturated, self.noise)
 
 
 @dataclass(frozen=True)
@@ -102,7 +113,13 @@ class Gate:
             poses: `[N, 18, 2]` asked for, (x, y) pixels, NaN missing.
             photos: uint8 RGB `[N, H, W, 3]`, the condition images.
             photo_poses: `[N, 18, 2]` in them.
+
+        Raises:
+            InputError: the thresholds were set for images of another size.
         """
+        if images.shape[1:3] != self.thresholds.size:
+            own, given = ("x".join(map(str, size)) for size in (self.thresholds.size, images.shape[1:3]))
+            raise InputError(f"the gate's thresholds hold for images of {own}, not of {given}: set them for that size")
         references = reference_poses(images.shape[1:3])
         errors = pose_errors(self.estimator, images, np.asarray(poses)[:, None], references)[:, 0]
         made = np.stack([part_colours(image, xy) for image, xy in zip(images, poses, strict=True)])

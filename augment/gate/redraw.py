@@ -7,21 +7,18 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from augment.folder.carry import Source
 from augment.folder.render import Task
 from augment.gate.attempts import Asked
 from augment.gate.judge import NUMBERS, REASONS, Gate
-from augment.plan.donors import PosePool, redraw_pose
+from augment.plan.donors import PosePool, redraw_pose, share_of
 from augment.plan.file import LIBRARY
-from augment.pose.keypoints import Keypoints
 from augment.pose.library import frame_of
-from reid_eval.datasets import ReidData
-from reid_eval.runtime import write_text
 
 LOG = "augmentation/gate.csv"
 RETRIES = 2
@@ -57,18 +54,18 @@ class Redrawing:
 
     Args:
         run: says where from.
-        data: the data set.
-        keypoints: of its images.
-        library: the pose library, where the plan uses one.
+        source: data set, joints, and the pose library where the plan uses one.
         plan: the plan.
     """
 
-    def __init__(
-        self, run: GateRun, data: ReidData, keypoints: Keypoints, library: Keypoints | None, plan: pd.DataFrame
-    ) -> None:
-        self.run, self.data, self.library = run, data, library
+    def __init__(self, run: GateRun, source: Source, plan: pd.DataFrame) -> None:
+        self.run, self.data, self.library = run, source.data, source.library
+        keypoints = source.keypoints
         made = plan[plan["action"] == "generate"]
         self.pids, self.conditions = made["pid"].tolist(), made["condition"].tolist()
+        groups = made.groupby("condition", sort=False)
+        self.planned = {str(photo): set(part["pose"]) for photo, part in groups}
+        self.siblings = {str(photo): part["output"].tolist() for photo, part in groups}
         kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
         rows = keypoints.rows(kept["image"].tolist())
         good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
@@ -87,13 +84,16 @@ class Redrawing:
         return PosePool(names, nobody, nobody, self.library.xy[rows], self.run.seed)
 
     def __call__(self, asked: Asked, used: Sequence[str]) -> Asked | None:
-        """The same image in a pose that was not tried yet."""
+        """The same image in a pose that was not tried yet, and that no other image of the same photo has or gets."""
         from_library = asked.pose.startswith(LIBRARY)
         pool = self.lender if from_library else self.kept
         condition = -1 if from_library else self.places[self.conditions[asked.index]]
         source = "dataset" if from_library else self.run.source
         draw = ("gate", asked.output, len(used))
-        row = redraw_pose(pool, self.pids[asked.index], condition, used, source, self.run.exclude, *draw)
+        photo = self.conditions[asked.index]
+        taken = list(self.planned[photo] | set(used))
+        free = share_of(pool, asked.output, self.siblings[photo]) & ~np.isin(np.array(pool.names, dtype=object), taken)
+        row = redraw_pose(pool, self.pids[asked.index], condition, free, source, self.run.exclude, *draw)
         if row is None:
             return None
         name, old = pool.names[row], asked.task
@@ -167,11 +167,11 @@ def _facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
     }
 
 
-def write_log(out: Path, attempts: Sequence[Mapping[str, Any]]) -> None:
-    """Write `augmentation/gate.csv`: a line an attempt, with its numbers and why it was rejected."""
+def log_text(attempts: Sequence[Mapping[str, Any]]) -> str:
+    """The text of `augmentation/gate.csv`: a line an attempt, with its numbers and why it was rejected."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _LOG_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for one in attempts:
         writer.writerow({**one, "reasons": "+".join(one["reasons"]), "accepted": int(one["accepted"])})
-    write_text(out / LOG, buffer.getvalue())
+    return buffer.getvalue()

@@ -1,64 +1,49 @@
-"""A plan through the gate, from tasks to what the folder's plan, log and manifest say of it."""
+"""A plan through the gate: the `Rendering` of `generate --gate`."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from augment.folder.render import CHUNK, Generator, Settings, Task
-from augment.gate.attempts import RECORDS, Asked, numbered, read_records, render_gated
-from augment.gate.redraw import LOG, GateRun, Outcome, Redrawing, outcome, write_log
-from augment.pose.keypoints import Keypoints
-from reid_eval.datasets import ReidData
+from augment.folder.carry import Carried, Work, tasks_of
+from augment.gate.attempts import Asked, Chunk, Judging, numbered, read_records, render_gated
+from augment.gate.redraw import LOG, GateRun, Redrawing, log_text, outcome
 from reid_eval.runtime import progress
 
 
-@dataclass(frozen=True)
-class Gated:
-    """What came through the gate."""
+class GatedRendering:
+    """Makes every image, judges it, and tries other poses for what is rejected; see `augment.gate.attempts`.
 
-    attempts: Sequence[Mapping[str, Any]]
-    outcome: Outcome
+    Args:
+        run: the gate and how it is used.
+    """
 
-    def close(self, out: Path) -> list[str]:
-        """Write the log of all attempts in place of the chunks' records; returns what was written."""
-        write_log(out, self.attempts)
-        shutil.rmtree(out / RECORDS, ignore_errors=True)
-        return [LOG]
+    def __init__(self, run: GateRun) -> None:
+        self.run = run
 
-    def reports(self) -> dict[str, list[str]]:
-        """Images that the gate changed the plan for."""
-        return {
-            "gate_given_up": list(self.outcome.given_up),
-            "gate_kept_instead": list(self.outcome.kept_instead),
-        }
+    def facts(self) -> dict[str, Any]:
+        """The gate's thresholds and how often it tries, for the manifest."""
+        return {"gate": self.run.described()}
+
+    def render(self, work: Work) -> None:
+        """Make this part's chunks; each leaves a record of its attempts."""
+        mine = _chunks(work)[work.shard[0] :: work.shard[1]]
+        redraw = Redrawing(self.run, work.source, work.plan)
+        judging = Judging(self.run.gate, redraw, self.run.retries)
+        with progress("Generating", sum(len(chunk) for _, chunk in mine)) as bar:
+            render_gated(mine, work.generator, work.settings, judging, work.out, bar)
+
+    def carried(self, work: Work) -> Carried | None:
+        """The plan as it came through, from the records of all parts."""
+        attempts = read_records(work.out, len(_chunks(work)))
+        if attempts is None:
+            return None
+        found = outcome(work.plan, attempts, work.source.data.layout)
+        reports = {"gate_given_up": found.given_up, "gate_kept_instead": found.kept_instead}
+        return Carried(found.plan, reports, found.facts, {LOG: log_text(attempts)})
 
 
-def render_plan(
-    gate: GateRun,
-    data: ReidData,
-    keypoints: Keypoints,
-    library: Keypoints | None,
-    plan: pd.DataFrame,
-    out: Path,
-    tasks: Sequence[Task],
-    generator: Generator,
-    settings: Settings,
-    shard: tuple[int, int],
-) -> Gated | None:
-    """Render this shard's chunks through the gate; what came of all of them, None while others are at work."""
-    made = plan[plan["action"] == "generate"]
-    named = zip(tasks, made["pose"], made["output"], strict=True)
+def _chunks(work: Work) -> list[tuple[int, Chunk]]:
+    made = work.plan[work.plan["action"] == "generate"]
+    named = zip(tasks_of(work.source, work.plan, work.out), made["pose"], made["output"], strict=True)
     asked = [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named)]
-    chunks = list(numbered(asked, CHUNK))
-    mine = chunks[shard[0] :: shard[1]]
-    redraw = Redrawing(gate, data, keypoints, library, plan)
-    with progress("Generating", sum(len(chunk) for _, chunk in mine)) as bar:
-        render_gated(mine, generator, settings, gate.gate, redraw, gate.retries, out, bar)
-    attempts = read_records(out, len(chunks))
-    return None if attempts is None else Gated(attempts, outcome(plan, attempts, data.layout))
+    return list(numbered(asked, work.settings.chunk))

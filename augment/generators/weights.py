@@ -1,8 +1,8 @@
-"""The only reader and writer of generator weights: safetensors, and JSON metadata that says what they are.
+"""The only reader and writer of weights that ship: safetensors, and JSON metadata that says what they are.
 
-The metadata holds one JSON object under `patn_augment`: `format_version`, `name`, `architecture` (the arguments of
-`PATNGenerator`), `dtype`, and `info`, whatever the training wants to tell. The authors' own files are read by
-`augment.generators.patn.authors`.
+The metadata holds one JSON object under a key that tells the kind of file (`patn_augment`: a generator). In it are
+`format_version`, `dtype`, `info` (whatever the training wants to tell) and what the kind needs to build its network.
+`augment.generators.patn.load` and `augment.estimators.weights` say what that is.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ from __future__ import annotations
 import importlib.resources
 import json
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from augment.generators.patn.builders import architecture_name
-from augment.generators.patn.generator import PATNGenerator
-from reid_eval.datasets.names import image_stem
+from reid_eval.datasets.names import distinct_names, image_stem, is_image
 from reid_eval.runtime import InputError, sha256_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -27,10 +25,12 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 METADATA_KEY = "patn_augment"
+"""Of generators."""
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "int8": torch.int8}
 _SCALE = ".int8_scale"
 # A count of training batches; with BatchNorm's momentum fixed at 0.1 nothing reads it, and files leave it out.
 _COUNTER = ".num_batches_tracked"
+_LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
 class WeightsFile(NamedTuple):
@@ -41,47 +41,53 @@ class WeightsFile(NamedTuple):
     tensors: dict[str, Tensor]
     sha256: str
 
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the training told."""
+        info = self.metadata.get("info", {})
+        return info if isinstance(info, dict) else {}
 
-def save_generator(path: Path | str, model: PATNGenerator, info: Mapping[str, Any], dtype: str = "float16") -> str:
-    """Write a generator's weights, atomically; the same weights and info give the same bytes.
 
-    Convolutions' weights are stored as `dtype`; vectors (biases, BatchNorm) stay float32: they are few and their
-    range is wide. `int8` keeps a scale for each first index (a convolution's output channel), largest value 127, and
-    is undone on reading: half of float16's size, and rounding of about one per cent of a weight.
+def write_weights(
+    path: Path | str,
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, Any],
+    dtype: str = "float16",
+    key: str = METADATA_KEY,
+) -> str:
+    """Write weights, atomically; the same tensors and metadata give the same bytes.
+
+    Matrices are stored as `dtype`; vectors (biases, BatchNorm) stay float32: they are few and their range is wide.
+    `int8` keeps a scale for each first index (a convolution's output channel), largest value 127, and is undone on
+    reading: half of float16's size, and rounding of about one per cent of a weight.
 
     Args:
         path: where to, usually `*.safetensors`.
-        model: the generator; its mode and device do not matter.
-        info: JSON-able facts for the metadata: data, schedule, losses, figures.
+        tensors: a network's state dict; its device does not matter.
+        metadata: JSON-able; `format_version` is added.
         dtype: `float16`, `float32` or `int8`.
+        key: tells the kind of file.
 
     Returns:
         SHA-256 of the file.
 
     Raises:
-        InputError: unknown dtype, info that is not JSON, or a weight that is not finite in `dtype`.
+        InputError: unknown dtype, metadata that is not JSON, or a weight that is not finite in `dtype`.
     """
     if dtype not in DTYPES:
         raise InputError(f"dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    tensors = {}
-    for key, value in model.state_dict().items():
-        if not key.endswith(_COUNTER):
-            packed = _pack(key, value.detach().cpu(), dtype if value.ndim > 1 else "float32")
-            if not all(kept.isfinite().all() for kept in packed.values()):
-                raise InputError(f"weight {key} is not finite in {dtype}: nothing was written")
-            tensors.update(packed)
-    metadata = {
-        "format_version": FORMAT_VERSION,
-        "name": architecture_name(model.architecture),
-        "architecture": model.architecture,
-        "dtype": dtype,
-        "info": dict(info),
-    }
+    packed: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        if not name.endswith(_COUNTER):
+            parts = _pack(name, value.detach().cpu(), dtype if value.ndim > 1 else "float32")
+            if not all(kept.isfinite().all() for kept in parts.values()):
+                raise InputError(f"weight {name} is not finite in {dtype}: nothing was written")
+            packed.update(parts)
     try:
-        text = json.dumps(metadata, sort_keys=True, allow_nan=False)
+        text = json.dumps({**metadata, "format_version": FORMAT_VERSION}, sort_keys=True, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f"info of the weights is not JSON: {error}") from None
-    data = safetensors.torch.save(tensors, {METADATA_KEY: text})
+    data = safetensors.torch.save(packed, {key: text})
     write_bytes(path, data)
     return sha256_bytes(data)
 
@@ -110,78 +116,63 @@ def _unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return plain
 
 
-def load_generator(name_or_path: Path | str | WeightsFile, device: torch.device | str = "cpu") -> PATNGenerator:
-    """Load a generator in evaluation mode, weights as float32.
+def read_weights(
+    name_or_path: Path | str, key: str = METADATA_KEY, kind: str = "generator of patn-augment"
+) -> WeightsFile:
+    """Read a weights file whole, without building a network.
 
     Args:
-        name_or_path: a file, the name of weights that ship (`available_weights()`), or what `read_weights` gave.
-        device: where the generator goes.
-
-    Returns:
-        The generator; what its file says of itself is `read_weights(name_or_path).metadata`.
+        name_or_path: a file, or the name of weights that ship (`available_weights()`).
+        key: of the metadata, as for `write_weights`.
+        kind: what the file should be, for the message.
 
     Raises:
-        InputError: unknown name; a file that can't be read; a key missing, unexpected or of another shape.
+        InputError: unknown name, not a safetensors file, or not one of this kind.
     """
-    file = name_or_path if isinstance(name_or_path, WeightsFile) else read_weights(name_or_path)
+    source, data = _read_bytes(name_or_path, key)
     try:
-        with torch.device("meta"):
-            model = PATNGenerator(**file.metadata["architecture"])
-    except (KeyError, TypeError, InputError) as error:
-        raise InputError(f"{file.source}: bad architecture in the metadata: {error}; get the file again") from None
-    model.to_empty(device="cpu")
-    load_strictly(model, file.tensors, file.source)
-    return model.to(device).eval()
-
-
-def weights_sha256(name_or_path: Path | str) -> str:
-    """SHA-256 of a weights file's bytes, named as for `load_generator`.
-
-    Raises:
-        InputError: unknown name, or a file that can't be read.
-    """
-    return sha256_bytes(_read_bytes(name_or_path)[1])
-
-
-def available_weights() -> list[str]:
-    """Names of the weights that ship, sorted."""
-    try:
-        return sorted(
-            Path(entry.name).stem
-            for entry in _folder().iterdir()
-            if entry.name.endswith(".safetensors") and _is_ours(entry)
-        )
-    except FileNotFoundError:
-        return []
-
-
-def read_weights(name_or_path: Path | str) -> WeightsFile:
-    """Read a weights file whole, without building the network.
-
-    Raises:
-        InputError: unknown name, not a safetensors file, or not one of ours.
-    """
-    source, data = _read_bytes(name_or_path)
-    try:
+        header = _header(data)
         tensors = _unpack(safetensors.torch.load(data))
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     except Exception as error:  # the parsers raise many types on damaged bytes
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{source} is not a readable safetensors file ({reason}): get it again") from None
     try:
-        metadata = json.loads(header["__metadata__"][METADATA_KEY])
+        metadata = json.loads(header["__metadata__"][key])
         version = metadata["format_version"]
     except (KeyError, TypeError, ValueError):
-        raise InputError(
-            f"{source} has no {METADATA_KEY!r} metadata: not a generator of patn-augment; "
+        hint = (
             "convert the authors' .pth with `patn-augment import-checkpoint`"
-        ) from None
+            if key == METADATA_KEY
+            else "get the file again"
+        )
+        raise InputError(f"{source} has no {key!r} metadata: not a {kind}; {hint}") from None
     if version != FORMAT_VERSION:
         raise InputError(f"{source} has format version {version}, this program reads {FORMAT_VERSION}: update it")
     return WeightsFile(source, metadata, tensors, sha256_bytes(data))
 
 
-def load_strictly(model: PATNGenerator, tensors: Mapping[str, Tensor], source: str) -> None:
+def weights_sha256(name_or_path: Path | str) -> str:
+    """SHA-256 of a generator's weights file, named as for `read_weights`.
+
+    Raises:
+        InputError: unknown name, or a file that can't be read.
+    """
+    return sha256_bytes(_read_bytes(name_or_path, METADATA_KEY)[1])
+
+
+def available_weights(key: str = METADATA_KEY) -> list[str]:
+    """Names of the weights of one kind that ship, sorted."""
+    try:
+        return sorted(
+            Path(entry.name).stem
+            for entry in _folder().iterdir()
+            if entry.name.endswith(".safetensors") and _is_kind(entry, key)
+        )
+    except FileNotFoundError:
+        return []
+
+
+def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy tensors into the model as float32; every key of either side must be in the other.
 
     Raises:
@@ -213,63 +204,68 @@ def check_keys(wanted: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[in
         raise InputError(f"{source} does not fit its architecture, keys {found}")
 
 
-def _is_ours(entry: Traversable) -> bool:
-    """Whether a file holds a generator: the folder of what ships has estimators, too."""
+def names_digest(names: Iterable[str]) -> str:
+    """SHA-256 of the sorted image names, one a line, suffixes left off; folders too, unless names repeat."""
+    distinct = set(distinct_names({_without_suffix(name) for name in names}))
+    return sha256_bytes("\n".join(sorted(distinct)).encode())
+
+
+def _without_suffix(path: str) -> str:
+    place = PurePosixPath(path)
+    return (place.parent / image_stem(place.name)).as_posix() if is_image(place.name) else path
+
+
+def _header(data: bytes) -> dict[str, Any]:
+    """The JSON at a safetensors file's head, its length checked against the file's.
+
+    Raises:
+        ValueError: no such header.
+    """
+    length = _header_length(data[:8], len(data))
+    header = json.loads(data[8 : 8 + length])
+    if not isinstance(header, dict):
+        raise ValueError("its header is no mapping")
+    return header
+
+
+def _header_length(head: bytes, size: int) -> int:
+    length = int.from_bytes(head, "little")
+    if len(head) < 8 or not 2 <= length <= min(size - 8, _LONGEST_HEADER):
+        raise ValueError("its header is cut off")
+    return length
+
+
+def _is_kind(entry: Traversable, key: str) -> bool:
+    """Whether a file holds weights of this kind: the folder of what ships has several."""
     with entry.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        return METADATA_KEY in json.loads(file.read(length)).get("__metadata__", {})
+        try:
+            header = json.loads(file.read(_header_length(file.read(8), _size(file))))
+        except ValueError:
+            return False
+    return isinstance(header, dict) and key in header.get("__metadata__", {})
+
+
+def _size(file: IO[bytes]) -> int:
+    place = file.tell()
+    size = file.seek(0, 2)
+    file.seek(place)
+    return size
 
 
 def _folder() -> Traversable:
     return importlib.resources.files("augment") / "weights"
 
 
-def _read_bytes(name_or_path: Path | str) -> tuple[str, bytes]:
+def _read_bytes(name_or_path: Path | str, key: str) -> tuple[str, bytes]:
     """The file's description for messages, and its bytes. A file on disk wins only if it looks like a path."""
     path = Path(name_or_path)
     if isinstance(name_or_path, str) and path.name == name_or_path and path.suffix != ".safetensors":
         entry = _folder() / f"{name_or_path}.safetensors"
         if not entry.is_file():
-            names = ", ".join(available_weights()) or "none"
+            names = ", ".join(available_weights(key)) or "none"
             raise InputError(f"no weights named {name_or_path!r}: give a .safetensors file or one of: {names}")
         return f"weights {name_or_path!r}", entry.read_bytes()
     try:
         return str(path), path.read_bytes()
     except OSError as error:
         raise InputError(f"can't read weights {path}: {error.strerror or error}") from None
-
-
-DEFAULT_CPU_WEIGHTS = "patn-synth-tiny"
-
-
-DEFAULT_GPU_WEIGHTS = "patn-synth"
-
-
-def pick_weights(weights: str | None, device: str) -> str:
-    """The user's weights, or the best that ship for this device.
-
-    Raises:
-        InputError: nothing ships and nothing was named.
-    """
-    if weights:
-        return weights
-    from reid_eval.runtime import resolve_device
-
-    shipped = available_weights()
-    if DEFAULT_GPU_WEIGHTS in shipped and resolve_device(device).type == "cuda":
-        return DEFAULT_GPU_WEIGHTS
-    if DEFAULT_CPU_WEIGHTS in shipped:
-        return DEFAULT_CPU_WEIGHTS
-    raise InputError("no weights ship with this installation: give --weights FILE (see `patn-augment train --help`)")
-
-
-def trained_for(metadata: dict[str, Any]) -> tuple[tuple[int, int], float]:
-    """(H, W) of the images and sigma of the pose maps that weights were trained with, as their file says."""
-    info = metadata.get("info", {})
-    size = info.get("size") or (128, 64)
-    return (int(size[0]), int(size[1])), float(info.get("settings", {}).get("sigma", 6.0))
-
-
-def names_digest(names: Iterable[str]) -> str:
-    """SHA-256 of the sorted image names, one a line, folders and suffixes left off."""
-    return sha256_bytes("\n".join(sorted({image_stem(name) for name in names})).encode())

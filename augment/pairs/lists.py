@@ -1,13 +1,15 @@
 """Lists of training and test pairs, as the authors of PATN publish them: the only reader and writer of `*-pairs-*.csv`.
 
-Columns `from` and `to`: image names, condition and target. Their rules (section 4; the lists of Siarohin et al.,
-Deformable GANs, CVPR 2018, which they use): ordered pairs of two different images of one identity, both with shoulders
-and hips, neither junk nor distractor; for training all of them, for testing 12,000 drawn without replacement.
+Columns `from` and `to`: image names, condition and target; paths in the data set where file names repeat. Their rules
+(section 4; the lists of Siarohin et al., Deformable GANs, CVPR 2018, which they use): ordered pairs of two different
+images of one identity, both with shoulders and hips, neither junk nor distractor; for training all of them, for testing
+12,000 drawn without replacement.
 """
 
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from augment.pose.skeleton import usable
-from reid_eval.runtime import InputError, write_bytes
+from reid_eval.datasets.names import distinct_names
+from reid_eval.runtime import InputError, first_five, write_bytes
 
 TEST_PAIRS = 12_000
 
@@ -44,7 +47,8 @@ def draw_pairs(
     """Pairs by the authors' rules, with columns `from` and `to`.
 
     Args:
-        names: of the images.
+        names: of the images, as paths in their data set. The list has file names where these tell the images apart,
+            as the authors' have, else paths.
         joints: `[N, 18, 2]`, NaN missing.
         pids: `[N]`.
         count: how many to draw without replacement; None for all.
@@ -58,7 +62,7 @@ def draw_pairs(
         raise InputError("no identity has two images with shoulders and hips: no pair can be made")
     if count is not None and count < len(pairs):
         pairs = pairs[np.random.default_rng(seed).choice(len(pairs), count, replace=False)]
-    table = np.asarray([Path(name).name for name in names], dtype=object)
+    table = np.asarray(distinct_names(names), dtype=object)
     return pd.DataFrame({"from": table[pairs[:, 0]], "to": table[pairs[:, 1]]})
 
 
@@ -92,14 +96,23 @@ def read_pairs(path: Path | str) -> pd.DataFrame:
 def pair_rows(pairs: pd.DataFrame, names: Sequence[str], source: str) -> NDArray[np.int64]:
     """Row numbers of a list's images among `names`, int64 `[P, 2]`.
 
+    Args:
+        pairs: its images named by path, or by file name where only one of `names` has that.
+        names: of the images, as paths in their data set.
+        source: of the list, for messages.
+
     Raises:
-        InputError: an image that is not among them; the first five are named.
+        InputError: an image that is not among them, or a file name that several have; the first five are named.
     """
-    place = {Path(name).name: row for row, name in enumerate(names)}
-    absent = sorted({name for column in ("from", "to") for name in pairs[column] if name not in place})
-    if absent:
-        more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+    place = {name: row for row, name in enumerate(names)}
+    counts = Counter(Path(name).name for name in names)
+    place |= {Path(name).name: row for row, name in enumerate(names) if counts[Path(name).name] == 1}
+    wanted = {name for column in ("from", "to") for name in pairs[column]}
+    if unclear := sorted(name for name in wanted - set(place) if counts[name] > 1):
         raise InputError(
-            f"{source} names images that are not there or have no usable keypoints: {', '.join(absent[:5])}{more}"
+            f"{source} names images by file name that several have: {first_five(unclear)}; write their paths"
         )
+    absent = sorted(wanted - set(place))
+    if absent:
+        raise InputError(f"{source} names images that are not there or have no keypoints: {first_five(absent)}")
     return np.stack([pairs[column].map(place).to_numpy(np.int64) for column in ("from", "to")], axis=1)

@@ -17,6 +17,7 @@ from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import load_annotations
 from reid_eval.datasets import load_images, read_dataset
 from reid_eval.datasets.images import image_size
+from reid_eval.datasets.names import distinct_names
 from reid_eval.runtime import InputError
 
 
@@ -24,17 +25,19 @@ from reid_eval.runtime import InputError
 class PosedImages:
     """The images of a split that have joints.
 
-    `table` has the columns of `reid_eval.datasets`; `joints` float32 `[N, 18, 2]`, (x, y) pixels at the wanted size.
+    `table` has the columns of `reid_eval.datasets`; `joints` float32 `[N, 18, 2]`, (x, y) pixels at the wanted size;
+    `names` are file names, or paths in the data set where two of its images share a file name.
     """
 
     root: Path
     table: pd.DataFrame
     joints: NDArray[np.float32]
+    names: list[str]
 
     @property
-    def names(self) -> list[str]:
-        """File names, without folders."""
-        return [Path(path).name for path in self.table["path"]]
+    def paths(self) -> list[str]:
+        """Paths in the data set."""
+        return list(self.table["path"])
 
 
 def posed_images(
@@ -71,11 +74,13 @@ def posed_images(
     rows_of = joints.rows(images["path"].tolist())
     table = images[rows_of >= 0]
     if table.empty:
-        raise InputError(f"{root}: no image of the {split} split has a keypoints row: give --keypoints FILE")
+        raise InputError(f"{root}: no image of the {split} split has a keypoints row: name a keypoints file")
     own = [image_size(data.root / path) for path in table["path"]]
     chosen = rows_of[rows_of >= 0]
     xy = np.stack([scale_joints(joints.xy[row], old, size) for row, old in zip(chosen, own, strict=True)])
-    return PosedImages(data.root, table.reset_index(drop=True), xy)
+    everything = [path for name in ("train", "query", "gallery") for path in data.split(name)["path"]]
+    name_of = dict(zip(everything, distinct_names(everything), strict=True))
+    return PosedImages(data.root, table.reset_index(drop=True), xy, [name_of[path] for path in table["path"]])
 
 
 def folder_pairs(
@@ -102,7 +107,7 @@ def folder_pairs(
         InputError: as `posed_images`; a list that names other images; or no identity with two usable images.
     """
     found = posed_images(root, split=split, size=size, keypoints=keypoints, layout=layout, plan=plan)
-    listed = None if pairs is None else pair_rows(read_pairs(pairs), found.names, str(pairs))
+    listed = None if pairs is None else pair_rows(read_pairs(pairs), found.paths, str(pairs))
     pids = found.table["pid"].to_numpy(copy=True)
     images = load_images(found.root, found.table["path"].tolist(), size)
     return FolderPairs(images, found.joints, pids, seed, device, listed=listed, names=found.names)

@@ -77,7 +77,13 @@ class Recipe(BaseModel):
         if isinstance(self.data, SynthSource):
             return f"synthetic pedestrians, augment.synth, world {self.data.seed} (endless stream)"
         part = "what a plan keeps of " if self.data.plan else ""
-        return f"{part}the {self.data.split} split of {Path(self.data.root).name}"
+        return f"{part}the {self.data.split} split of {_folder_name(self.data.root)}"
+
+    def licence(self) -> str:
+        """Of what a training on this data gives, its start left aside: photographs have rights that we don't know."""
+        if isinstance(self.data, SynthSource):
+            return "MIT"
+        return f"unspecified; trained on {_folder_name(self.data.root)}"
 
     def settings(self) -> TrainSettings:
         """The training settings.
@@ -97,6 +103,11 @@ class Recipe(BaseModel):
             return TypeAdapter(TrainSettings).validate_python(values)
         except ValidationError as error:
             raise InputError(f"recipe: train: {problems_of(error)}") from None
+
+
+def _folder_name(root: str) -> str:
+    """`.` has a name, too."""
+    return (Path.cwd() / root).name or Path(root).resolve().name
 
 
 def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.pose.skeleton import normalise, pose_distance, torso, upright
+from augment.pose.geometry import normalise, pose_distance, torso, upright
 from reid_eval.runtime import InputError
 
 POSE_SOURCES = ("dataset", "identity", "camera", "diverse", "library")
@@ -76,37 +76,101 @@ class PosePool:
         return np.asarray(x ^ (x >> np.uint64(31)))
 
 
-def draw_poses(pool: PosePool, pid: int, conditions: Rows | None, count: int, source: str, exclude: bool) -> list[int]:
-    """Choose the donors of one identity's `count` generated images.
+def draw_poses(
+    pool: PosePool, pid: int, own: Rows, count: int, source: str, exclude: bool, library: bool = False
+) -> list[tuple[int, int]]:
+    """Choose photo and pose of one identity's `count` generated images.
+
+    The identity's photos take turns. No photo gets the same pose twice while any of them could get another: where one
+    has had all of its candidates, the next takes its turn. What is asked for beyond that is a repeat.
 
     Args:
-        pool: all candidates; the identity's own among them.
+        pool: all that lend poses; the identity's own among them unless it is a library.
         pid: the identity.
-        conditions: `[count]` rows of `pool`, the condition image of each; None in a library.
+        own: its photos in the order of their turns: rows of `pool`, or any numbers with a library.
         count: how many.
         source: one of `POSE_SOURCES`. `identity` and `camera` fall back to the data set where they find nobody.
-        exclude: the donor must not be the condition image itself.
+        exclude: the donor must not be the photo itself.
+        library: `pool` is a library's.
 
     Returns:
-        `count` rows of `pool`; within an identity no donor comes twice before all candidates have come once.
+        `count` pairs (place in `own`, row of `pool`); within an identity no donor comes twice before all candidates
+        have come once, unless a photo has no other left.
 
     Raises:
         InputError: `exclude`, and there is but one image to choose from.
     """
-    if source == "diverse" and conditions is not None:
-        return _draw_diverse(pool, pid, conditions, exclude)
-    unused = np.ones(len(pool), dtype=bool)
+    conditions = [-1] * len(own) if library else own.tolist()
+    had: list[set[int]] = [set() for _ in conditions]
+    draw = _Diverse(pool, pid) if source == "diverse" and not library else _Hashed(pool, pid)
     chosen = []
     for number in range(count):
-        condition = -1 if conditions is None else int(conditions[number])
-        allowed = _allowed(pool, pid, condition, source, exclude)
-        if not (allowed & unused).any():
-            unused |= allowed
-        candidates = np.flatnonzero(allowed & unused)
-        row = int(candidates[np.argmax(pool.scores(pid, number)[candidates])])
-        unused[row] = False
-        chosen.append(row)
+        turns = [(number + step) % len(conditions) for step in range(len(conditions))]
+        open_ = ((turn, draw.allowed(conditions[turn], source, exclude)) for turn in turns)
+        turn, allowed, taken = next(
+            ((turn, mask, had[turn]) for turn, mask in open_ if int(mask.sum()) > len(had[turn])),
+            (turns[0], draw.allowed(conditions[turns[0]], source, exclude), set()),
+        )
+        row = draw(number, allowed, taken)
+        had[turn].add(row)
+        chosen.append((turn, row))
     return chosen
+
+
+class _Hashed:
+    """Any candidate with equal chance, none twice before all have come once."""
+
+    def __init__(self, pool: PosePool, pid: int) -> None:
+        self.pool, self.pid = pool, pid
+        self.unused = np.ones(len(pool), dtype=bool)
+
+    def allowed(self, condition: int, source: str, exclude: bool) -> Mask:
+        return _allowed(self.pool, self.pid, condition, source, exclude)
+
+    def __call__(self, number: int, allowed: Mask, taken: set[int]) -> int:
+        free = allowed.copy()
+        free[list(taken)] = False
+        if not (free & self.unused).any():
+            self.unused |= allowed
+        candidates = np.flatnonzero(free & self.unused)
+        row = int(candidates[np.argmax(self.pool.scores(self.pid, number)[candidates])])
+        self.unused[row] = False
+        return row
+
+
+class _Diverse:
+    """Farthest-point sampling: each pose is the farthest from all that the identity has, shown or chosen before.
+
+    What is farthest of all is a detector's mistake; hence only credible poses are lent, if there are any.
+    """
+
+    def __init__(self, pool: PosePool, pid: int) -> None:
+        self.pool, self.pid = pool, pid
+        order = np.argsort(pool.scores(pid, "diverse"), kind="stable")[::-1]
+        people = order[pool.credible[order]]
+        # In hash order, so that ties fall by hash.
+        self.candidates = (people if len(people) > 1 else order)[:DIVERSE_CANDIDATES]
+        self.start = pose_distance(pool.shape[self.candidates], pool.shape[pool.pids == pid]).min(axis=1)
+        self.gap = self.start.copy()
+
+    def allowed(self, condition: int, source: str, exclude: bool) -> Mask:  # noqa: ARG002  # as _Hashed is asked
+        mask = np.zeros(len(self.pool), dtype=bool)
+        mask[self.candidates] = True
+        if exclude and condition >= 0:
+            mask[condition] = False
+        return mask if mask.any() else _allowed(self.pool, self.pid, condition, "dataset", exclude)
+
+    def __call__(self, number: int, allowed: Mask, taken: set[int]) -> int:  # noqa: ARG002  # as _Hashed is called
+        open_ = allowed[self.candidates] & ~np.isin(self.candidates, list(taken))
+        if not open_.any():  # nobody credible is left: anyone who is allowed
+            return next(row for row in np.flatnonzero(allowed).tolist() if row not in taken)
+        if not (self.gap[open_] > 0).any():
+            self.gap = self.start.copy()
+        best = int(np.argmax(np.where(open_, self.gap, -1.0)))
+        apart = pose_distance(self.pool.shape[self.candidates], self.pool.shape[self.candidates[best : best + 1]])
+        self.gap = np.minimum(self.gap, apart[:, 0])
+        self.gap[best] = 0.0
+        return int(self.candidates[best])
 
 
 def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: bool) -> Mask:
@@ -114,7 +178,9 @@ def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: boo
     if exclude and condition >= 0:
         allowed[condition] = False
     if not allowed.any():
-        raise InputError("--exclude-same-image: there is but one kept image with usable keypoints to take poses from")
+        raise InputError(
+            "there is but one kept image with usable keypoints: no pose can come from another one than the photo itself"
+        )
     narrow = allowed
     if source == "identity":
         narrow = allowed & (pool.pids == pid)
@@ -123,52 +189,36 @@ def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: boo
     return narrow if narrow.any() else allowed
 
 
-def _draw_diverse(pool: PosePool, pid: int, conditions: Rows, exclude: bool) -> list[int]:
-    """Farthest-point sampling: each pose is the farthest from all that the identity has, shown or chosen before.
-
-    What is farthest of all is a detector's mistake; hence only credible poses are lent, if there are any.
-    """
-    order = np.argsort(pool.scores(pid, "diverse"), kind="stable")[::-1]
-    people = order[pool.credible[order]]
-    candidates = (people if len(people) > 1 else order)[:DIVERSE_CANDIDATES]
-    start = pose_distance(pool.shape[candidates], pool.shape[pool.pids == pid]).min(axis=1)
-    gap = start.copy()
-    chosen = []
-    for condition in conditions:
-        open_ = candidates != condition if exclude else np.ones(len(candidates), dtype=bool)
-        if not open_.any():
-            _allowed(pool, pid, int(condition), "dataset", exclude)
-        if not (gap[open_] > 0).any():
-            gap = start.copy()
-        best = int(np.argmax(np.where(open_, gap, -1.0)))  # candidates are in hash order, so ties fall by hash
-        gap = np.minimum(gap, pose_distance(pool.shape[candidates], pool.shape[candidates[best : best + 1]])[:, 0])
-        gap[best] = 0.0
-        chosen.append(int(candidates[best]))
-    return chosen
-
-
 def redraw_pose(
-    pool: PosePool, pid: int, condition: int, used: Sequence[str], source: str, exclude: bool, *draw: object
+    pool: PosePool, pid: int, condition: int, free: Mask, source: str, exclude: bool, *draw: object
 ) -> int | None:
-    """Another donor for an image that the gate rejected.
+    """Another donor for an image that was rejected.
 
     Args:
         pool: all candidates.
         pid: the identity.
         condition: row of the condition image in `pool`, -1 in a library.
-        used: names that were tried.
+        free: bool `[N]`: those that may be taken.
         source: one of `POSE_SOURCES`; `diverse` takes any credible pose here.
         exclude: the donor must not be the condition image itself.
         draw: names this draw.
 
     Returns:
-        A row of `pool`, None if every candidate was tried.
+        A row of `pool`, None if no candidate is free.
     """
     if exclude and condition >= 0 and len(pool) < 2:
         return None
     allowed = _allowed(pool, pid, condition, source, exclude)
     if source == "diverse" and (allowed & pool.credible).any():
         allowed = allowed & pool.credible
-    allowed = allowed & ~np.isin(np.array(pool.names, dtype=object), list(used))
-    candidates = np.flatnonzero(allowed)
+    candidates = np.flatnonzero(allowed & free)
     return int(candidates[np.argmax(pool.scores(pid, *draw)[candidates])]) if len(candidates) else None
+
+
+def share_of(pool: PosePool, mine: str, siblings: Sequence[str]) -> Mask:
+    """Which candidates fall to one of several images that may each look for another pose: bool `[N]`.
+
+    Every candidate falls to one of them, by hash, so that no two can take the same one however late they ask.
+    """
+    owner = np.argmax(np.stack([pool.scores("share", name) for name in siblings]), axis=0)
+    return np.asarray(owner == list(siblings).index(mine))

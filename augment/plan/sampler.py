@@ -82,8 +82,7 @@ def make_plan(
         A table with `COLUMNS`, ordered by pid, then kept and dropped images by path, then generated ones by number.
 
     Raises:
-        InputError: an argument out of its range, a library that is missing or has no usable pose, or training images
-            that are themselves generated.
+        InputError: an argument out of its range, a library without a usable pose, or images that are generated already.
     """
     _check_arguments(ratio, mode, pose_source, library, train)
     rows = keypoints.rows(train["path"].tolist())
@@ -149,6 +148,8 @@ class PlanSummary:
     """Generated images whose pose is that of their own condition image."""
     fallbacks: int
     """Poses from elsewhere in the data set, where `identity` or `camera` found nobody."""
+    repeats: int = 0
+    """Generated images that have photo and pose in common with another: more are asked for than there are pairs."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, lists as lists: for a manifest."""
@@ -170,6 +171,10 @@ class PlanSummary:
                 lines.append(f"{len(items)} {what}: {first_five(items)}")
         if self.fallbacks:
             lines.append(f"{self.fallbacks} poses come from the whole data set: the chosen pose source had none")
+        if self.repeats:
+            lines.append(
+                f"{self.repeats} generated images repeat another one, photo and pose: there are no more different ones"
+            )
         return "\n".join(lines)
 
 
@@ -207,6 +212,7 @@ def summarise(
         donor_uses_max=max(uses.values(), default=0),
         same_image=int((made["pose"] == made["condition"]).sum()),
         fallbacks=strangers,
+        repeats=int(made.duplicated(["condition", "pose"]).sum()),
     )
 
 
@@ -219,15 +225,13 @@ def plan_dataset(data: ReidData, keypoints: Keypoints, **arguments: Any) -> tupl
 
 def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoints | None, train: pd.DataFrame) -> None:
     if mode not in MODES:
-        raise InputError(f"--mode {mode!r}: choose from {', '.join(MODES)}")
+        raise InputError(f"mode {mode!r}: choose from {', '.join(MODES)}")
     if pose_source not in POSE_SOURCES:
-        raise InputError(f"--pose-source {pose_source!r}: choose from {', '.join(POSE_SOURCES)}")
+        raise InputError(f"pose source {pose_source!r}: choose from {', '.join(POSE_SOURCES)}")
     if not math.isfinite(ratio) or ratio < 0 or (mode == "replace" and ratio > 1):
-        raise InputError(
-            f"--ratio {ratio}: expected {'0 to 1' if mode == 'replace' else '0 or more'} with --mode {mode}"
-        )
+        raise InputError(f"ratio {ratio}: expected {'0 to 1' if mode == 'replace' else '0 or more'} in mode {mode}")
     if pose_source == "library" and (library is None or not library.usable.any()):
-        raise InputError("--pose-source library needs a keypoints file with poses that have both shoulders and hips")
+        raise InputError("the pose source library needs a keypoints file with poses that have both shoulders and hips")
     generated = train.loc[train["source"] == "generated", "path"].tolist() if "source" in train else []
     if generated:
         raise InputError(
@@ -273,12 +277,29 @@ def _generated(
     """Rows of one identity's generated images: its kept photos take turns as condition."""
     own: list[int] = np.flatnonzero(pool.pids == pid).tolist()
     own.sort(key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
-    conditions = np.resize(np.array(own, dtype=np.int64), count)
-    if lender is None:
-        poses = [pool.names[row] for row in draw_poses(pool, pid, conditions, count, source, exclude)]
-    else:
-        poses = [lender.names[row] for row in draw_poses(lender, pid, None, count, source, exclude=False)]
+    lent = pool if lender is None else lender
+    pairs = draw_poses(lent, pid, np.array(own, dtype=np.int64), count, source, exclude, lender is not None)
     return [
-        ("generate", pid, pool.camids[c], "", pool.names[c], pose, output_path(pool.names[c], layout, i, suffix), 1 + i)
-        for i, (c, pose) in enumerate(zip(conditions.tolist(), poses, strict=True))
-    ]
+        (
+            "generate", pid, pool.camids[own[turn]], "", pool.names[own[turn]], lent.names[row],
+            output_path(pool.names[own[turn]], layout, number, suffix), 1 + number,
+        )
+        for number, (turn, row) in enumerate(pairs)
+    ]  # fmt: skip
+
+
+def style_of(plan: pd.DataFrame) -> tuple[str, bool]:
+    """(pose source, whether a photo's own pose is excluded) that a plan looks as if it was made with.
+
+    A plan does not say. Whatever all of its poses have in common is taken to be meant: `library` if they are a
+    library's, `identity` if they are the person's own, `camera` if of the photo's camera, else `dataset`.
+    """
+    made = plan[plan["action"] == "generate"]
+    own = bool((made["pose"] == made["condition"]).any())
+    if made["pose"].str.startswith(LIBRARY).all():
+        return "library", False
+    images = plan[plan["action"] == "keep"].set_index("image")
+    for source, column in (("identity", "pid"), ("camera", "camid")):
+        if (made["pose"].map(images[column]) == made[column]).all():
+            return source, not own
+    return "dataset", not own

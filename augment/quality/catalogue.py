@@ -47,7 +47,7 @@ METRICS: dict[str, Metric] = {
     ),
     "ds": Metric("DS (person detector)", "score, 0 to 1", "higher", "Siarohin et al., CVPR 2018: highest person score"),
     "identity": Metric(
-        "identity similarity", "cosine", "higher", "re-ID features of generated and condition image (--reid FILE)"
+        "identity similarity", "cosine", "higher", "re-ID features of generated and condition image"
     ),
     "colour": Metric(
         "clothes' colour drift", "CIE76 delta E", "lower", "own: mean colours of body parts against the condition's"

@@ -18,7 +18,7 @@ from augment.quality.similarity import ssim
 from reid_eval.transforms import to_pictures
 
 if TYPE_CHECKING:
-    from augment.generators.patn.generator import PATNGenerator
+    from augment.generators.patn.patn_transfer import PATNTransfer
     from augment.pairs.tensors import TensorPairs
 
 _BATCH = 8
@@ -40,53 +40,48 @@ class Depth:
         return asdict(self)
 
 
-def depth_curve(
-    generator: PATNGenerator, pairs: TensorPairs, count: int = 256, sigma: float = 6.0, speed_batch: int = 8
-) -> list[Depth]:
+def depth_curve(generator: PATNTransfer, pairs: TensorPairs, count: int = 256, speed_batch: int = 8) -> list[Depth]:
     """Measure every depth that the weights serve, on the same pairs.
 
     Args:
-        generator: any-depth, in evaluation mode, on the pairs' device.
+        generator: any-depth, on the pairs' device.
         pairs: not trained on.
         count: how many of them.
-        sigma: of the pose maps, in pixels.
         speed_batch: images a batch when measuring speed.
 
     Raises:
         InputError: the generator serves one depth only, or scikit-image is not installed.
     """
-    most = generator.architecture["n_blocks"]
-    if generator.exits is None:
+    most = generator.network.architecture["n_blocks"]
+    if generator.network.exits is None:
         generator.use_blocks(most - 1 or 2)  # raises, and says what is needed
     points = []
     for blocks in range(1, most + 1):
         generator.use_blocks(blocks)
-        found = measure(generator, pairs, count, sigma)
-        speed = _speed(generator, pairs, sigma, speed_batch)
-        points.append(Depth(blocks, _ssim(generator, pairs, count, sigma), found.l1, found.l1_mask, speed))
+        found = measure(generator, pairs, count)
+        speed = _speed(generator, pairs, speed_batch)
+        points.append(Depth(blocks, _ssim(generator, pairs, count), found.l1, found.l1_mask, speed))
     generator.use_blocks(most)
     return points
 
 
-def _ssim(generator: PATNGenerator, pairs: TensorPairs, count: int, sigma: float) -> float:
+def _ssim(generator: PATNTransfer, pairs: TensorPairs, count: int) -> float:
     """Mean SSIM as the authors compute it; see `augment.quality.similarity`."""
     values = []
     for step in range(-(-count // _BATCH)):
         batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
-        made, real = (
-            to_pictures(image) for image in (transfer(generator, batch, pairs.size, sigma), batch.target_image)
-        )
+        made, real = (to_pictures(image) for image in (transfer(generator, batch), batch.target_image))
         values.append(ssim(made, real))
     return float(np.concatenate(values).mean())
 
 
 @torch.no_grad()
-def _speed(generator: PATNGenerator, pairs: TensorPairs, sigma: float, count: int, least: float = 1.0) -> float:
+def _speed(generator: PATNTransfer, pairs: TensorPairs, count: int, least: float = 1.0) -> float:
     """Images a second, over at least `least` seconds after a call that does not count."""
     batch = pairs.sample(0, count)
 
     def work() -> None:
-        transfer(generator, batch, pairs.size, sigma)
+        transfer(generator, batch)
         if batch.image.is_cuda:
             torch.cuda.synchronize()
 

@@ -70,7 +70,7 @@ def _build(name: str, weights: Path | None) -> Any:
         try:
             return make(weights="DEFAULT")
         except Exception as error:  # no network, proxy errors, wrong hash
-            raise not_downloaded(name, "--detector", error) from error
+            raise not_downloaded(name, "detector", error) from error
     model = make(weights=None, weights_backbone=None)
     try:
         model.load_state_dict(read_state(weights))

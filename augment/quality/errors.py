@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from augment.generators.base import PoseGenerator, run_generator
 from augment.generators.patn.batch import PairBatch
 from augment.pairs.tensors import TensorPairs
-from augment.pose.heatmaps import pose_maps
 from augment.synth.stream import UNSEEN_WORLD
 from reid_eval.runtime import progress
 from reid_eval.transforms import to_pictures
-
-if TYPE_CHECKING:
-    from augment.generators.patn.generator import PATNGenerator
 
 _BATCH = 8  # the same rounding everywhere, see `augment.folder.render`
 
@@ -70,14 +67,14 @@ def unseen_pairs(
 
 
 @torch.no_grad()
-def transfer(generator: PATNGenerator, batch: PairBatch, size: tuple[int, int], sigma: float = 6.0) -> Tensor:
-    """Generate the targets of a batch: float `[B, 3, H, W]` in [-1, 1]."""
-    maps = [pose_maps(k, size, sigma) for k in (batch.condition_keypoints, batch.target_keypoints)]
-    return generator(batch.image, *maps)
+def transfer(generator: PoseGenerator, batch: PairBatch, first: int = 0) -> Tensor:
+    """Generate the targets of a batch: float `[B, 3, H, W]` in [-1, 1]; `first` numbers its pairs, for their seeds."""
+    seeds = range(first, first + len(batch.image))
+    return run_generator(generator, batch.image, batch.condition_keypoints, batch.target_keypoints, seeds)
 
 
-def measure(generator: PATNGenerator, pairs: TensorPairs, count: int = 512, sigma: float = 6.0) -> Measured:
-    """Average over `count` pairs; `generator` in eval mode, on the pairs' device."""
+def measure(generator: PoseGenerator, pairs: TensorPairs, count: int = 512) -> Measured:
+    """Average over `count` pairs of the generator's size, on its device."""
     totals = torch.zeros(4, dtype=torch.float64)
     inside = 0.0
     with progress("Measuring", count, "pairs") as bar:
@@ -85,7 +82,7 @@ def measure(generator: PATNGenerator, pairs: TensorPairs, count: int = 512, sigm
             batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
             mask = batch.target_mask
             weight = torch.full_like(batch.image[:, :1], torch.nan) if mask is None else mask.to(batch.image)
-            made = transfer(generator, batch, pairs.size, sigma)
+            made = transfer(generator, batch, step * _BATCH)
             errors = [(image - batch.target_image).abs() * 127.5 for image in (made, batch.image)]
             whole = [error.mean((1, 2, 3)).sum() for error in errors]
             person = [(error * weight).sum() / 3 for error in errors]
@@ -98,20 +95,17 @@ def measure(generator: PATNGenerator, pairs: TensorPairs, count: int = 512, sigm
 
 
 def pairs_sheet(
-    generator: PATNGenerator, pairs: TensorPairs, path: Path | str, count: int = 32, groups: int = 4, sigma: float = 6.0
+    generator: PoseGenerator, pairs: TensorPairs, path: Path | str, count: int = 32, groups: int = 4
 ) -> None:
     """PNG of `count` pairs: condition, target pose, generated, target."""
     batches = [pairs.sample(10_000 + step, _BATCH) for step in range(-(-count // _BATCH))]
-    rows = [(batch, transfer(generator, batch, pairs.size, sigma)) for batch in batches]
+    rows = [(batch, transfer(generator, batch, n * _BATCH)) for n, batch in enumerate(batches)]
     _sheet(rows, path, count, groups)
 
 
-def batch_sheet(
-    generator: PATNGenerator, batch: PairBatch, path: Path | str, groups: int = 4, sigma: float = 6.0
-) -> None:
+def batch_sheet(generator: PoseGenerator, batch: PairBatch, path: Path | str, groups: int = 4) -> None:
     """PNG of one batch: condition, target pose, generated, target."""
-    size = (batch.image.shape[2], batch.image.shape[3])
-    _sheet([(batch, transfer(generator, batch, size, sigma))], path, len(batch.image), groups)
+    _sheet([(batch, transfer(generator, batch))], path, len(batch.image), groups)
 
 
 def _sheet(rows: list[tuple[PairBatch, Tensor]], path: Path | str, count: int, groups: int) -> None:

@@ -7,26 +7,23 @@ channels as the code; what is shown is their mean.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from augment.generators.base import PoseGenerator, as_pose, run_generator
+from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.pictures import grid, save_sheet
 from augment.pose.draw import skeleton_image
 from augment.pose.geometry import scale_joints
-from augment.pose.heatmaps import pose_maps
-from augment.pose.keypoints import find_annotations, load_annotations
+from augment.pose.keypoints import Keypoints, find_annotations, load_annotations
 from augment.pose.skeleton import usable
 from reid_eval.datasets import load_images
 from reid_eval.datasets.images import image_size
 from reid_eval.runtime import InputError
 from reid_eval.transforms import to_float, to_pictures
-
-if TYPE_CHECKING:
-    from augment.generators.patn.generator import PATNGenerator
 
 Picture = NDArray[np.uint8]
 _SCALE = 2
@@ -44,39 +41,45 @@ def joints_of(image: Path, keypoints: Path | None, size: tuple[int, int]) -> NDA
     folders = [image.parent, *list(image.resolve().parents)[1:3]]
     root = next((folder for folder in folders if find_annotations(folder)), None)
     if keypoints is None and root is None:
-        raise InputError(f"{image}: its data set has no keypoints file: give --keypoints FILE")
+        raise InputError(f"{image}: its data set has no keypoints file: name one")
     table = load_annotations(root or image.parent, keypoints)
-    row = int(table.rows([image.name])[0])
+    row = _row_of(table, image)
     if row < 0:
-        raise InputError(f"{image.name} has no row in {keypoints or root}: give --keypoints FILE")
+        raise InputError(f"{image.name} has no row in {keypoints or root}: name a keypoints file that has one")
     xy = scale_joints(table.xy[row], old, size)
     if not usable(xy[None])[0]:
         raise InputError(f"{image.name}: a shoulder or hip is missing in its keypoints: choose another image")
     return xy
 
 
+def _row_of(table: Keypoints, image: Path) -> int:
+    """An image's row, -1 without one: rows carry file names, or paths in the data set where file names repeat."""
+    parts = image.resolve().parts
+    tails = ("/".join(parts[start:]) for start in range(1, len(parts)))
+    return next((table.index[tail] for tail in tails if tail in table.index), -1)
+
+
 @torch.no_grad()
 def explain(
-    generator: PATNGenerator, image: Picture, condition: NDArray[np.float32], target: NDArray[np.float32], sigma: float
+    generator: PoseGenerator, image: Picture, condition: NDArray[np.float32], target: NDArray[np.float32]
 ) -> tuple[Picture, list[NDArray[np.float32]]]:
     """Transfer one image and keep the masks.
 
     Args:
-        generator: in evaluation mode.
-        image: uint8 `[H, W, 3]`, RGB.
+        generator: PATN; any other has no masks.
+        image: uint8 `[H, W, 3]`, RGB, at the generator's size.
         condition: its joints `[18, 2]`, (x, y) pixels, NaN missing.
         target: the joints to draw it in, likewise.
-        sigma: of the pose maps, in pixels.
 
     Returns:
         The image in the target pose, uint8 `[H, W, 3]`; each block's mask, its mean over channels, float32
-        `[H/4, W/4]` in (0, 1), the first block first.
+        `[H/4, W/4]` in (0, 1), the first block first, none but of PATN.
     """
-    device = next(generator.parameters()).device
-    size = (image.shape[0], image.shape[1])
-    maps = [pose_maps(torch.from_numpy(xy)[None].to(device), size, sigma) for xy in (condition, target)]
-    pixels = torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(device)
-    made, masks = generator.attention(to_float(pixels), *maps)
+    before, after = (torch.from_numpy(xy)[None].to(generator.device) for xy in (condition, target))
+    pixels = to_float(torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))[None].to(generator.device))
+    if not isinstance(generator, PATNTransfer):
+        return to_pictures(run_generator(generator, pixels, before, after))[0], []
+    made, masks = generator.attention(pixels, as_pose(generator, before), as_pose(generator, after))
     return to_pictures(made)[0], [mask[0].mean(0).cpu().numpy() for mask in masks]
 
 
@@ -88,29 +91,28 @@ def heat(mask: NDArray[np.float32], low: float, high: float, size: tuple[int, in
 
 
 def explain_sheet(
-    generator: PATNGenerator,
+    generator: PoseGenerator,
     image: Path,
     pose: Path,
     png: Path,
     *,
-    size: tuple[int, int] = (128, 64),
-    sigma: float = 6.0,
     keypoints: Path | None = None,
 ) -> list[NDArray[np.float32]]:
     """Picture of one transfer: condition, its pose, target pose, the mask of each block, result, the pose's image.
 
-    All masks share one scale, from the lowest to the highest value in any of them; a second row tells each mask's
-    own range.
+    Without PATN there are no masks. All masks share one scale, from the lowest to the highest value in any of them; a
+    second row tells each mask's own range.
 
     Raises:
         InputError: an image or its joints can't be read.
     """
+    size = generator.size
     condition, target = (joints_of(path, keypoints, size) for path in (image, pose))
     photo, other = (
         np.asarray(load_images(path.parent, [path.name], size)[0].transpose(1, 2, 0)) for path in (image, pose)
     )
-    made, masks = explain(generator, photo, condition, target, sigma)
-    low, high = min(float(m.min()) for m in masks), max(float(m.max()) for m in masks)
+    made, masks = explain(generator, photo, condition, target)
+    low, high = (min(float(m.min()) for m in masks), max(float(m.max()) for m in masks)) if masks else (0.0, 1.0)
     cells = [
         ("condition", photo),
         ("its pose", skeleton_image(condition, size)),

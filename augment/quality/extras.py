@@ -12,7 +12,16 @@ from reid_eval.runtime import InputError
 
 
 class Unavailable(InputError):
-    """A metric cannot be had here: a library or weights are missing. The message is one line."""
+    """A metric cannot be had here: a library or weights are missing. The message is one line.
+
+    Attributes:
+        needs: the field of `augment.quality.metrics.Tools` that would help (`material` for other images), if one would;
+            the command line names its option.
+    """
+
+    def __init__(self, message: str, needs: str | None = None) -> None:
+        super().__init__(message)
+        self.needs = needs
 
 
 def need(module: str, extra: str) -> Any:
@@ -42,7 +51,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def not_downloaded(what: str, option: str, error: Exception) -> Unavailable:
-    """The error for weights that could not be downloaded."""
+def not_downloaded(what: str, needs: str, error: Exception) -> Unavailable:
+    """The error for weights that could not be downloaded; `needs` as `Unavailable` has it."""
     reason = str(error).split("\n")[0] or type(error).__name__
-    return Unavailable(f"weights of {what} cannot be downloaded ({reason}): give {option} FILE")
+    return Unavailable(f"weights of {what} cannot be downloaded ({reason}): give a file of them", needs)

@@ -115,7 +115,7 @@ def _build(weights: Path | None) -> Any:
         try:
             return make(None)
         except Exception as error:  # no network, proxy errors, wrong hash
-            raise not_downloaded("Inception", "--inception", error) from error
+            raise not_downloaded("Inception", "inception", error) from error
     state = read_state(weights)
     with tempfile.TemporaryDirectory() as folder:  # torch-fidelity would run code that a file brings along
         safe = Path(folder) / "inception.pth"

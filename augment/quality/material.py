@@ -15,13 +15,14 @@ from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import Keypoints, load_annotations, read_keypoints
 from augment.pose.skeleton import usable
 from augment.quality.metrics import Material
+from augment.runs import Say
 from reid_eval.datasets import load_images, read_dataset
 from reid_eval.datasets.images import image_size
-from reid_eval.runtime import InputError, progress
+from reid_eval.runtime import InputError, progress, resolve_device
 from reid_eval.transforms import to_pictures
 
 if TYPE_CHECKING:
-    from augment.generators.patn.generator import PATNGenerator
+    from augment.generators.base import PoseGenerator
     from augment.pairs.tensors import TensorPairs
 
 _BATCH = 8
@@ -81,7 +82,7 @@ def folder_material(
     )
 
 
-def pairs_material(generator: PATNGenerator, pairs: TensorPairs, count: int, sigma: float) -> Material:
+def pairs_material(generator: PoseGenerator, pairs: TensorPairs, count: int) -> Material:
     """A generator's images of `count` test pairs, beside the real images in those poses."""
     from augment.quality.errors import transfer
 
@@ -89,7 +90,7 @@ def pairs_material(generator: PATNGenerator, pairs: TensorPairs, count: int, sig
     with progress("Generating", count, "pairs") as bar:
         for step in range(-(-count // _BATCH)):
             batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
-            made = transfer(generator, batch, pairs.size, sigma)
+            made = transfer(generator, batch, step * _BATCH)
             row = {
                 "generated": to_pictures(made),
                 "conditions": to_pictures(batch.image),
@@ -102,6 +103,46 @@ def pairs_material(generator: PATNGenerator, pairs: TensorPairs, count: int, sig
             bar.advance(len(made))
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     return Material(crowd=joined["real"], **joined)
+
+
+def generated_pairs(
+    weights: str, data: Path | None, count: int, name: str, say: Say
+) -> tuple[Material, dict[str, Any]]:
+    """A generator's images of test pairs, and facts about them.
+
+    Args:
+        weights: the generator.
+        data: pairs of its test split; None is synthetic people in a world that no shipped weights were trained in.
+        count: pairs.
+        name: of the device.
+        say: told where the pairs come from.
+    """
+    from augment.generators.open import generator_sha256, open_generator
+    from augment.pairs.photos import folder_pairs
+    from augment.quality.errors import unseen_pairs
+
+    device = resolve_device(name)
+    generator = open_generator(weights, device)
+    if data is None:
+        say("Pairs of synthetic people in a world that no shipped weights were trained in.")
+        pairs = unseen_pairs(size=generator.size, device=device)
+    else:
+        pairs = folder_pairs(data, split="gallery", size=generator.size, device=device)
+    material = pairs_material(generator, pairs, count)
+    shown = data.name if data else "unseen synthetic people"
+    return material, {"weights": generator.name, "weights_sha256": generator_sha256(generator), "data": shown}
+
+
+def draw_pose_space(material: Material, target: Path) -> None:
+    """PNG of which poses identities have before and after, for the material of a folder."""
+    from augment.quality.coverage import save_pose_space
+
+    m = material
+    assert m.poses_before is not None
+    assert m.pids_before is not None
+    assert m.poses_after is not None
+    assert m.pids_after is not None
+    save_pose_space((m.poses_before, m.pids_before), (m.poses_after, m.pids_after), target)
 
 
 def _scaled(root: Path, paths: list[str], keypoints: Keypoints, size: tuple[int, int]) -> NDArray[np.float32]:

@@ -93,7 +93,7 @@ class Report:
     """Values, and why the others are missing."""
 
     results: list[Result] = field(default_factory=list)
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, Unavailable] = field(default_factory=dict)
 
     def value(self, name: str) -> float:
         """A metric's value by name.
@@ -114,7 +114,8 @@ def measure_quality(material: Material, tools: Tools, names: Sequence[str] | Non
             error if it was named.
 
     Raises:
-        InputError: an unknown name, or a named metric that cannot be had.
+        InputError: an unknown name.
+        Unavailable: a named metric that cannot be had.
     """
     unknown = [name for name in names or () if name not in METRICS]
     if unknown:
@@ -122,16 +123,16 @@ def measure_quality(material: Material, tools: Tools, names: Sequence[str] | Non
     report, run = Report(), _Run(material, tools)
     for name in names or METRICS:
         if METRICS[name].pairs_only and material.real is None:
-            reason = "needs the real image in the target pose: measure a generator on test pairs (--pairs WEIGHTS)"
+            why = Unavailable("needs the real image in the target pose: measure a generator on test pairs", "material")
         else:
             try:
                 report.results.append(getattr(run, name + "_")())
                 continue
             except Unavailable as error:
-                reason = str(error)
+                why = error
         if names:
-            raise InputError(f"{name}: {reason}")
-        report.left_out[name] = reason
+            raise Unavailable(f"{name}: {why}", why.needs)
+        report.left_out[name] = why
     return report
 
 
@@ -202,7 +203,7 @@ class _Run:
 
     def pckh_(self) -> Result:
         if self.tools.estimator is None:
-            raise Unavailable("needs an estimator (--estimator)")
+            raise Unavailable("needs an estimator", "estimator")
         try:
             estimator = self.tools.estimator()
         except InputError as error:
@@ -217,7 +218,7 @@ class _Run:
 
     def identity_(self) -> Result:
         if self.tools.reid is None:
-            raise Unavailable("needs a re-ID network (--reid FILE)")
+            raise Unavailable("needs a re-ID network", "reid")
         features = ReidFeatures(self.tools.reid, self.tools.reid_backbone, self.tools.device)
         return _mean("identity", cosine(features(self.m.generated), features(self.m.conditions)))
 

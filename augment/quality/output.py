@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from augment.quality.catalogue import METRICS
+from augment.quality.extras import Unavailable
 from augment.quality.metrics import Report, Result
 from reid_eval.runtime import write_json, write_text
 
@@ -29,7 +31,8 @@ def _row(result: Result) -> dict[str, Any]:
 
 def write_quality_json(path: Path, report: Report, facts: dict[str, Any]) -> None:
     """Write values, reasons of what is missing, and what was measured."""
-    write_json(path, {**facts, "metrics": rows(report), "left_out": report.left_out})
+    left_out = {name: str(why) for name, why in report.left_out.items()}
+    write_json(path, {**facts, "metrics": rows(report), "left_out": left_out})
 
 
 def write_quality_csv(path: Path, report: Report) -> None:
@@ -41,8 +44,13 @@ def write_quality_csv(path: Path, report: Report) -> None:
     write_text(path, buffer.getvalue())
 
 
-def print_quality(report: Report) -> None:
-    """Print a table, and a line for each metric that could not be had."""
+def print_quality(report: Report, ways: Mapping[str, str] | None = None) -> None:
+    """Print a table, and a line for each metric that could not be had.
+
+    Args:
+        report: the figures.
+        ways: how the user gives what a metric needs, by the names of `Unavailable.needs`.
+    """
     from rich.console import Console
     from rich.table import Table
 
@@ -53,8 +61,15 @@ def print_quality(report: Report) -> None:
         cells = [_number(result.value), _number(result.spread), _number(result.before)]
         table.add_row(metric.title, *cells, str(result.count), metric.better, metric.unit)
     console.print(table)
-    for name, reason in report.left_out.items():
-        console.print(f"{METRICS[name].title}: not measured, {reason}", markup=False, highlight=False)
+    for name, why in report.left_out.items():
+        line = f"{METRICS[name].title}: not measured, {with_way(why, ways or {})}"
+        console.print(line, markup=False, highlight=False)
+
+
+def with_way(why: Unavailable, ways: Mapping[str, str]) -> str:
+    """What is missing, and in brackets how the user gives it."""
+    way = ways.get(why.needs or "")
+    return f"{why} ({way})" if way else str(why)
 
 
 def _number(value: float | None) -> str:

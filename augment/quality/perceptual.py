@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +52,34 @@ class Lpips:
 
 
 def _build(weights: Path | None) -> Any:
-    module = need("torchmetrics.functional.image.lpips", "quality")
+    metric = need("torchmetrics.image.lpip", "quality").LearnedPerceptualImagePatchSimilarity
     if weights is None:
         try:
-            return module._NoTrainLpips(net="alex")
+            return metric(net_type="alex").net
         except Exception as error:  # no network, proxy errors, wrong hash
-            raise not_downloaded("LPIPS' AlexNet", "--lpips", error) from error
-    network = module._LPIPS(net="alex", pnet_rand=True)
-    state = read_state(weights)
-    # torchmetrics cuts torchvision's `features` into slices, whose parts keep their numbers.
-    own = network.net.state_dict()
-    wanted = {key: "features." + key.partition(".")[2] for key in own}
-    missing = [name for key, name in wanted.items() if name not in state or state[name].shape != own[key].shape]
-    if missing:
-        raise InputError(f"{weights} is not torchvision's AlexNet: {missing[0]} is missing or of another shape")
-    network.net.load_state_dict({key: state[name] for key, name in wanted.items()})
-    return network
+            raise not_downloaded("LPIPS' AlexNet", "lpips", error) from error
+    with _as_if_downloaded(read_state(weights)):
+        try:
+            return metric(net_type="alex").net
+        except RuntimeError as error:
+            first = str(error).splitlines()[0]
+            raise InputError(f"{weights} is not torchvision's AlexNet: {first}") from None
+
+
+@contextmanager
+def _as_if_downloaded(state: dict[str, torch.Tensor]) -> Iterator[None]:
+    """torchvision finds `state` where it would have put the weights of AlexNet that it downloads.
+
+    torchmetrics takes no file and no network, only what torchvision loads.
+    """
+    from torchvision.models import AlexNet_Weights
+
+    usual = torch.hub.get_dir()
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "checkpoints").mkdir()
+        torch.save(state, Path(folder) / "checkpoints" / Path(AlexNet_Weights.DEFAULT.url).name)
+        torch.hub.set_dir(folder)
+        try:
+            yield
+        finally:
+            torch.hub.set_dir(usual)

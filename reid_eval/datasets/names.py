@@ -6,7 +6,7 @@ Every grammar also takes our mark of a generated image, `_genNNNN` at the end of
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -80,6 +80,13 @@ def image_stem(name: str) -> str:
     while is_image(stem):
         stem = stem[: stem.rindex(".")]
     return stem
+
+
+def distinct_names(paths: Iterable[str]) -> list[str]:
+    """Names that tell images apart: file names where no two of the images share one, else their paths as given."""
+    paths = list(paths)
+    names = [PurePosixPath(path).name for path in paths]
+    return names if len(set(names)) == len(set(paths)) else paths
 
 
 def is_generated(name: str) -> bool:

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
 
 class Toy(torch.nn.Module):
-    """A seeded convolution of photo and poses; after `stop` calls it dies."""
+    """A generator: a seeded convolution of photo and poses; after `stop` calls it dies."""
 
-    def __init__(self, stop: int | None = None) -> None:
+    name, size, pose_channels, sigma, device = "toy", (128, 64), 18, 6.0, torch.device("cpu")
+
+    def __init__(self, stop: int | None = None, version: int = 1) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(0)
         self.conv = torch.nn.Conv2d(39, 3, 5, padding=2).requires_grad_(False)
         for parameter in self.conv.parameters():
             parameter.copy_(torch.rand(parameter.shape, generator=generator).sub(0.5).mul(0.2))
-        self.calls, self.stop = 0, stop
+        self.calls, self.stop, self.version = 0, stop, version
         self.batches: set[int] = set()
 
-    def forward(self, image: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    def describe(self) -> dict[str, Any]:
+        return {"generator": "toy", "version": self.version}
+
+    def transfer(
+        self, image: Tensor, source: Tensor, target: Tensor, generators: Sequence[torch.Generator] = ()
+    ) -> Tensor:
+        self.seeds = [generator.initial_seed() for generator in generators]
         self.calls += 1
         self.batches.add(len(image))
         if self.stop is not None and self.calls > self.stop:

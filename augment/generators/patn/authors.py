@@ -18,7 +18,8 @@ from torch import Tensor
 
 from augment.generators.patn.builders import architecture_name
 from augment.generators.patn.generator import PATNGenerator
-from augment.generators.weights import check_keys, load_strictly, save_generator
+from augment.generators.patn.load import save_generator
+from augment.generators.weights import check_keys, load_strictly
 from reid_eval.runtime import InputError, sha256_file
 
 _RUNNING = (".running_mean", ".running_var", ".num_batches_tracked")
@@ -91,6 +92,7 @@ def import_checkpoint(
         "imported_from": Path(pth_path).name,
         "imported_sha256": sha256_file(pth_path),
         "data": f"whatever the authors' {Path(pth_path).name} was trained on",
+        "licence": f"unspecified; converted from the authors' {Path(pth_path).name}",
         # Their two releases: BatchNorm for Market-1501, InstanceNorm for DeepFashion.
         "size": list(size or _SIZES[architecture["norm"]]),
         "settings": {"sigma": 6.0},

@@ -99,10 +99,10 @@ class PATNGenerator(nn.Module):
         """
         most = self.architecture["n_blocks"]
         if not 1 <= blocks <= most:
-            raise InputError(f"--blocks must be 1 to {most} for this generator, got {blocks}")
+            raise InputError(f"blocks must be 1 to {most} for this generator, got {blocks}")
         if blocks != most and self.exits is None:
             raise InputError(
-                f"--blocks {blocks}: these weights serve {most} blocks only; any-depth ones come of a training with "
+                f"blocks {blocks}: these weights serve {most} blocks only; any-depth ones come of a training with "
                 "train.overrides.any_depth (recipe patn_any_depth)"
             )
         self.blocks = blocks

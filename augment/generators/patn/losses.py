@@ -13,10 +13,7 @@ from augment.generators.patn.authors import read_state_dict
 from reid_eval.runtime import InputError
 
 GAN_LOSSES = ("bce", "lsgan")
-_CHOICES = (
-    "choose --perceptual torchvision (downloads 548 MB once), --perceptual FILE.pth (VGG-19's state dict), "
-    "or --perceptual off"
-)
+_CHOICES = "choose torchvision (downloads 548 MB once), a file with VGG-19's state dict, or off for perceptual"
 
 
 def gan_loss(scores: Tensor, real: bool, kind: str) -> Tensor:
@@ -115,7 +112,7 @@ def load_perceptual(source: str) -> PerceptualLoss | None:
     if source == "torchvision":
         return PerceptualLoss(_download(), "torchvision VGG19_Weights.IMAGENET1K_V1")
     if not Path(source).is_file():
-        raise InputError(f"--perceptual {source}: no such file; {_CHOICES}")
+        raise InputError(f"perceptual {source}: no such file; {_CHOICES}")
     return PerceptualLoss(read_state_dict(source), Path(source).name)
 
 

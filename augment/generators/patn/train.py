@@ -17,11 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augment.generators.lineage import lineage
 from augment.generators.patn.batch import PairSource
 from augment.generators.patn.distributed import Processes
+from augment.generators.patn.load import save_generator
 from augment.generators.patn.settings import TrainSettings
-from augment.generators.patn.step import LOSS_NAMES, TrainState, build_state, train_step
-from augment.generators.weights import save_generator
+from augment.generators.patn.state import TrainState, build_state
+from augment.generators.patn.step import LOSS_NAMES, train_step
 from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_json, write_text
 
 CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"
@@ -69,7 +71,8 @@ def train_generator(
         out: run directory, made if missing.
         device: where to train.
         resume: go on from `checkpoint.pt` if there is one; start afresh if there is none.
-        info: JSON-able facts for the weights' metadata (data, licence, command).
+        info: JSON-able facts for the weights' metadata (data, licence, command); those of the weights that
+            `init_weights` names are added, see `augment.generators.lineage`.
         on_checkpoint: called after each checkpoint, for samples and validation; it must not draw random numbers
             from torch's global generator.
         on_sheet: likewise, every `sheet_every` iterations, to draw samples of `state.exported`.
@@ -85,7 +88,8 @@ def train_generator(
     start = time.monotonic()
     out = Path(out)
     if (out / CHECKPOINT).exists() and not resume:
-        raise InputError(f"{out} already holds a training: give --resume to go on, or another folder")
+        raise InputError(f"{out} already holds a training: resume it, or give another folder")
+    init = lineage(settings.init_weights) if settings.init_weights else None  # the file may be gone at the end
     state = build_state(settings, device, processes)
     if (out / CHECKPOINT).exists():
         load_checkpoint(out / CHECKPOINT, state, settings)
@@ -99,16 +103,19 @@ def train_generator(
     finished = state.step >= settings.total_steps
     weights = out / WEIGHTS if finished else None
     if weights and state.processes.first:
-        facts = {
-            **(info or {}),
-            "settings": asdict(settings),
-            "pairs_seen": state.step * settings.batch_size,
-            "size": list(source.size),
-            "perceptual": state.perceptual.source if state.perceptual else "off",
-            "losses": state.losses,
-        }
-        save_generator(weights, state.exported, facts)
+        facts = {"init": init, "size": list(source.size), **_facts(state, settings)}
+        save_generator(weights, state.exported, {**(info or {}), **facts})
     return TrainResult(state.step, finished, out / CHECKPOINT, weights, state.losses)
+
+
+def _facts(state: TrainState, settings: TrainSettings) -> dict[str, Any]:
+    """What a finished training tells of itself."""
+    return {
+        "settings": asdict(settings),
+        "pairs_seen": state.step * settings.batch_size,
+        "perceptual": state.perceptual.source if state.perceptual else "off",
+        "losses": state.losses,
+    }
 
 
 def save_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings) -> None:

@@ -16,8 +16,9 @@ import torch
 from drawn import hashes
 
 from augment.commands.main import cli, main
+from augment.folder.manifest import read_manifest
 from augment.generators.patn.builders import patn_tiny
-from augment.generators.weights import save_generator
+from augment.generators.patn.load import save_generator
 from augment.pose.keypoints import Keypoints, read_keypoints, write_keypoints
 
 REPO = Path(__file__).resolve().parents[3]
@@ -252,7 +253,7 @@ def test_bad_folders(here: Path, tiny_root: Path, weights: Path, capsys: pytest.
     bare = _copy(tiny_root, here / "bare")
     for file in bare.glob("*.csv"):
         file.unlink()
-    attempt("no keypoints.*give --keypoints FILE", bare)
+    attempt(r"no keypoints.*name a file of keypoints \(--keypoints\)", bare)
     attempt("ratio 1.5.*0 to 1", tiny_root, "--ratio", 1.5)
     attempt("other than augment|is not", tiny_root, "--device", "toaster")
     if not torch.cuda.is_available():
@@ -312,6 +313,55 @@ def test_a_plan_is_written_edited_and_carried_out(here: Path, tiny_root: Path, w
     assert run(*generate, "--ratio", 0.5, "--out", here / "b") == 0
     a, b = hashes(here / "a"), hashes(here / "b")
     assert {name for name in a if a[name] != b.get(name)} == {"augmentation/manifest.json"}  # it names the plan's file
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--ratio", "0.5"), "--plan says already what --ratio would"),
+        (("--mode", "add"), "--plan says already what --mode would"),
+        (("--pose-source", "camera"), "--plan says already what --pose-source would"),
+        (("--seed", "1"), "--plan says already what --seed would"),
+        (("--exclude-same-image",), "--plan says already what --exclude-same-image would"),
+        (("--gate-retries", "1"), "--gate-retries is for --gate"),
+    ],
+)
+def test_nothing_beside_a_plan_is_ignored(
+    here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
+) -> None:
+    assert run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", "0.5") == 0
+    capsys.readouterr()
+    assert run("generate", "--data", tiny_root, "--plan", here / "plan.csv", "--out", here / "out", *words) == 2
+    assert message in capsys.readouterr().err
+    assert not (here / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--gate-retries", "1"), ("--gate-weights", "x.pth"), ("--gate-thresholds", "x.json")]
+)
+def test_options_of_the_gate_want_the_gate(
+    here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
+) -> None:
+    if words[1].startswith("x"):
+        Path(words[1]).touch()
+    assert run("generate", "--data", tiny_root, "--ratio", "0.5", *words) == 2
+    assert f"{words[0]} is for --gate: give both, or neither" in capsys.readouterr().err
+
+
+def test_a_manifest_records_what_was_done(here: Path, tiny_root: Path, weights: Path) -> None:
+    """A plan of identity poses, through the gate: other poses come from the identity, too, and that is recorded."""
+    run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", "0.5", "--pose-source", "identity")
+    words = ("generate", "--data", tiny_root, "--plan", here / "plan.csv", "--weights", weights)
+    assert run(*words, "--out", here / "plain") == 0
+    assert read_manifest(here / "plain").job.arguments == {"plan": "plan.csv", "library": None}
+    assert run(*words, "--out", here / "gated", "--gate", "--gate-retries", "1") == 0
+    arguments = dict(read_manifest(here / "gated").job.arguments)
+    assert arguments.pop("gate")["retries"] == 1
+    assert arguments == {
+        "plan": "plan.csv", "library": None, "pose_source": "identity", "exclude_same_image": False, "seed": 0
+    }  # fmt: skip
+    assert run(*words, "--out", here / "other", "--gate", "--pose-source", "camera") == 0
+    assert read_manifest(here / "other").job.arguments["pose_source"] == "camera"
 
 
 def test_training_goes_on_only_with_the_same_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from augment.generators.weights import available_weights, load_generator, read_weights
+from augment.generators.weights import available_weights, read_weights
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,8 @@ def test_the_weights_that_ship_are_small_and_described() -> None:
 
 def test_the_shipped_weights_keep_the_promise_of_their_card() -> None:
     """L1 inside the person at most 60% of what copying the photo gives, on people nobody trained on."""
+    from augment.generators.patn.patn_transfer import PATNTransfer
     from augment.quality.errors import measure, unseen_pairs
 
-    result = measure(load_generator("patn-synth-tiny"), unseen_pairs(identities=40, images_per_id=3), 96)
+    result = measure(PATNTransfer.open("patn-synth-tiny"), unseen_pairs(identities=40, images_per_id=3), 96)
     assert result.share < 0.60

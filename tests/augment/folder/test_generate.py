@@ -16,7 +16,8 @@ from drawn import draw_dataset, hashes
 from PIL import Image
 from toy import Toy
 
-from augment.folder.generate import generate, verify
+from augment.folder.carry import Source
+from augment.folder.generate import RenderSettings, generate, verify
 from augment.folder.manifest import MANIFEST, read_manifest
 from augment.folder.render import CHUNK
 from augment.plan.sampler import make_plan, plan_dataset
@@ -37,8 +38,10 @@ def plan(tiny_data: ReidData, keypoints: Keypoints) -> pd.DataFrame:
 
 
 def run(data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, out: Path, **options: Any) -> Any:
-    given = {"weights_name": "toy", "weights_sha": "0" * 64, "device": "cpu", "arguments": {"ratio": 2.0, "seed": 5}}
-    return generate(data, keypoints, plan, options.pop("generator", None) or Toy(), out=out, **{**given, **options})
+    given = {"arguments": {"ratio": 2.0, "seed": 5}}
+    generator, source = options.pop("generator", None) or Toy(), Source(data, keypoints, options.pop("library", None))
+    drawn = {name: options.pop(name) for name in ("precision", "jpeg_quality", "batch_size") if name in options}
+    return generate(source, plan, generator, out, settings=RenderSettings(**drawn), **{**given, **options})
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +108,7 @@ def test_the_result_is_what_the_network_gives(
             pose_maps(torch.from_numpy(keypoints.xy[keypoints.rows([row[column]])]), (128, 64))
             for column in ("condition", "pose")
         ]
-        expected = ((Toy()(image, *maps)[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
+        expected = ((Toy().transfer(image, *maps)[0] + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
         made = np.array(Image.open(tmp_path / "out" / row["output"]))
         assert np.abs(made.astype(int) - expected.astype(int)).max() <= 1
 
@@ -126,9 +129,9 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(tiny_data, keypoints, plan, out, batch_size=8, generator=Toy(stop=3))
-    with pytest.raises(InputError, match=r"is unfinished: run the same generate command with --resume"):
+    with pytest.raises(InputError, match=r"is unfinished: run the same generation once more"):
         verify(out)
-    with pytest.raises(InputError, match=r"holds this job already, unfinished: add --resume"):
+    with pytest.raises(InputError, match=r"holds this job already, unfinished: resume it"):
         run(tiny_data, keypoints, plan, out)
     next(out.glob("bounding_box_train/*_gen*.jpg")).write_bytes(b"\xff\xd8 cut short")  # lost power
     generator = Toy()
@@ -145,14 +148,15 @@ def test_killed_and_resumed_gives_the_same_bytes(
         import os, signal
         from toy import Toy
         from reid_eval.datasets import read_dataset
-        from augment.folder.generate import generate
+        from augment.folder.carry import Source
+        from augment.folder.generate import RenderSettings, generate
         from augment.plan.sampler import plan_dataset
         from augment.pose import load_annotations
         Toy.die = lambda self: os.kill(os.getpid(), signal.SIGKILL)
         data, keypoints = read_dataset({str(tiny_root)!r}), load_annotations({str(tiny_root)!r})
         plan, _ = plan_dataset(data, keypoints, ratio=2.0, mode="add", seed=5)
-        generate(data, keypoints, plan, Toy(stop=2), out={str(out)!r}, batch_size=8, device="cpu",
-                 weights_name="toy", weights_sha="0" * 64, arguments={{"ratio": 2.0, "seed": 5}})
+        generate(Source(data, keypoints), plan, Toy(stop=2), {str(out)!r}, settings=RenderSettings(batch_size=8),
+                 arguments={{"ratio": 2.0, "seed": 5}})
     """
     root = Path(__file__).resolve().parents[3]
     environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{root / 'tests/augment'}", "OMP_NUM_THREADS": "1"}
@@ -188,8 +192,8 @@ def test_a_finished_folder_is_left_as_it_is(
 def test_another_job_may_not_go_on_in_the_folder(
     tiny_data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, whole: Path
 ) -> None:
-    with pytest.raises(InputError, match=r"other settings \(weights_sha256: 000000000000\.\.\., now 1111"):
-        run(tiny_data, keypoints, plan, whole, weights_sha="1" * 64, resume=True)
+    with pytest.raises(InputError, match=r"other settings \(weights_sha256: [0-9a-f]{12}\.\.\., now "):
+        run(tiny_data, keypoints, plan, whole, generator=Toy(version=2), resume=True)
     with pytest.raises(
         InputError, match=r"\(precision: float32, now bf16; jpeg_quality: 95, now 90; ratio: 2.0, now 3"
     ):
@@ -206,7 +210,7 @@ def test_a_folder_of_something_else_is_not_touched(
     with pytest.raises(InputError, match=r"is not empty and no augmented folder \(thesis.tex\)"):
         run(tiny_data, keypoints, plan, tmp_path, resume=True)
     assert hashes(tmp_path).keys() == {"thesis.tex"}
-    with pytest.raises(InputError, match="is a file; give a folder"):
+    with pytest.raises(InputError, match="is a file: name a folder"):
         run(tiny_data, keypoints, plan, tmp_path / "thesis.tex")
 
 
@@ -227,11 +231,11 @@ def test_links_stand_for_copies(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"link": "soft"}, "--link 'soft': choose from copy, hard, symlink"),
-        ({"batch_size": 0}, "--batch-size 0: expected 1 or more"),
-        ({"jpeg_quality": 101}, "--quality 101: expected 1 to 100"),
-        ({"precision": "int8"}, "--precision 'int8': choose from float32, bf16"),
-        ({"device": "abacus"}, "--device 'abacus' is not a device"),
+        ({"link": "soft"}, "link 'soft': choose from copy, hard, symlink"),
+        ({"batch_size": 0}, "batch size 0: expected 1 or more"),
+        ({"jpeg_quality": 101}, "JPEG quality 101: expected 1 to 100"),
+        ({"precision": "int8"}, "precision 'int8': choose from float32, bf16"),
+        ({"shard": (2, 2)}, "shard 2 of 2: expected 0 <= index < count"),
     ],
 )
 def test_options_out_of_range(
@@ -278,10 +282,10 @@ def test_a_generator_of_another_size_gets_resized_photos_and_joints(
     seen: list[tuple[int, ...]] = []
     peaks: list[torch.Tensor] = []
 
-    class Wide(torch.nn.Module):
-        image_size = (64, 48)
+    class Wide(Toy):
+        size = (64, 48)
 
-        def forward(self, image: torch.Tensor, source: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        def transfer(self, image: torch.Tensor, source: torch.Tensor, target: torch.Tensor, *_: Any) -> torch.Tensor:
             seen.append(tuple(image.shape))
             peaks.append(target[0, 2].flatten().argmax())
             return image
@@ -370,7 +374,7 @@ def test_the_manifest_tells_nothing_of_time_or_place(whole: Path, tiny_root: Pat
     assert str(tiny_root) not in text
     assert str(whole.parent) not in text
     manifest = read_manifest(whole)
-    assert manifest.job.arguments == {"ratio": 2.0, "seed": 5}
+    assert manifest.job.arguments == {"ratio": 2.0, "seed": 5, "generator": Toy().describe()}
     assert manifest.versions["torch"]
     assert set(manifest.files) == {*hashes(whole)} - {MANIFEST}
 
@@ -390,3 +394,40 @@ def test_torchreid_trains_an_epoch_on_the_folder(whole: Path, tmp_path: Path) ->
     engine = torchreid.engine.ImageSoftmaxEngine(manager, model, optimizer, scheduler, use_gpu=False)
     engine.run(save_dir=str(tmp_path / "log"), max_epoch=1, print_freq=100, ranks=[1])
     assert list((tmp_path / "log").rglob("model.pth.tar-1"))
+
+
+def test_shards_that_start_at_one_instant_do_not_refuse_each_other(
+    tiny_data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one begins after this one has seen no job, and before it looks for foreign files."""
+    import augment.folder.generate as module
+
+    out, look, other = tmp_path / "out", module.folder_files, []
+
+    def late(folder: Path) -> Any:
+        if not other:
+            other.append(None)
+            other.append(run(tiny_data, keypoints, plan, out, shard=(1, 2)))
+        return look(folder)
+
+    out.mkdir()
+    monkeypatch.setattr(module, "folder_files", late)
+    assert run(tiny_data, keypoints, plan, out, shard=(0, 2)) is not None
+    assert other == [None, None]
+    assert verify(out).ok
+
+
+def test_one_of_two_that_are_no_shards_is_refused(
+    tiny_data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import augment.folder.generate as module
+
+    out, begin = tmp_path / "out", module.begin_job
+
+    def late(folder: Path, job: Any) -> bool:
+        begin(folder, job)
+        return begin(folder, job)
+
+    monkeypatch.setattr(module, "begin_job", late)
+    with pytest.raises(InputError, match="holds this job already, unfinished"):
+        run(tiny_data, keypoints, plan, out)

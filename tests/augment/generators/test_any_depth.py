@@ -13,10 +13,13 @@ import torch
 
 from augment.generators.patn.blocks import is_norm
 from augment.generators.patn.builders import build_generator
+from augment.generators.patn.load import load_generator, save_generator
+from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.generators.patn.settings import TrainSettings
-from augment.generators.patn.step import blocks_at, build_state
+from augment.generators.patn.state import build_state
+from augment.generators.patn.step import blocks_at
 from augment.generators.patn.train import train_generator
-from augment.generators.weights import load_generator, read_weights, save_generator
+from augment.generators.weights import read_weights
 from augment.pairs.tensors import TensorPairs
 from augment.quality.depth import depth_curve
 from augment.quality.plots import plot_depths, plot_losses
@@ -85,7 +88,7 @@ def test_a_plain_generator_has_one_depth_and_says_so() -> None:
     with pytest.raises(InputError, match="1 to 3"):
         plain.use_blocks(4)
     with pytest.raises(InputError, match="serve 3 blocks only"):
-        depth_curve(plain.eval(), pairs(), 2)
+        depth_curve(PATNTransfer(plain.eval()), pairs(), 2)
 
 
 def test_weights_keep_their_exits(tmp_path: Path) -> None:
@@ -121,7 +124,7 @@ def test_training_an_any_depth_generator_and_its_curve(tmp_path: Path) -> None:
     pytest.importorskip("skimage")
     pytest.importorskip("matplotlib")
     result = train_generator(settings(), pairs(), tmp_path / "run")
-    generator = load_generator(str(result.weights))
+    generator = PATNTransfer.open(str(result.weights))
     points = depth_curve(generator, pairs(), 4, speed_batch=1)
     assert [point.blocks for point in points] == [1, 2, 3]
     assert all(-1 <= point.ssim <= 1 and point.l1 > 0 and point.images_per_second > 0 for point in points)

@@ -13,7 +13,7 @@ import pytest
 import torch
 from drawn import draw_dataset
 
-from augment.generators.weights import load_generator
+from augment.generators.patn.load import load_generator
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -63,7 +63,7 @@ def test_perceptual_from_a_file(tmp_path: Path, prefix: str) -> None:
 
 def test_perceptual_off_and_unobtainable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_perceptual("off") is None
-    choices = r"choose --perceptual torchvision .*, --perceptual FILE.pth .*, or --perceptual off"
+    choices = "choose torchvision .*, a file .*, or off for perceptual"
 
     def no_network(*_: object, **__: object) -> None:
         raise OSError("name resolution failed\nmore")

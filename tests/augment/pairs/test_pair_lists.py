@@ -8,14 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from drawn import draw_dataset, some_pose
+from drawn import draw_dataset, draw_person, some_pose
+from PIL import Image
 
 from augment.commands.main import cli
 from augment.generators.weights import names_digest, read_weights
 from augment.pairs.lists import all_pairs, draw_pairs, pair_rows, read_pairs, write_pairs
-from augment.pairs.photos import folder_pairs
+from augment.pairs.photos import folder_pairs, posed_images
 from augment.plan.sampler import plan_dataset, write_plan
-from augment.pose.keypoints import load_annotations
+from augment.pose.keypoints import Keypoints, load_annotations, write_keypoints
 from reid_eval.datasets import read_dataset
 from reid_eval.runtime import InputError
 
@@ -113,6 +114,52 @@ def test_a_plan_of_another_data_set_is_refused(tmp_path: Path) -> None:
     write_plan(tmp_path / "plan.csv", plan)
     with pytest.raises(InputError, match="keeps images that the train split"):
         folder_pairs(root, plan=tmp_path / "plan.csv")
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder an identity, and in each of them 0.jpg, 1.jpg and 2.jpg."""
+    root, poses = tmp_path_factory.mktemp("folders"), {}
+    rng = np.random.default_rng(0)
+    for split, pids in (("train", (1, 2, 3)), ("test", (4, 5))):
+        for pid in pids:
+            for number in range(3):
+                name = f"{split}/{pid:04d}/{number}.jpg"
+                poses[name] = some_pose(rng)
+                (root / name).parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(draw_person(pid, poses[name])).save(root / name)
+    write_keypoints(root / "keypoints-all.csv", Keypoints(tuple(poses), np.stack(list(poses.values()))))
+    return root
+
+
+def test_pairs_of_equally_named_images_stay_within_their_identity(folders: Path, tmp_path: Path) -> None:
+    command = ["pairs", str(folders), str(tmp_path / "p.csv"), "--split", "train"]
+    assert CliRunner().invoke(cli, command, catch_exceptions=False).exit_code == 0
+    listed = read_pairs(tmp_path / "p.csv")
+    assert len(listed) == 3 * 6
+    assert (listed["from"].map(lambda name: Path(name).parent) == listed["to"].map(lambda n: Path(n).parent)).all()
+    source = folder_pairs(folders, size=(32, 16), pairs=tmp_path / "p.csv")
+    plain = folder_pairs(folders, size=(32, 16))
+    pids = posed_images(folders).table["pid"].to_numpy()
+    drawn = np.stack([np.stack(source.rows(step, 8), 1) for step in range(20)]).reshape(-1, 2)
+    assert (pids[drawn[:, 0]] == pids[drawn[:, 1]]).all()
+    assert len(np.unique(drawn[:, 0])) == 9
+    assert source.training_images == plain.training_images == sorted(posed_images(folders).paths)
+
+
+def test_a_list_of_unclear_names_is_refused(folders: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("from,to\n0.jpg,1.jpg\n")
+    with pytest.raises(InputError, match=r"by file name that several have: 0\.jpg, 1\.jpg; write their paths"):
+        folder_pairs(folders, size=(32, 16), pairs=tmp_path / "p.csv")
+
+
+def test_names_of_a_digest() -> None:
+    """Folders count where file names repeat, and only there."""
+    digest = names_digest(["train/1/0.jpg", "train/2/0.jpg"])
+    assert digest == names_digest(["train/2/0.png", "train/1/0.jpg"])
+    assert digest != names_digest(["train/1/0.jpg", "train/3/0.jpg"]) != names_digest(["0.jpg"])
+    market = ["bounding_box_train/0002_c1s1_000451_03.jpg", "bounding_box_train/0007_c1s1_000001_01.jpg"]
+    assert names_digest(market) == names_digest([Path(name).stem for name in market])
 
 
 def test_the_command(tmp_path: Path) -> None:

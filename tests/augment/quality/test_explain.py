@@ -13,7 +13,9 @@ from PIL import Image
 
 from augment.commands.main import cli, main
 from augment.generators.patn.builders import build_generator
-from augment.generators.weights import save_generator
+from augment.generators.patn.load import save_generator
+from augment.generators.patn.patn_transfer import PATNTransfer
+from augment.pose.keypoints import Keypoints, write_keypoints
 from augment.quality.explain import explain, heat, joints_of
 from reid_eval.runtime import InputError
 
@@ -39,7 +41,7 @@ def test_masks_are_means_over_channels() -> None:
     torch.manual_seed(0)
     generator = build_generator("patn_tiny", ngf=4, n_blocks=2).eval()
     image, pose = draw_person(1, standing()), standing()
-    made, masks = explain(generator, image, pose, pose + 3, 6.0)
+    made, masks = explain(PATNTransfer(generator), image, pose, pose + 3)
     assert made.shape == image.shape
     assert made.dtype == np.uint8
     assert [mask.shape for mask in masks] == [(32, 16), (32, 16)]
@@ -73,10 +75,23 @@ def test_joints_are_found_from_the_image(people: Path, tmp_path: Path) -> None:
     assert joints_of(image, None, (128, 64)).shape == (18, 2)
     stray = tmp_path / "stray.jpg"
     Image.fromarray(draw_person(1, standing())).save(stray)
-    with pytest.raises(InputError, match="give --keypoints"):
+    with pytest.raises(InputError, match="no keypoints file: name one"):
         joints_of(stray, None, (128, 64))
     with pytest.raises(InputError, match=r"stray\.jpg has no row"):
         joints_of(stray, people / "market-annotation-train.csv", (128, 64))
+
+
+def test_joints_of_equally_named_images(tmp_path: Path) -> None:
+    """One folder an identity, each with a 0.jpg: rows carry paths."""
+    names = [f"train/{pid:04d}/0.jpg" for pid in (1, 2)]
+    poses = np.stack([standing(), standing() + 3])
+    for name, pose in zip(names, poses, strict=True):
+        (tmp_path / name).parent.mkdir(parents=True)
+        Image.fromarray(draw_person(1, pose)).save(tmp_path / name)
+    write_keypoints(tmp_path / "keypoints-all.csv", Keypoints(tuple(names), poses))
+    for file in (None, tmp_path / "keypoints-all.csv"):
+        for name, pose in zip(names, poses, strict=True):
+            np.testing.assert_array_equal(joints_of(tmp_path / name, file, (128, 64)), pose)
 
 
 def test_generate_with_fewer_blocks(people: Path, weights: Path, tmp_path: Path) -> None:

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
+from augment.generators.copy import CopyGenerator
 from augment.pairs.photos import folder_pairs
 from augment.pairs.tensors import TensorPairs
 from augment.pairs.training_recipe import FolderSource, load_recipe
 from augment.quality.errors import measure, pairs_sheet, unseen_pairs
+from augment.runs import recipes_folder
 from augment.synth.stream import UNSEEN_WORLD
 
 
-class Copier(torch.nn.Module):
-    """A "generator" that returns the photo, brighter by `add`."""
+class Brighter(CopyGenerator):
+    """Returns the photo, brighter by 10 grey levels."""
 
-    def __init__(self, add: float = 0.0) -> None:
-        super().__init__()
-        self.add = add
-
-    def forward(self, image: Tensor, condition_map: Tensor, target_map: Tensor) -> Tensor:
-        return image + self.add
+    def transfer(self, image: Tensor, *_: Any) -> Tensor:
+        return image + 10 / 127.5
 
 
 @pytest.fixture
@@ -38,7 +37,7 @@ def two_images() -> TensorPairs:
 
 
 def test_copying_is_worked_by_hand(two_images: TensorPairs) -> None:
-    result = measure(Copier(), two_images, 20)  # type: ignore[arg-type]
+    result = measure(CopyGenerator((8, 8)), two_images, 20)
     assert result.l1 == pytest.approx(25.0, abs=1e-4)
     assert result.l1_mask == pytest.approx(40.0, abs=1e-4)
     assert result.share == pytest.approx(1.0)
@@ -46,7 +45,7 @@ def test_copying_is_worked_by_hand(two_images: TensorPairs) -> None:
 
 
 def test_another_image_differs_from_copying(two_images: TensorPairs) -> None:
-    result = measure(Copier(10 / 127.5), two_images, 11)  # type: ignore[arg-type]
+    result = measure(Brighter((8, 8)), two_images, 11)
     assert result.copy_l1_mask == pytest.approx(40.0, abs=1e-4)
     assert 30 < result.l1_mask < 50
     assert result.share != pytest.approx(1.0)
@@ -54,7 +53,7 @@ def test_another_image_differs_from_copying(two_images: TensorPairs) -> None:
 
 def test_without_masks_only_the_whole_image_counts(two_images: TensorPairs) -> None:
     pairs = TensorPairs(two_images._images, torch.ones(2, 18, 2), torch.tensor([1, 1]))
-    result = measure(Copier(), pairs, 4)  # type: ignore[arg-type]
+    result = measure(CopyGenerator((8, 8)), pairs, 4)
     assert result.l1 == pytest.approx(25.0, abs=1e-4)
     assert result.share != result.share
     assert "inside the person" not in result.message
@@ -62,14 +61,14 @@ def test_without_masks_only_the_whole_image_counts(two_images: TensorPairs) -> N
 
 def test_a_sheet_of_unseen_people(tmp_path: Path) -> None:
     pairs = unseen_pairs(identities=4, images_per_id=3)
-    pairs_sheet(Copier(), pairs, tmp_path / "sheet.png", count=8, groups=2)  # type: ignore[arg-type]
+    pairs_sheet(CopyGenerator(), pairs, tmp_path / "sheet.png", count=8, groups=2)
     assert (tmp_path / "sheet.png").stat().st_size > 10_000
 
 
 def test_nobody_trains_in_the_unseen_world() -> None:
-    from test_recipes import RECIPES
-
-    assert all(load_recipe(str(path)).data.seed != UNSEEN_WORLD for path in RECIPES)
+    recipes = sorted(recipes_folder().rglob("patn_*.yaml"))
+    assert recipes
+    assert all(load_recipe(str(path)).data.seed != UNSEEN_WORLD for path in recipes)
 
 
 def test_pairs_of_a_folder(tiny_root: Path) -> None:

@@ -9,7 +9,9 @@ import pytest
 from drawn import standing
 from PIL import Image
 
+from augment.folder.carry import Source
 from augment.folder.generate import generate
+from augment.generators.copy import CopyGenerator
 from augment.pictures import grid
 from augment.plan.sampler import plan_dataset
 from augment.pose import load_annotations
@@ -71,8 +73,7 @@ def test_the_sheet_of_a_folder(tiny_data: ReidData, tmp_path: Path) -> None:
     keypoints = load_annotations(tiny_data.root)
     for ratio, out in ((0.5, tmp_path / "some"), (0.0, tmp_path / "none")):
         plan, _ = plan_dataset(tiny_data, keypoints, ratio=ratio)
-        names = {"weights_name": "copy", "weights_sha": "c" * 64}
-        generate(tiny_data, keypoints, plan, lambda image, *_: image, out=out, device="cpu", **names)
+        generate(Source(tiny_data, keypoints), plan, CopyGenerator(), out)
     folder_sheet(tmp_path / "some", tmp_path / "sheet.png", count=4)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.format == "PNG"

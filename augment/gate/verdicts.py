@@ -1,0 +1,116 @@
+"""The gate's verdicts on a whole augmented folder: judged, written as CSV, and shown."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from augment.folder.manifest import read_manifest
+from augment.gate.judge import NUMBERS, Gate, Verdict, reason_counts
+from augment.gate.thresholds import open_gate
+from augment.pose.keypoints import load_annotations
+from augment.quality.material import folder_material, generated_outputs
+from augment.quality.metrics import Material
+from augment.runs import Say
+from reid_eval.datasets import read_dataset
+from reid_eval.runtime import progress, write_text
+
+_BATCH = 32
+
+
+def folder_gate(out: Path, thresholds: Path | None, weights: Path | None, device: str, say: Say) -> Gate:
+    """A gate for an augmented folder: thresholds from a file, or set on the real images that are in it.
+
+    Args:
+        out: the folder, finished.
+        thresholds, weights, device, say: see `augment.gate.thresholds.open_gate`.
+    """
+    size = read_manifest(out).job.generator_size
+    data, keypoints = read_dataset(out), load_annotations(out)
+    real = data.train["source"].to_numpy() != "generated"
+    kept = replace(data, train=data.train[real].reset_index(drop=True))
+    return open_gate(kept, keypoints, thresholds, size, device, say, weights)
+
+
+def judge_folder(out: Path, gate: Gate) -> dict[str, Verdict]:
+    """The gate's verdict on every generated image of an augmented folder, by its path there."""
+    material = folder_material(out, crowd=False)
+    return dict(zip(generated_outputs(out), judge_material(gate, material), strict=True))
+
+
+def judge_material(gate: Gate, material: Material) -> list[Verdict]:
+    """The gate's verdict on each generated image."""
+    verdicts: list[Verdict] = []
+    with progress("Judging", len(material.generated)) as bar:
+        for start in range(0, len(material.generated), _BATCH):
+            part = slice(start, start + _BATCH)
+            verdicts += gate.judge(
+                material.generated[part], material.poses[part], material.conditions[part],
+                material.condition_poses[part],
+            )  # fmt: skip
+            bar.advance(len(verdicts) - start)
+    return verdicts
+
+
+def verdicts_message(verdicts: dict[str, Verdict], most: int = 20) -> str:
+    """What was rejected and why, a line an image, for people."""
+    bad = {name: verdict for name, verdict in verdicts.items() if not verdict.ok}
+    counts = ", ".join(f"{reason} {count}" for reason, count in reason_counts(list(verdicts.values())).items())
+    lines = [f"{len(bad)} of {len(verdicts)} generated images rejected ({counts})"]
+    lines += [f"  {name}: {', '.join(verdict.reasons)}" for name, verdict in list(bad.items())[:most]]
+    if len(bad) > most:
+        lines.append(f"  and {len(bad) - most} more")
+    return "\n".join(lines)
+
+
+def write_verdicts(path: Path, verdicts: dict[str, Verdict]) -> None:
+    """Write a CSV line an image: its numbers, and what it failed."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["output", "accepted", "reasons", *NUMBERS])
+    for name, verdict in verdicts.items():
+        writer.writerow([name, int(verdict.ok), "+".join(verdict.reasons), *verdict.numbers().values()])
+    write_text(path, buffer.getvalue())
+
+
+def verdict_sheet(out: Path, verdicts: dict[str, Verdict], target: Path, count: int = 48, columns: int = 8) -> None:
+    """PNG: rejected images above, accepted ones below, each beside its pose, with what it failed."""
+    from augment.pictures import grid, save_sheet
+    from augment.pose.draw import draw_skeleton
+
+    material, outputs = folder_material(out, crowd=False), generated_outputs(out)
+    order = sorted(range(len(outputs)), key=lambda i: (verdicts[outputs[i]].ok, i))
+    bad = sum(not verdict.ok for verdict in verdicts.values())
+    chosen = order[:bad][: count // 2] + order[bad:][: count - min(bad, count // 2)]
+    rows, captions = [], []
+    for start in range(0, len(chosen), columns):
+        part = chosen[start : start + columns]
+        cells = []
+        for i in part:
+            frame = (40, 160, 60) if verdicts[outputs[i]].ok else (210, 40, 40)
+            pair = [material.conditions[i], material.generated[i]]
+            pair.append(draw_skeleton(material.generated[i], material.poses[i]))
+            cells.append(_framed(np.hstack(pair), frame))
+        rows.append(cells)
+        captions.append(" ".join("".join(r[0] for r in verdicts[outputs[i]].reasons) or "-" for i in part))
+    save_sheet(grid(rows, row_captions=captions, scale=1), target)
+
+
+def _framed(image: np.ndarray, colour: tuple[int, int, int], width: int = 3) -> np.ndarray:
+    framed = np.full((image.shape[0] + 2 * width, image.shape[1] + 2 * width, 3), colour, np.uint8)
+    framed[width:-width, width:-width] = image
+    return framed
+
+
+def gate_message(facts: dict[str, Any]) -> str:
+    """A line about what the gate did, from a manifest."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in facts["reasons"].items())
+    return (
+        f"Gate: {facts['accepted_at_once']} of {facts['asked']} accepted at once, {facts['accepted_after_retry']} "
+        f"after another try, {facts['given_up']} given up; {facts['rejections']} rejections ({reasons})"
+    )
