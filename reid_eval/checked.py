@@ -74,13 +74,17 @@ def _told(error: ValidationError, known: list[str]) -> list[str]:
     """Each problem as `epochs is 0, should be at least 1`; of unknown fields, the known ones."""
     problems: dict[str, str] = {}
     unknown = []
+    inner = {one["loc"][0] for one in error.errors() if len(one["loc"]) > 1}
     for one in error.errors():
         name, inside = str(one["loc"][0]), one["loc"][1:]
         if one["type"] == "extra_forbidden":
             unknown.append(name)
             continue
+        if one["type"] == "too_short" and name in inner:
+            continue  # of what was in it nothing was left
         message = one["msg"].removeprefix("Input ").removeprefix("Value error, ").replace("a valid ", "a ")
         message = message.replace("a integer", "an integer")
+        message = message.replace("Tuple should have", "should hold").replace(" after validation, not 0", "")
         message = message.replace("greater than or equal to", "at least").replace("less than or equal to", "at most")
         shown = one["input"]
         place = f"{name}[{']['.join(map(str, inside))}]" if inside else name

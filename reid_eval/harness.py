@@ -200,8 +200,17 @@ def run(
     start = time.perf_counter()
     trained = train(data, settings, steps, f"{settings.backbone}, {name} images, seed {settings.seed}")
     ranking = evaluate(trained.model, test, settings, amp=trained.amp)
+    result = _result(name, settings, data, test, trained, ranking)
     kinds: dict[str, Any] = {**({"camera": test.query["camid"]} if test.has_cameras else {}), **(groups or {})}
-    result = RunResult(
+    parts = {kind: breakdown(ranking, labels) for kind, labels in kinds.items()}
+    result = replace(result, seconds=time.perf_counter() - start, breakdown=parts)
+    return result if save is None else replace(result, saved=_save(save, trained, result, data, test))
+
+
+def _result(
+    name: str, settings: TrainSettings, data: ReidData, test: ReidData, trained: Trained, ranking: Ranking
+) -> RunResult:
+    return RunResult(
         name=name,
         backbone=settings.backbone,
         init=trained.model.init,
@@ -219,13 +228,11 @@ def run(
         n_skipped=len(ranking.skipped),
         steps=trained.steps,
         train_accuracy=trained.accuracy,
-        seconds=time.perf_counter() - start,
+        seconds=0.0,
         amp=trained.amp,
         device=str(trained.model.mean.device),
         settings=settings,
-        breakdown={kind: breakdown(ranking, labels) for kind, labels in kinds.items()},
     )
-    return result if save is None else replace(result, saved=_save(save, trained, result, data, test))
 
 
 def _save(path: Path, trained: Trained, result: RunResult, data: ReidData, test: ReidData) -> dict[str, str]:

@@ -113,13 +113,14 @@ def resolve_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"device {name!r} is not a device: use auto, cpu, cuda, cuda:N or mps") from None
+        raise InputError(f"device {name!r} is not a device: use auto, cpu, cuda, cuda:N or mps", "device") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use the device cpu"
+            f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use the device cpu",
+            "device",
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError("device mps: this machine has no MPS device; use the device cpu")
+        raise InputError("device mps: this machine has no MPS device; use the device cpu", "device")
     return device
 
 

@@ -33,7 +33,7 @@ class TrainSettings:
     """
 
     backbone: str = "resnet50"
-    """`resnet50`, `inception_v2` or `torchreid:NAME`."""
+    """`resnet50`, `inception_v2`, `torchreid:NAME` or `timm:NAME`."""
     init: str = "scratch"
     """`scratch`, `imagenet`, or the path of a weights file."""
     last_stride: Literal[1, 2] = 2
@@ -85,9 +85,10 @@ class TrainSettings:
     bn_batches: Count = 0
     """After training, measure batch normalisation's statistics anew over so many batches; 0 keeps the running ones,
     which lag behind a short training (Wu & Johnson, Rethinking "Batch" in BatchNorm, 2021)."""
-    bn_statistics: Literal["sampler", "all", "real"] = "sampler"
+    bn_statistics: Literal["sampler", "all", "real"] = "real"
     """Of which images: batches as the training draws them (`sampler`), all training images alike (`all`), or the real
-    ones alone (`real`). The first two are the same but for `pk` and a `generated_share`."""
+    ones alone (`real`), as what is searched is real (docs/reid_eval.md has what that is worth). The first two are the
+    same but for `pk` and a `generated_share`."""
     seed: Count = 0
     device: str = "auto"
     amp: Literal["auto", "bf16", "off"] = "auto"
