@@ -266,7 +266,7 @@ def test_bad_folders(here: Path, tiny_root: Path, weights: Path, capsys: pytest.
     attempt("ratio 1.5.*0 to 1", tiny_root, "--ratio", 1.5)
     attempt("other than augment|is not", tiny_root, "--device", "toaster")
     if not torch.cuda.is_available():
-        attempt("0 CUDA devices; use --device cpu", tiny_root, "--device", "cuda")
+        attempt("0 CUDA devices; use the device cpu \(--device\)", tiny_root, "--device", "cuda")
     (here / "o").mkdir(exist_ok=True)
     (here / "o" / "precious.txt").write_text("mine")
     attempt("o", tiny_root)
