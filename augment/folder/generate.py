@@ -7,7 +7,8 @@
     OUT/augmentation/plan.csv, manifest.json
 
 Every file appears whole or not at all, and the manifest comes last. A killed run goes on with `resume`; several
-processes may share the work as shards, and the last to finish writes the manifest.
+processes may share the work as shards. Nobody waits and nothing is locked: a shard's work is what it leaves in the
+folder, and each that has done its part looks whether all parts are there, and then writes the manifest.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from augment.folder.layout import (
     ANNOTATIONS,
     LINKS,
     PLAN,
+    is_there,
     list_copies,
     place,
-    remove_parts,
+    sweep,
     test_annotations,
     told_apart,
     train_annotations,
@@ -36,13 +38,13 @@ from augment.folder.manifest import (
     Job,
     Manifest,
     VerifyReport,
+    begin_job,
     differences,
     file_entries,
     folder_files,
     read_job,
     read_manifest,
     verify,
-    write_job,
     write_manifest,
 )
 from augment.plan.file import LIBRARY, check_plan, plan_text
@@ -137,31 +139,24 @@ def generate(
     out = Path(out)
     copies = list_copies(data, plan)
     if _open_folder(out, job, resume or shard[1] > 1):
-        return read_manifest(out)
+        return _finished_by_another(out)
     tasks = _tasks(data, keypoints, library, plan, out)
     settings = Settings(job.generator_size, where, precision, jpeg_quality, batch_size)
-    passed: Gated | None = None
-    if gate is not None:
-        from augment.gate.strategy import render_plan
+    try:
+        if gate is not None:
+            from augment.gate.strategy import render_plan
 
-        passed = render_plan(gate, data, keypoints, library, plan, out, tasks, generator, settings, shard)
-    else:
-        chunks = chunks_of(tasks, shard)
-        with progress("Generating", sum(map(len, chunks))) as bar:
-            render(chunks, generator, settings, bar)
-    place(data.root, out, copies[shard[0] :: shard[1]], link)
-    if gate is not None:
-        if passed is None:
-            return None
-        plan = passed.outcome.plan
-        copies, before = list_copies(data, plan), set(copies)
-        place(data.root, out, [pair for pair in copies if pair not in before], link)
-        tasks = _tasks(data, keypoints, library, plan, out)
-    outputs = [*plan.loc[plan["action"] == "generate", "output"], *(target for _, target in copies)]
-    if not all((out / name).is_file() for name in outputs):
-        return None  # another shard is at work, and will finish the folder
-    remove_parts(out, images_only=shard[1] > 1)
-    return _finish(data, keypoints, plan, job, out, tasks, outputs, passed)
+            render_plan(gate, data, keypoints, library, plan, out, tasks, generator, settings, shard)
+        else:
+            chunks = chunks_of(tasks, shard)
+            with progress("Generating", sum(map(len, chunks))) as bar:
+                render(chunks, generator, settings, bar)
+        place(data.root, out, copies[shard[0] :: shard[1]], link)
+        return _conclude(data, keypoints, library, plan, job, out, tasks, gate)
+    except FileNotFoundError:
+        if (manifest := _finished_by_another(out)) is None:
+            raise
+        return manifest  # which swept away what this one was writing
 
 
 def _check_options(batch_size: int, link: str, quality: int, precision: str, shard: tuple[int, int]) -> None:
@@ -183,17 +178,21 @@ def _keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
 
 
 def _open_folder(out: Path, job: Job, resume: bool) -> bool:
-    """Get the folder ready for `job`; True if it is finished already."""
+    """Get the folder ready for `job`; True if it is finished already. Several processes may do so at once."""
     if out.exists() and not out.is_dir():
         raise InputError(f"--out {out} is a file; give a folder")
     old = read_job(out) if out.is_dir() else None
     if old is None:
         foreign = next((name for name in folder_files(out) if PART not in name), None) if out.is_dir() else None
-        if foreign:
+        old = read_job(out) if foreign else None  # what is there may be a shard's that began while this one looked
+        if foreign and old is None:
             raise InputError(f"--out {out} is not empty and no augmented folder ({foreign}): give another folder")
         out.mkdir(parents=True, exist_ok=True)
-        write_job(out, job)
-        return False
+        if old is None and begin_job(out, job):
+            return False
+    old = old or read_job(out)
+    if old is None:
+        raise InputError(f"--out {out}: somebody removes files there: give another folder")
     if changed := differences(old, job):
         raise InputError(f"--out {out} was made with other settings ({changed}): give another folder")
     finished = (out / MANIFEST).is_file()
@@ -201,6 +200,15 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
         state = "finished" if finished else "unfinished"
         raise InputError(f"--out {out} holds this job already, {state}: add --resume, or give another folder")
     return finished
+
+
+def _finished_by_another(out: Path) -> Manifest | None:
+    """The manifest, if there is one; what a killed or a slower process left beside it goes."""
+    if not (out / MANIFEST).is_file():
+        return None
+    manifest = read_manifest(out)
+    sweep(out)
+    return manifest
 
 
 def _check_layout(plan: pd.DataFrame, layout: str) -> None:
@@ -233,6 +241,42 @@ def _tasks(
     ]
 
 
+def _conclude(
+    data: ReidData,
+    keypoints: Keypoints,
+    library: Keypoints | None,
+    plan: pd.DataFrame,
+    job: Job,
+    out: Path,
+    tasks: Sequence[Task],
+    gate: GateRun | None,
+) -> Manifest | None:
+    """Finish the folder if all of it is there, whoever made it; None while others are at work.
+
+    Every shard comes here after all of its own work, so the last one finds all there. Two that come at the same
+    instant may both finish: they write the same bytes, and each keeps still if the other removes what it needs.
+    """
+    from augment.folder.render import is_complete
+
+    passed: Gated | None = None
+    copies = list_copies(data, plan)
+    if gate is not None:
+        from augment.gate.strategy import gather
+
+        passed = gather(plan, out, data.layout)
+        if passed is None:
+            return _finished_by_another(out)
+        plan, before = passed.outcome.plan, set(copies)
+        copies = list_copies(data, plan)
+        place(data.root, out, [pair for pair in copies if pair not in before], job.link)
+        tasks = _tasks(data, keypoints, library, plan, out)
+    there = all(is_there(data.root / source, out / target) for source, target in copies)
+    if not there or not all(is_complete(task.output) for task in tasks):
+        return _finished_by_another(out)
+    outputs = [*plan.loc[plan["action"] == "generate", "output"], *(target for _, target in copies)]
+    return _finish(data, keypoints, plan, job, out, tasks, outputs, passed)
+
+
 def _finish(
     data: ReidData,
     keypoints: Keypoints,
@@ -253,7 +297,7 @@ def _finish(
     train = told_apart(train_annotations(keypoints, plan, made, data.layout), test)
     for name, table in zip(ANNOTATIONS, (train, test), strict=True):
         write_keypoints(out / name, table)
-    logs = [] if passed is None else passed.close(out)
+    logs = [] if passed is None else passed.write_log(out)
     manifest = Manifest(
         job=job,
         versions=package_versions(),
@@ -276,6 +320,7 @@ def _finish(
         gate=None if passed is None else passed.outcome.facts,
     )
     write_manifest(out, manifest)
+    sweep(out)
     return manifest
 
 

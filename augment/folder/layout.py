@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augment.folder.manifest import PART
+from augment.folder.manifest import PART, UNFINISHED
 from augment.plan.file import TRAIN
 from augment.pose.keypoints import Keypoints, empty_keypoints
 from reid_eval.datasets import ReidData
@@ -61,6 +61,8 @@ def place(root: Path, out: Path, pairs: Sequence[tuple[str, str]], link: str) ->
         except FileExistsError:
             pass  # there already, or another shard was faster
         except OSError as error:
+            if is_there(source, target):
+                return  # another shard put it there, finished the folder and swept away what this one was writing
             hint = "" if link == "copy" else "; use --link copy"
             raise InputError(f"cannot {link} {source} to {target}: {error.strerror}{hint}") from None
 
@@ -69,14 +71,23 @@ def place(root: Path, out: Path, pairs: Sequence[tuple[str, str]], link: str) ->
             bar.advance()
 
 
-def remove_parts(out: Path, *, images_only: bool) -> None:
-    """Remove what killed runs left of half-written files; outside the image folders only if nobody else may write."""
-    for folder in (TRAIN, *TEST_FOLDERS.values()):
-        for path in out.glob(f"{folder}/**/{PART}*"):
-            path.unlink(missing_ok=True)
-    if not images_only:
-        for path in [*out.glob(f"{PART}*"), *out.glob(f"augmentation/{PART}*")]:
-            path.unlink(missing_ok=True)
+def is_there(source: Path, target: Path) -> bool:
+    """Whether an image that is not generated is in place, in full: as long as the original."""
+    try:
+        return target.stat().st_size == source.stat().st_size
+    except OSError:
+        return False
+
+
+def sweep(out: Path) -> None:
+    """Remove what a finished folder has no use for: marks and records of work, what killed runs left half-written.
+
+    Another process may be at work: one that loses a file it is writing finds the folder finished.
+    """
+    for path in out.glob(f"**/{PART}*"):
+        path.unlink(missing_ok=True)
+    (out / UNFINISHED).unlink(missing_ok=True)
+    shutil.rmtree(out / RECORDS, ignore_errors=True)
 
 
 def train_annotations(
@@ -137,7 +148,7 @@ def _table(poses: dict[str, NDArray[np.float32]]) -> Keypoints:
 
 
 def _copy(source: Path, target: Path) -> None:
-    if target.is_file() and target.stat().st_size == source.stat().st_size:
+    if is_there(source, target):
         return
     with atomic_path(target, durable=False) as temporary:
         shutil.copyfile(source, temporary)
@@ -152,6 +163,7 @@ def _symlink(source: Path, target: Path) -> None:
 
 
 PLAN = "augmentation/plan.csv"
+RECORDS = "augmentation/gate"
 
 
 ANNOTATIONS = ("market-annotation-train.csv", "market-annotation-test.csv")

@@ -8,6 +8,8 @@ same bytes.
 from __future__ import annotations
 
 import json
+import os
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -100,9 +102,22 @@ def read_manifest(out: Path | str) -> Manifest:
     return manifest
 
 
-def write_job(out: Path | str, job: Job) -> None:
-    """Mark a folder as under construction for `job`."""
-    write_json(Path(out) / UNFINISHED, job.model_dump(mode="json"))
+def begin_job(out: Path | str, job: Job) -> bool:
+    """Mark a folder as under construction for `job`; False if another process was faster, with whatever job."""
+    path = Path(out) / UNFINISHED
+    draft = path.with_name(f"{PART}{uuid.uuid4().hex}.json")
+    write_json(draft, job.model_dump(mode="json"))
+    try:
+        os.link(draft, path)  # fails where there is one already, unlike a renaming
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        if path.exists():
+            return False
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    return True
 
 
 def read_job(out: Path | str) -> Job | None:
@@ -112,9 +127,12 @@ def read_job(out: Path | str) -> Job | None:
         InputError: the file that says so cannot be read.
     """
     path = Path(out) / UNFINISHED
-    if path.is_file():  # looked for first: another shard removes it only when the manifest is there
+    try:
+        path.stat()  # looked for first: another shard removes it only when the manifest is there
         job: Job = _load(Job, path)
         return job
+    except FileNotFoundError:
+        pass
     return read_manifest(out).job if (Path(out) / MANIFEST).is_file() else None
 
 
@@ -194,6 +212,8 @@ def _load(model: type[Any], path: Path) -> Any:
     try:
         value = json.loads(path.read_text())
         return model.model_validate(value)
+    except FileNotFoundError:
+        raise
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
     except ValidationError as error:

@@ -185,13 +185,20 @@ def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -
 
 
 def save_image(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], quality: int) -> None:
-    """Write uint8 RGB `[H, W, 3]`, resized to `size` (H, W), atomically."""
+    """Write uint8 RGB `[H, W, 3]`, resized to `size` (H, W), atomically.
+
+    If another shard finished the folder meanwhile, it swept away what this one was writing; the image is there then.
+    """
     image = Image.fromarray(pixels)
     if (image.height, image.width) != size:
         image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
     options: dict[str, Any] = {"quality": quality} if output.suffix.lower() in (".jpg", ".jpeg") else {}
-    with atomic_path(output, durable=False) as temporary:
-        image.save(temporary, **options)
+    try:
+        with atomic_path(output, durable=False) as temporary:
+            image.save(temporary, **options)
+    except FileNotFoundError:
+        if not is_complete(output):
+            raise
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from augment.folder.layout import RECORDS
 from augment.folder.render import (
     WORKERS,
     Generator,
@@ -30,7 +31,6 @@ from augment.folder.render import (
 from augment.gate.judge import Gate, Verdict
 from reid_eval.runtime import ProgressBar, write_json
 
-RECORDS = "augmentation/gate"
 Chunk = Sequence["Asked"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from augment.folder.render import CHUNK, Generator, Settings, Task
-from augment.gate.attempts import RECORDS, Asked, numbered, read_records, render_gated
+from augment.gate.attempts import Asked, numbered, read_records, render_gated
 from augment.gate.redraw import LOG, GateRun, Outcome, Redrawing, outcome, write_log
 from augment.pose.keypoints import Keypoints
 from reid_eval.datasets import ReidData
@@ -25,10 +24,9 @@ class Gated:
     attempts: Sequence[Mapping[str, Any]]
     outcome: Outcome
 
-    def close(self, out: Path) -> list[str]:
-        """Write the log of all attempts in place of the chunks' records; returns what was written."""
+    def write_log(self, out: Path) -> list[str]:
+        """Write the log of all attempts; the chunks' records stay until the manifest is there."""
         write_log(out, self.attempts)
-        shutil.rmtree(out / RECORDS, ignore_errors=True)
         return [LOG]
 
     def reports(self) -> dict[str, list[str]]:
@@ -50,8 +48,8 @@ def render_plan(
     generator: Generator,
     settings: Settings,
     shard: tuple[int, int],
-) -> Gated | None:
-    """Render this shard's chunks through the gate; what came of all of them, None while others are at work."""
+) -> None:
+    """Render this shard's chunks through the gate."""
     made = plan[plan["action"] == "generate"]
     named = zip(tasks, made["pose"], made["output"], strict=True)
     asked = [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named)]
@@ -60,5 +58,10 @@ def render_plan(
     redraw = Redrawing(gate, data, keypoints, library, plan)
     with progress("Generating", sum(len(chunk) for _, chunk in mine)) as bar:
         render_gated(mine, generator, settings, gate.gate, redraw, gate.retries, out, bar)
-    attempts = read_records(out, len(chunks))
-    return None if attempts is None else Gated(attempts, outcome(plan, attempts, data.layout))
+
+
+def gather(plan: pd.DataFrame, out: Path, layout: str) -> Gated | None:
+    """What came of all chunks of a plan; None while others are at work, or once they have finished the folder."""
+    count = int((plan["action"] == "generate").sum())
+    attempts = read_records(out, -(-count // CHUNK))
+    return None if attempts is None else Gated(attempts, outcome(plan, attempts, layout))
