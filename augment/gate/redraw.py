@@ -55,6 +55,9 @@ class GateRun:
 class Redrawing:
     """Finds other poses for images of a plan, from the plan's own candidates: kept images, or the library.
 
+    Which poses an image may be tried in is settled for the whole plan beforehand, image by image in its order, so that
+    no photo is made in one pose twice, and so that it matters to no shard what another rejects.
+
     Args:
         run: says where from.
         data: the data set.
@@ -67,15 +70,15 @@ class Redrawing:
         self, run: GateRun, data: ReidData, keypoints: Keypoints, library: Keypoints | None, plan: pd.DataFrame
     ) -> None:
         self.run, self.data, self.library = run, data, library
-        made = plan[plan["action"] == "generate"]
-        self.pids, self.conditions = made["pid"].tolist(), made["condition"].tolist()
+        self.made = plan[plan["action"] == "generate"].reset_index(drop=True)
+        self.conditions = self.made["condition"].tolist()
         kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
         rows = keypoints.rows(kept["image"].tolist())
         good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
         kept, rows = kept[good], rows[good]
         pids, camids = (kept[name].to_numpy(np.int64) for name in ("pid", "camid"))
         self.kept = PosePool(kept["image"].tolist(), pids, camids, keypoints.xy[rows], run.seed)
-        self.places = {name: row for row, name in enumerate(self.kept.names)}
+        self._settled: dict[str, dict[tuple[int, int], int]] = {}
 
     @cached_property
     def lender(self) -> PosePool:
@@ -86,22 +89,50 @@ class Redrawing:
         names = [LIBRARY + self.library.names[row] for row in rows.tolist()]
         return PosePool(names, nobody, nobody, self.library.xy[rows], self.run.seed)
 
+    @cached_property
+    def images_of(self) -> dict[str, list[int]]:
+        """The plan's images of each photo, by their numbers."""
+        return {name: group.index.tolist() for name, group in self.made.groupby("condition", sort=False)}
+
     def __call__(self, asked: Asked, used: Sequence[str]) -> Asked | None:
-        """The same image in a pose that was not tried yet."""
-        from_library = asked.pose.startswith(LIBRARY)
-        pool = self.lender if from_library else self.kept
-        condition = -1 if from_library else self.places[self.conditions[asked.index]]
-        source = "dataset" if from_library else self.run.source
-        draw = ("gate", asked.output, len(used))
-        row = redraw_pose(pool, self.pids[asked.index], condition, used, source, self.run.exclude, *draw)
+        """The same image in a pose that no image of the same photo has; None if there is no other.
+
+        Args:
+            asked: the image, in the pose that was rejected.
+            used: the poses that it was tried in.
+        """
+        photo = self.conditions[asked.index]
+        if photo not in self._settled:
+            self._settled[photo] = self._settle(photo)
+        row = self._settled[photo].get((asked.index, len(used)))
         if row is None:
             return None
-        name, old = pool.names[row], asked.task
-        donor = None if from_library else self.data.root / name
-        frame = frame_of(name) if from_library else None
+        pool, old = self._pool(asked.index), asked.task
+        name = pool.names[row]
+        donor, frame = (None, frame_of(name)) if pool is not self.kept else (self.data.root / name, None)
         return Asked(
             asked.index, Task(old.photo, old.source, donor, pool.xy[row], old.output, frame), name, asked.output
         )
+
+    def _pool(self, index: int) -> PosePool:
+        return self.lender if self.made["pose"][index].startswith(LIBRARY) else self.kept
+
+    def _settle(self, photo: str) -> dict[tuple[int, int], int]:
+        """The rows that lend poses to the images of one photo, by image and number of tries before."""
+        taken = set(self.made["pose"][self.images_of[photo]])
+        settled = {}
+        for tries in range(1, self.run.retries + 1):
+            for index in self.images_of[photo]:
+                pool, output = self._pool(index), self.made["output"][index]
+                condition = self.kept.places[photo] if pool is self.kept else -1
+                source = self.run.source if pool is self.kept else "dataset"
+                draw = ("gate", output, tries)
+                pid = int(self.made["pid"][index])
+                row = redraw_pose(pool, pid, condition, taken, source, self.run.exclude, *draw)
+                if row is not None:
+                    settled[index, tries] = row
+                    taken.add(pool.names[row])
+        return settled
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ draws while all others stay as they were; a random generator over a list would r
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -53,6 +54,11 @@ class PosePool:
         return len(self.names)
 
     @cached_property
+    def places(self) -> dict[str, int]:
+        """Row of each name."""
+        return {name: row for row, name in enumerate(self.names)}
+
+    @cached_property
     def keys(self) -> NDArray[np.uint64]:
         """The candidates' hashes, uint64 `[N]`."""
         return np.array([stable_hash(self.seed, "donor", name) for name in self.names], dtype=np.uint64)
@@ -76,37 +82,78 @@ class PosePool:
         return np.asarray(x ^ (x >> np.uint64(31)))
 
 
-def draw_poses(pool: PosePool, pid: int, conditions: Rows | None, count: int, source: str, exclude: bool) -> list[int]:
-    """Choose the donors of one identity's `count` generated images.
+def draw_pairs(
+    pool: PosePool, lender: PosePool, pid: int, count: int, source: str, exclude: bool
+) -> list[tuple[int, int]]:
+    """Choose photo and donor of one identity's `count` generated images.
+
+    The identity's photos take turns. No donor comes twice before all candidates have come once, but where that would
+    repeat a pair. A pair of photo and pose comes again only when the pose source has no other left for any of the
+    photos: then all of them may come once more.
 
     Args:
-        pool: all candidates; the identity's own among them.
+        pool: the kept images with usable keypoints; the identity's own among them.
+        lender: who lends poses: `pool`, or the rows of a library.
         pid: the identity.
-        conditions: `[count]` rows of `pool`, the condition image of each; None in a library.
         count: how many.
         source: one of `POSE_SOURCES`. `identity` and `camera` fall back to the data set where they find nobody.
         exclude: the donor must not be the condition image itself.
 
     Returns:
-        `count` rows of `pool`; within an identity no donor comes twice before all candidates have come once.
+        (row of `pool`, row of `lender`) of each image.
 
     Raises:
         InputError: `exclude`, and there is but one image to choose from.
     """
-    if source == "diverse" and conditions is not None:
-        return _draw_diverse(pool, pid, conditions, exclude)
-    unused = np.ones(len(pool), dtype=bool)
+    own: list[int] = np.flatnonzero(pool.pids == pid).tolist()
+    own.sort(key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
+    if source == "diverse":
+        return _draw_diverse(pool, pid, own, count, exclude)
+    if lender is not pool:
+        turns = _Turns(own, lambda _: np.ones(len(lender), dtype=bool))
+    else:
+        turns = _Turns(own, lambda condition: _allowed(pool, pid, condition, source, exclude))
+    unused = np.ones(len(lender), dtype=bool)
     chosen = []
     for number in range(count):
-        condition = -1 if conditions is None else int(conditions[number])
-        allowed = _allowed(pool, pid, condition, source, exclude)
+        condition, allowed, free = turns.take(number)
         if not (allowed & unused).any():
             unused |= allowed
-        candidates = np.flatnonzero(allowed & unused)
-        row = int(candidates[np.argmax(pool.scores(pid, number)[candidates])])
+        best = free & unused
+        candidates = np.flatnonzero(best if best.any() else free)
+        row = int(candidates[np.argmax(lender.scores(pid, number)[candidates])])
         unused[row] = False
-        chosen.append(row)
+        turns.given[condition][row] = True
+        chosen.append((condition, row))
     return chosen
+
+
+class _Turns:
+    """Whose turn it is among an identity's photos, and which poses are still new to it.
+
+    Args:
+        own: rows of the photos, in the order of their turns.
+        allowed: the donors that the pose source allows for a photo, by its row; bool `[N]`.
+    """
+
+    def __init__(self, own: Sequence[int], allowed: Callable[[int], Mask]) -> None:
+        self.own, self.allowed = own, allowed
+        self.given: defaultdict[int, Mask] = defaultdict(lambda: np.zeros(len(allowed(own[0])), dtype=bool))
+
+    def take(self, number: int) -> tuple[int, Mask, Mask]:
+        """The photo of the `number`-th image, whom it may take a pose from, and who of those has not lent it one.
+
+        A photo that has had all of its poses passes its turn on; when all have, all begin anew.
+        """
+        first = number % len(self.own)
+        for condition in [*self.own[first:], *self.own[:first]]:
+            allowed = self.allowed(condition)
+            free = allowed & ~self.given[condition]
+            if free.any():
+                return condition, allowed, free
+        self.given.clear()
+        allowed = self.allowed(self.own[first])
+        return self.own[first], allowed, allowed
 
 
 def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: bool) -> Mask:
@@ -114,7 +161,7 @@ def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: boo
     if exclude and condition >= 0:
         allowed[condition] = False
     if not allowed.any():
-        raise InputError("--exclude-same-image: there is but one kept image with usable keypoints to take poses from")
+        raise InputError("exclude_same_image: there is but one kept image with usable keypoints to take poses from")
     narrow = allowed
     if source == "identity":
         narrow = allowed & (pool.pids == pid)
@@ -123,32 +170,36 @@ def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: boo
     return narrow if narrow.any() else allowed
 
 
-def _draw_diverse(pool: PosePool, pid: int, conditions: Rows, exclude: bool) -> list[int]:
+def _draw_diverse(pool: PosePool, pid: int, own: Sequence[int], count: int, exclude: bool) -> list[tuple[int, int]]:
     """Farthest-point sampling: each pose is the farthest from all that the identity has, shown or chosen before.
 
     What is farthest of all is a detector's mistake; hence only credible poses are lent, if there are any.
     """
     order = np.argsort(pool.scores(pid, "diverse"), kind="stable")[::-1]
     people = order[pool.credible[order]]
-    candidates = (people if len(people) > 1 else order)[:DIVERSE_CANDIDATES]
+    enough = max(DIVERSE_CANDIDATES, -(-count // len(own)) + 1)  # for each photo to have as many as its turns
+    candidates = (people if len(people) > 1 else order)[:enough]
+    looked_at = np.zeros(len(pool), dtype=bool)
+    looked_at[candidates] = True
+    turns = _Turns(own, lambda condition: looked_at & _allowed(pool, pid, condition, "diverse", exclude))
     start = pose_distance(pool.shape[candidates], pool.shape[pool.pids == pid]).min(axis=1)
     gap = start.copy()
     chosen = []
-    for condition in conditions:
-        open_ = candidates != condition if exclude else np.ones(len(candidates), dtype=bool)
-        if not open_.any():
-            _allowed(pool, pid, int(condition), "dataset", exclude)
-        if not (gap[open_] > 0).any():
+    for number in range(count):
+        condition, allowed, free = (turn if isinstance(turn, int) else turn[candidates] for turn in turns.take(number))
+        if not (gap[allowed] > 0).any():
             gap = start.copy()
-        best = int(np.argmax(np.where(open_, gap, -1.0)))  # candidates are in hash order, so ties fall by hash
+        far = gap if (gap[free] > 0).any() else start
+        best = int(np.argmax(np.where(free, far, -1.0)))  # candidates are in hash order, so ties fall by hash
         gap = np.minimum(gap, pose_distance(pool.shape[candidates], pool.shape[candidates[best : best + 1]])[:, 0])
         gap[best] = 0.0
-        chosen.append(int(candidates[best]))
+        turns.given[condition][candidates[best]] = True
+        chosen.append((condition, int(candidates[best])))
     return chosen
 
 
 def redraw_pose(
-    pool: PosePool, pid: int, condition: int, used: Sequence[str], source: str, exclude: bool, *draw: object
+    pool: PosePool, pid: int, condition: int, used: Collection[str], source: str, exclude: bool, *draw: object
 ) -> int | None:
     """Another donor for an image that the gate rejected.
 
@@ -156,19 +207,25 @@ def redraw_pose(
         pool: all candidates.
         pid: the identity.
         condition: row of the condition image in `pool`, -1 in a library.
-        used: names that were tried.
+        used: names that this photo has had, or is to have, in whichever of its images.
         source: one of `POSE_SOURCES`; `diverse` takes any credible pose here.
         exclude: the donor must not be the condition image itself.
         draw: names this draw.
 
     Returns:
-        A row of `pool`, None if every candidate was tried.
+        A row of `pool`, None if every candidate is used.
     """
     if exclude and condition >= 0 and len(pool) < 2:
         return None
+    allowed = redraw_allowed(pool, pid, condition, source, exclude).copy()
+    allowed[[row for name in used if (row := pool.places.get(name)) is not None]] = False
+    candidates = np.flatnonzero(allowed)
+    return int(candidates[np.argmax(pool.scores(pid, *draw)[candidates])]) if len(candidates) else None
+
+
+def redraw_allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: bool) -> Mask:
+    """Whom a pose may be taken from, bool `[N]`; arguments as in `redraw_pose`."""
     allowed = _allowed(pool, pid, condition, source, exclude)
     if source == "diverse" and (allowed & pool.credible).any():
         allowed = allowed & pool.credible
-    allowed = allowed & ~np.isin(np.array(pool.names, dtype=object), list(used))
-    candidates = np.flatnonzero(allowed)
-    return int(candidates[np.argmax(pool.scores(pid, *draw)[candidates])]) if len(candidates) else None
+    return allowed

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augment.plan.donors import POSE_SOURCES, PosePool, draw_poses, stable_hash
+from augment.plan.donors import POSE_SOURCES, PosePool, draw_pairs, stable_hash
 from augment.plan.file import COLUMNS, LIBRARY, TRAIN, check_plan, read_plan, write_plan
 from augment.pose.keypoints import Keypoints
 from reid_eval.datasets import ReidData
@@ -65,6 +65,9 @@ def make_plan(
     them may get fewer than asked; without any it is left as it is (`summarise` lists both). Identities 0 and below
     (distractors, junk) are left alone. For one seed, what a smaller ratio drops a larger one drops too.
 
+    No photo gets a pose twice while the pose source has another one for any photo of its identity; what repeats after
+    all is counted by `summarise`.
+
     Args:
         train: table with `path, pid, camid, source`, as `read_dataset` gives it.
         keypoints: of those images, under their paths or file names; (x, y) pixels.
@@ -98,8 +101,8 @@ def make_plan(
         if mode == "replace":
             table.loc[_by_hash(images[images["good"]], seed, "drop")[:count], "drop"] = True
     kept = table[table["good"] & ~table["drop"] & (table["pid"] > 0)]
-    lender = _library_pool(library, seed) if pose_source == "library" else None
     pool = _pool(kept, keypoints, seed)
+    lender = _library_pool(library, seed) if pose_source == "library" else pool
     records = [_image_record(image, layout) for image in table.itertuples()]
     for pid, count in wanted.items():
         if count:
@@ -149,6 +152,8 @@ class PlanSummary:
     """Generated images whose pose is that of their own condition image."""
     fallbacks: int
     """Poses from elsewhere in the data set, where `identity` or `camera` found nobody."""
+    repeats: int
+    """Generated images whose photo and pose another one has, too: the pose source had no other pair left."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, lists as lists: for a manifest."""
@@ -170,6 +175,11 @@ class PlanSummary:
                 lines.append(f"{len(items)} {what}: {first_five(items)}")
         if self.fallbacks:
             lines.append(f"{self.fallbacks} poses come from the whole data set: the chosen pose source had none")
+        if self.repeats:
+            lines.append(
+                f"{self.repeats} generated images repeat another one, the same photo in the same pose: the pose source "
+                "has no more pairs; ask for fewer images, or take poses from elsewhere"
+            )
         return "\n".join(lines)
 
 
@@ -207,7 +217,13 @@ def summarise(
         donor_uses_max=max(uses.values(), default=0),
         same_image=int((made["pose"] == made["condition"]).sum()),
         fallbacks=strangers,
+        repeats=count_repeats(plan),
     )
+
+
+def count_repeats(plan: pd.DataFrame) -> int:
+    """Generated images of a plan that have photo and pose of an earlier one: they are equal, byte for byte."""
+    return int(plan[plan["action"] == "generate"].duplicated(["condition", "pose"]).sum())
 
 
 def plan_dataset(data: ReidData, keypoints: Keypoints, **arguments: Any) -> tuple[pd.DataFrame, PlanSummary]:
@@ -219,15 +235,13 @@ def plan_dataset(data: ReidData, keypoints: Keypoints, **arguments: Any) -> tupl
 
 def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoints | None, train: pd.DataFrame) -> None:
     if mode not in MODES:
-        raise InputError(f"--mode {mode!r}: choose from {', '.join(MODES)}")
+        raise InputError(f"mode {mode!r}: choose from {', '.join(MODES)}")
     if pose_source not in POSE_SOURCES:
-        raise InputError(f"--pose-source {pose_source!r}: choose from {', '.join(POSE_SOURCES)}")
+        raise InputError(f"pose_source {pose_source!r}: choose from {', '.join(POSE_SOURCES)}")
     if not math.isfinite(ratio) or ratio < 0 or (mode == "replace" and ratio > 1):
-        raise InputError(
-            f"--ratio {ratio}: expected {'0 to 1' if mode == 'replace' else '0 or more'} with --mode {mode}"
-        )
+        raise InputError(f"ratio {ratio}: expected {'0 to 1' if mode == 'replace' else '0 or more'} with mode {mode}")
     if pose_source == "library" and (library is None or not library.usable.any()):
-        raise InputError("--pose-source library needs a keypoints file with poses that have both shoulders and hips")
+        raise InputError("pose_source library needs a keypoints file with poses that have both shoulders and hips")
     generated = train.loc[train["source"] == "generated", "path"].tolist() if "source" in train else []
     if generated:
         raise InputError(
@@ -268,17 +282,14 @@ def _image_record(image: Any, layout: str) -> tuple[Any, ...]:
 
 
 def _generated(
-    pool: PosePool, lender: PosePool | None, pid: int, count: int, source: str, exclude: bool, layout: str, suffix: str
+    pool: PosePool, lender: PosePool, pid: int, count: int, source: str, exclude: bool, layout: str, suffix: str
 ) -> list[tuple[Any, ...]]:
-    """Rows of one identity's generated images: its kept photos take turns as condition."""
-    own: list[int] = np.flatnonzero(pool.pids == pid).tolist()
-    own.sort(key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
-    conditions = np.resize(np.array(own, dtype=np.int64), count)
-    if lender is None:
-        poses = [pool.names[row] for row in draw_poses(pool, pid, conditions, count, source, exclude)]
-    else:
-        poses = [lender.names[row] for row in draw_poses(lender, pid, None, count, source, exclude=False)]
+    """Rows of one identity's generated images."""
     return [
-        ("generate", pid, pool.camids[c], "", pool.names[c], pose, output_path(pool.names[c], layout, i, suffix), 1 + i)
-        for i, (c, pose) in enumerate(zip(conditions.tolist(), poses, strict=True))
+        (
+            *("generate", pid, pool.camids[photo], "", pool.names[photo], lender.names[donor]),
+            output_path(pool.names[photo], layout, number, suffix),
+            1 + number,
+        )
+        for number, (photo, donor) in enumerate(draw_pairs(pool, lender, pid, count, source, exclude))
     ]
