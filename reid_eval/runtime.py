@@ -32,7 +32,14 @@ _UMASK = _read_umask()
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong. The message is one line: what, where, what to do. Exit code 2."""
+    """Something the user gave is wrong. The message is one line: what, where, what to do. Exit code 2.
+
+    `argument` is the parameter that would mend it, if one would: a command line names its option for it.
+    """
+
+    def __init__(self, message: str = "", argument: str | None = None) -> None:
+        super().__init__(message)
+        self.argument = argument
 
 
 def first_five(items: Sequence[Any]) -> str:

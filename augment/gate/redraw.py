@@ -7,25 +7,28 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from augment.folder.render import Task
-from augment.gate.attempts import Asked
+from augment.folder.source import Source
 from augment.gate.judge import NUMBERS, REASONS, Gate
-from augment.plan.donors import PosePool, redraw_pose
+from augment.plan.donors import PosePool, kept_pool, library_pool, redraw_pose
 from augment.plan.file import LIBRARY
-from augment.pose.keypoints import Keypoints
-from augment.pose.library import frame_of
-from reid_eval.datasets import ReidData
-from reid_eval.runtime import write_text
 
-LOG = "augmentation/gate.csv"
 RETRIES = 2
 _LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """An image of the plan: its number there, what to render, the name of the pose, and of the file in the folder."""
+
+    index: int
+    task: Task
+    pose: str
+    output: str
 
 
 @dataclass(frozen=True)
@@ -60,39 +63,30 @@ class Redrawing:
 
     Args:
         run: says where from.
-        data: the data set.
-        keypoints: of its images.
-        library: the pose library, where the plan uses one.
+        source: data set, joints, and the pose library where the plan uses one.
         plan: the plan.
     """
 
-    def __init__(
-        self, run: GateRun, data: ReidData, keypoints: Keypoints, library: Keypoints | None, plan: pd.DataFrame
-    ) -> None:
-        self.run, self.data, self.library = run, data, library
+    def __init__(self, run: GateRun, source: Source, plan: pd.DataFrame) -> None:
+        self.run, self.source = run, source
         self.made = plan[plan["action"] == "generate"].reset_index(drop=True)
         self.conditions = self.made["condition"].tolist()
-        kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
-        rows = keypoints.rows(kept["image"].tolist())
-        good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
-        kept, rows = kept[good], rows[good]
-        pids, camids = (kept[name].to_numpy(np.int64) for name in ("pid", "camid"))
-        self.kept = PosePool(kept["image"].tolist(), pids, camids, keypoints.xy[rows], run.seed)
+        self.kept = kept_pool(plan, source.keypoints, run.seed)
         self._settled: dict[str, dict[tuple[int, int], int]] = {}
 
     @cached_property
     def lender(self) -> PosePool:
         """The library's usable poses."""
-        assert self.library is not None
-        rows = np.flatnonzero(self.library.usable)
-        nobody = np.full(len(rows), -1, dtype=np.int64)
-        names = [LIBRARY + self.library.names[row] for row in rows.tolist()]
-        return PosePool(names, nobody, nobody, self.library.xy[rows], self.run.seed)
+        assert self.source.library is not None
+        return library_pool(self.source.library, self.run.seed)
 
     @cached_property
     def images_of(self) -> dict[str, list[int]]:
         """The plan's images of each photo, by their numbers."""
-        return {name: group.index.tolist() for name, group in self.made.groupby("condition", sort=False)}
+        found: dict[str, list[int]] = {}
+        for index, photo in enumerate(self.conditions):
+            found.setdefault(photo, []).append(index)
+        return found
 
     def __call__(self, asked: Asked, used: Sequence[str]) -> Asked | None:
         """The same image in a pose that no image of the same photo has; None if there is no other.
@@ -107,12 +101,8 @@ class Redrawing:
         row = self._settled[photo].get((asked.index, len(used)))
         if row is None:
             return None
-        pool, old = self._pool(asked.index), asked.task
-        name = pool.names[row]
-        donor, frame = (None, frame_of(name)) if pool is not self.kept else (self.data.root / name, None)
-        return Asked(
-            asked.index, Task(old.photo, old.source, donor, pool.xy[row], old.output, frame), name, asked.output
-        )
+        pose = self._pool(asked.index).names[row]
+        return Asked(asked.index, self.source.task(photo, pose, asked.task.output), pose, asked.output)
 
     def _pool(self, index: int) -> PosePool:
         return self.lender if self.made["pose"][index].startswith(LIBRARY) else self.kept
@@ -198,11 +188,20 @@ def _facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
     }
 
 
-def write_log(out: Path, attempts: Sequence[Mapping[str, Any]]) -> None:
-    """Write `augmentation/gate.csv`: a line an attempt, with its numbers and why it was rejected."""
+def log_text(attempts: Sequence[Mapping[str, Any]]) -> str:
+    """A CSV line an attempt, with its numbers and why it was rejected."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _LOG_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for one in attempts:
         writer.writerow({**one, "reasons": "+".join(one["reasons"]), "accepted": int(one["accepted"])})
-    write_text(out / LOG, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def gate_message(facts: dict[str, Any]) -> str:
+    """A line about what the gate did, from a manifest."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in facts["reasons"].items())
+    return (
+        f"Gate: {facts['accepted_at_once']} of {facts['asked']} accepted at once, {facts['accepted_after_retry']} "
+        f"after another try, {facts['given_up']} given up; {facts['rejections']} rejections ({reasons})"
+    )

@@ -1,67 +1,42 @@
-"""A plan through the gate, from tasks to what the folder's plan, log and manifest say of it."""
+"""A plan through the gate: the strategy that `augment.folder.generate.generate` renders by."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from augment.folder.render import CHUNK, Generator, Settings, Task
-from augment.gate.attempts import Asked, numbered, read_records, render_gated
-from augment.gate.redraw import LOG, GateRun, Outcome, Redrawing, outcome, write_log
-from augment.pose.keypoints import Keypoints
-from reid_eval.datasets import ReidData
+from augment.folder.layout import GATE_LOG
+from augment.folder.strategy import CarriedOut, Work
+from augment.gate.attempts import Asked, read_records, render_gated
+from augment.gate.redraw import GateRun, Redrawing, log_text, outcome
 from reid_eval.runtime import progress
 
 
 @dataclass(frozen=True)
 class Gated:
-    """What came through the gate."""
+    """Rejects bad images: each is made again in other poses, then given up, and a real image kept in its place."""
 
-    attempts: Sequence[Mapping[str, Any]]
-    outcome: Outcome
+    run: GateRun
 
-    def write_log(self, out: Path) -> list[str]:
-        """Write the log of all attempts; the chunks' records stay until the manifest is there."""
-        write_log(out, self.attempts)
-        return [LOG]
+    def described(self) -> dict[str, Any]:
+        """Thresholds and retries, for the manifest's arguments."""
+        return {"gate": self.run.described()}
 
-    def reports(self) -> dict[str, list[str]]:
-        """Images that the gate changed the plan for."""
-        return {
-            "gate_given_up": list(self.outcome.given_up),
-            "gate_kept_instead": list(self.outcome.kept_instead),
-        }
+    def render(self, work: Work) -> None:
+        """Render this shard's chunks through the gate."""
+        made = work.plan[work.plan["action"] == "generate"]
+        named = zip(work.tasks, made["pose"], made["output"], strict=True)
+        asked = [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named)]
+        mine = [(number, [asked[place] for place in work.places(number)]) for number in work.mine()]
+        redraw = Redrawing(self.run, work.source, work.plan)
+        with progress("Generating", sum(len(chunk) for _, chunk in mine)) as bar:
+            render_gated(mine, work, self.run, redraw, bar)
 
-
-def render_plan(
-    gate: GateRun,
-    data: ReidData,
-    keypoints: Keypoints,
-    library: Keypoints | None,
-    plan: pd.DataFrame,
-    out: Path,
-    tasks: Sequence[Task],
-    generator: Generator,
-    settings: Settings,
-    shard: tuple[int, int],
-) -> None:
-    """Render this shard's chunks through the gate."""
-    made = plan[plan["action"] == "generate"]
-    named = zip(tasks, made["pose"], made["output"], strict=True)
-    asked = [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named)]
-    chunks = list(numbered(asked, CHUNK))
-    mine = chunks[shard[0] :: shard[1]]
-    redraw = Redrawing(gate, data, keypoints, library, plan)
-    with progress("Generating", sum(len(chunk) for _, chunk in mine)) as bar:
-        render_gated(mine, generator, settings, gate.gate, redraw, gate.retries, out, bar)
-
-
-def gather(plan: pd.DataFrame, out: Path, layout: str) -> Gated | None:
-    """What came of all chunks of a plan; None while others are at work, or once they have finished the folder."""
-    count = int((plan["action"] == "generate").sum())
-    attempts = read_records(out, -(-count // CHUNK))
-    return None if attempts is None else Gated(attempts, outcome(plan, attempts, layout))
+    def gather(self, work: Work) -> CarriedOut | None:
+        """What came of all chunks; None while others are at work, or once they have finished the folder."""
+        attempts = read_records(work.out, work.chunk_count)
+        if attempts is None:
+            return None
+        came = outcome(work.plan, attempts, work.source.data.layout)
+        reports = {"gate_given_up": list(came.given_up), "gate_kept_instead": list(came.kept_instead)}
+        return CarriedOut(came.plan, reports, came.facts, {GATE_LOG: log_text(attempts)})

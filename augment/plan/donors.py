@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from augment.plan.file import LIBRARY
+from augment.pose.keypoints import Keypoints
 from augment.pose.skeleton import normalise, pose_distance, torso, upright
 from reid_eval.runtime import InputError
 
@@ -80,6 +83,22 @@ class PosePool:
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def kept_pool(plan: pd.DataFrame, keypoints: Keypoints, seed: int) -> PosePool:
+    """The kept images of people that lend poses in a plan, in its order."""
+    kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
+    rows = keypoints.rows(kept["image"].tolist())
+    good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
+    pids, camids = (kept.loc[good, name].to_numpy(np.int64) for name in ("pid", "camid"))
+    return PosePool(kept.loc[good, "image"].tolist(), pids, camids, keypoints.xy[rows[good]], seed)
+
+
+def library_pool(library: Keypoints, seed: int) -> PosePool:
+    """The usable poses of a library, under the names that a plan gives them."""
+    rows = np.flatnonzero(library.usable)
+    nobody = np.full(len(rows), -1, dtype=np.int64)
+    return PosePool([LIBRARY + library.names[row] for row in rows.tolist()], nobody, nobody, library.xy[rows], seed)
 
 
 def draw_pairs(
@@ -161,7 +180,8 @@ def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: boo
     if exclude and condition >= 0:
         allowed[condition] = False
     if not allowed.any():
-        raise InputError("exclude_same_image: there is but one kept image with usable keypoints to take poses from")
+        message = "exclude_same_image: there is but one kept image with usable keypoints to take poses from"
+        raise InputError(message, "exclude_same_image")
     narrow = allowed
     if source == "identity":
         narrow = allowed & (pool.pids == pid)
@@ -186,7 +206,8 @@ def _draw_diverse(pool: PosePool, pid: int, own: Sequence[int], count: int, excl
     gap = start.copy()
     chosen = []
     for number in range(count):
-        condition, allowed, free = (turn if isinstance(turn, int) else turn[candidates] for turn in turns.take(number))
+        condition, *masks = turns.take(number)
+        allowed, free = (mask[candidates] for mask in masks)
         if not (gap[allowed] > 0).any():
             gap = start.copy()
         far = gap if (gap[free] > 0).any() else start

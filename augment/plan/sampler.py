@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augment.plan.donors import POSE_SOURCES, PosePool, draw_pairs, stable_hash
-from augment.plan.file import COLUMNS, LIBRARY, TRAIN, check_plan, read_plan, write_plan
+from augment.plan.donors import POSE_SOURCES, PosePool, draw_pairs, library_pool, stable_hash
+from augment.plan.file import COLUMNS, TRAIN, check_plan, read_plan, write_plan
 from augment.pose.keypoints import Keypoints
 from reid_eval.datasets import ReidData
 from reid_eval.datasets.names import image_stem
@@ -102,7 +102,7 @@ def make_plan(
             table.loc[_by_hash(images[images["good"]], seed, "drop")[:count], "drop"] = True
     kept = table[table["good"] & ~table["drop"] & (table["pid"] > 0)]
     pool = _pool(kept, keypoints, seed)
-    lender = _library_pool(library, seed) if pose_source == "library" else pool
+    lender = library_pool(library, seed) if pose_source == "library" and library is not None else pool
     records = [_image_record(image, layout) for image in table.itertuples()]
     for pid, count in wanted.items():
         if count:
@@ -235,13 +235,17 @@ def plan_dataset(data: ReidData, keypoints: Keypoints, **arguments: Any) -> tupl
 
 def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoints | None, train: pd.DataFrame) -> None:
     if mode not in MODES:
-        raise InputError(f"mode {mode!r}: choose from {', '.join(MODES)}")
+        raise InputError(f"mode {mode!r}: choose from {', '.join(MODES)}", "mode")
     if pose_source not in POSE_SOURCES:
-        raise InputError(f"pose_source {pose_source!r}: choose from {', '.join(POSE_SOURCES)}")
+        raise InputError(f"pose_source {pose_source!r}: choose from {', '.join(POSE_SOURCES)}", "pose_source")
     if not math.isfinite(ratio) or ratio < 0 or (mode == "replace" and ratio > 1):
-        raise InputError(f"ratio {ratio}: expected {'0 to 1' if mode == 'replace' else '0 or more'} with mode {mode}")
+        raise InputError(
+            f"ratio {ratio:g}: expected {'0 to 1' if mode == 'replace' else '0 or more'} with mode {mode}", "ratio"
+        )
     if pose_source == "library" and (library is None or not library.usable.any()):
-        raise InputError("pose_source library needs a keypoints file with poses that have both shoulders and hips")
+        raise InputError(
+            "pose_source library needs a keypoints file with poses that have both shoulders and hips", "library"
+        )
     generated = train.loc[train["source"] == "generated", "path"].tolist() if "source" in train else []
     if generated:
         raise InputError(
@@ -267,13 +271,6 @@ def _by_hash(images: pd.DataFrame, seed: int, what: str) -> list[Any]:
 def _pool(kept: pd.DataFrame, keypoints: Keypoints, seed: int) -> PosePool:
     pids, camids = kept["pid"].to_numpy(np.int64), kept["camid"].to_numpy(np.int64)
     return PosePool(kept["path"].tolist(), pids, camids, keypoints.xy[kept["row"].to_numpy(np.int64)], seed)
-
-
-def _library_pool(library: Keypoints | None, seed: int) -> PosePool:
-    assert library is not None  # _check_arguments saw to it
-    rows = np.flatnonzero(library.usable)
-    nobody = np.full(len(rows), -1, dtype=np.int64)
-    return PosePool([LIBRARY + library.names[row] for row in rows.tolist()], nobody, nobody, library.xy[rows], seed)
 
 
 def _image_record(image: Any, layout: str) -> tuple[Any, ...]:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augment.folder.manifest import MANIFEST
+from augment.folder.layout import MANIFEST
 from augment.table.table_recipe import Patn
 from reid_eval.runtime import InputError, sha256_bytes, sha256_file
 
@@ -20,7 +20,10 @@ JPEG_QUALITY = 95
 
 def ensure_folder(study: Study, cell: Cell, device: str) -> None:
     """Generate the images that a cell trains on, unless they are there; two processes never do one folder twice."""
-    from augment.folder.generate import generate
+    from augment.folder.generate import PLAIN, generate
+    from augment.folder.settings import RenderSettings
+    from augment.folder.source import Source
+    from augment.gate.strategy import Gated
     from augment.generators.patn.patn_transfer import PATNTransfer
 
     row, seed = study.row(cell.place.row), study.recipe.plan_seed(cell.place.seed)
@@ -33,18 +36,15 @@ def ensure_folder(study: Study, cell: Cell, device: str) -> None:
         name, file = study.weights(row, cell.column, seed)
         generator = PATNTransfer.open(file, device, Path(name).name)
         generate(
-            study.data,
-            study.joints(),
+            Source(study.data, study.joints()),
             study.plan(cell.column, seed, row),
             generator,
             out=out,
-            device=device,
+            settings=RenderSettings(row.precision, JPEG_QUALITY),
             link="symlink",
             resume=True,
-            jpeg_quality=JPEG_QUALITY,
-            precision=row.precision,
             arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
-            gate=_gate_run(study, row, generator.size, seed, device) if row.gate else None,
+            strategy=Gated(_gate_run(study, row, generator.size, seed, device)) if row.gate else PLAIN,
         )
 
 
@@ -78,7 +78,7 @@ def gate_facts(row: Patn, seed: int) -> dict[str, Any]:
 
 def _gate_run(study: Study, row: Patn, size: tuple[int, int], seed: int, device: str) -> GateRun:
     from augment.gate.redraw import GateRun
-    from augment.gate.workflow import open_gate
+    from augment.gate.thresholds import open_gate
 
     if size not in study.gates:
         study.gates[size] = open_gate(study.data, study.joints(), None, size, device, lambda _: None)

@@ -11,8 +11,10 @@ from toy import Says, Toy
 
 from augment.folder.generate import generate
 from augment.folder.manifest import Manifest
+from augment.folder.source import Source
 from augment.gate.judge import Gate, GateThresholds, Verdict
 from augment.gate.redraw import GateRun
+from augment.gate.strategy import Gated
 from augment.plan.sampler import make_plan
 from augment.pose import load_annotations
 from reid_eval.datasets import ReidData
@@ -38,4 +40,5 @@ def gated(data: ReidData, out: Path, *, share: float = 0.5, toy: Toy | None = No
     """Half of the images of a plan of ten (two chunks) are rejected; one retry each."""
     keypoints = load_annotations(data.root)
     plan = make_plan(data.train, keypoints, ratio=0.6, seed=1)
-    return generate(data, keypoints, plan, toy or Toy(), out=out, gate=GateRun(Blind(share), retries=1, seed=1), **more)
+    gate = Gated(GateRun(Blind(share), retries=1, seed=1))
+    return generate(Source(data, keypoints), plan, toy or Toy(), out=out, strategy=gate, **more)

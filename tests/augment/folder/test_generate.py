@@ -17,8 +17,10 @@ from PIL import Image
 from toy import Toy
 
 from augment.folder.generate import generate, verify
-from augment.folder.manifest import MANIFEST, read_manifest
-from augment.folder.render import CHUNK
+from augment.folder.layout import MANIFEST
+from augment.folder.manifest import read_manifest
+from augment.folder.settings import CHUNK, RenderSettings
+from augment.folder.source import Source
 from augment.plan.sampler import make_plan, plan_dataset
 from augment.pose import Keypoints, load_annotations, merge, read_keypoints
 from reid_eval.datasets import ReidData, read_dataset
@@ -37,8 +39,11 @@ def plan(tiny_data: ReidData, keypoints: Keypoints) -> pd.DataFrame:
 
 
 def run(data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, out: Path, **options: Any) -> Any:
-    given = {"device": "cpu", "arguments": {"ratio": 2.0, "seed": 5}}
-    return generate(data, keypoints, plan, options.pop("generator", None) or Toy(), out=out, **{**given, **options})
+    generator, source = options.pop("generator", None) or Toy(), Source(data, keypoints, options.pop("library", None))
+    names = ("precision", "jpeg_quality", "batch_size")
+    settings = RenderSettings(**{name: options.pop(name) for name in names if name in options})
+    arguments = options.pop("arguments", {"ratio": 2.0, "seed": 5})
+    return generate(source, plan, generator, out=out, settings=settings, arguments=arguments, **options)
 
 
 @pytest.fixture(scope="module")
@@ -126,9 +131,9 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(tiny_data, keypoints, plan, out, batch_size=8, generator=Toy(stop=3))
-    with pytest.raises(InputError, match=r"is unfinished: run the same generate command with --resume"):
+    with pytest.raises(InputError, match=r"is unfinished: run the same generation again with resume"):
         verify(out)
-    with pytest.raises(InputError, match=r"holds this job already, unfinished: add --resume"):
+    with pytest.raises(InputError, match=r"holds this job already, unfinished: give another folder, or resume"):
         run(tiny_data, keypoints, plan, out)
     next(out.glob("bounding_box_train/*_gen*.jpg")).write_bytes(b"\xff\xd8 cut short")  # lost power
     generator = Toy()
@@ -146,12 +151,14 @@ def test_killed_and_resumed_gives_the_same_bytes(
         from toy import Toy
         from reid_eval.datasets import read_dataset
         from augment.folder.generate import generate
+        from augment.folder.settings import RenderSettings
+        from augment.folder.source import Source
         from augment.plan.sampler import plan_dataset
         from augment.pose import load_annotations
         Toy.die = lambda self: os.kill(os.getpid(), signal.SIGKILL)
         data, keypoints = read_dataset({str(tiny_root)!r}), load_annotations({str(tiny_root)!r})
         plan, _ = plan_dataset(data, keypoints, ratio=2.0, mode="add", seed=5)
-        generate(data, keypoints, plan, Toy(stop=2), out={str(out)!r}, batch_size=8, device="cpu",
+        generate(Source(data, keypoints), plan, Toy(stop=2), out={str(out)!r}, settings=RenderSettings(batch_size=8),
                  arguments={{"ratio": 2.0, "seed": 5}})
     """
     root = Path(__file__).resolve().parents[3]
@@ -227,11 +234,11 @@ def test_links_stand_for_copies(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"link": "soft"}, "--link 'soft': choose from copy, hard, symlink"),
-        ({"batch_size": 0}, "--batch-size 0: expected 1 or more"),
-        ({"jpeg_quality": 101}, "--quality 101: expected 1 to 100"),
-        ({"precision": "int8"}, "--precision 'int8': choose from float32, bf16"),
-        ({"device": "abacus"}, "--device 'abacus' is not a device"),
+        ({"link": "soft"}, "link 'soft': choose from copy, hard, symlink"),
+        ({"batch_size": 0}, "batch_size 0: expected 1 or more"),
+        ({"jpeg_quality": 101}, "jpeg_quality 101: expected 1 to 100"),
+        ({"precision": "int8"}, "precision 'int8': choose from float32, bf16"),
+        ({"shard": (2, 2)}, "shard 2 of 2: expected 0 <= index < count"),
     ],
 )
 def test_options_out_of_range(
@@ -247,7 +254,7 @@ def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
     data, keypoints = read_dataset(root), load_annotations(root)
     plan, _ = plan_dataset(data, keypoints, ratio=1.0, mode="add")
     (root / "bounding_box_train" / "0001_c1s1_000003_00.jpg").write_bytes(b"")
-    with pytest.raises(InputError, match=r"cannot read image .*0001_c1s1_000003_00.jpg.*remove or replace it"):
+    with pytest.raises(InputError, match=r"0001_c1s1_000003_00.jpg: cannot read this image \(0 bytes\).*delete it"):
         run(data, keypoints, plan, tmp_path / "out")
 
 

@@ -15,10 +15,12 @@ from toy import Toy
 
 from augment.folder import generate as generation
 from augment.folder import manifest as manifests
+from augment.folder.copies import sweep
 from augment.folder.generate import generate, verify
-from augment.folder.layout import sweep
-from augment.folder.manifest import MANIFEST, Manifest, read_manifest
+from augment.folder.layout import MANIFEST
+from augment.folder.manifest import Manifest, read_manifest
 from augment.folder.render import save_image
+from augment.folder.source import Source
 from augment.plan.sampler import plan_dataset
 from augment.pose import load_annotations
 from reid_eval.datasets import ReidData
@@ -30,7 +32,7 @@ Run = Callable[..., Manifest | None]
 def plain(data: ReidData, out: Path, *, toy: Toy | None = None, **more: Any) -> Manifest | None:
     keypoints = load_annotations(data.root)
     plan, _ = plan_dataset(data, keypoints, ratio=0.6, seed=1)
-    return generate(data, keypoints, plan, toy or Toy(), out=out, **more)
+    return generate(Source(data, keypoints), plan, toy or Toy(), out=out, **more)
 
 
 @pytest.fixture(params=[plain, gated], ids=["plain", "gated"])

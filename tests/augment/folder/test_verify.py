@@ -9,7 +9,9 @@ import pytest
 
 from augment import runs as run_folders
 from augment.folder.generate import generate
-from augment.folder.manifest import MANIFEST, VerifyReport, newest_augmented, read_manifest, verify
+from augment.folder.layout import MANIFEST
+from augment.folder.manifest import VerifyReport, newest_augmented, read_manifest, verify
+from augment.folder.source import Source
 from augment.generators.copy import CopyGenerator
 from augment.plan.sampler import plan_dataset
 from augment.pose import load_annotations
@@ -23,12 +25,10 @@ def made(tiny_data: ReidData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     plan, _ = plan_dataset(tiny_data, keypoints, ratio=0.5)
     out = tmp_path_factory.mktemp("verify") / "out"
     generate(
-        tiny_data,
-        keypoints,
+        Source(tiny_data, keypoints),
         plan,
         CopyGenerator(),
         out=out,
-        device="cpu",
     )
     return out
 
@@ -77,7 +77,7 @@ def test_folders_without_a_manifest(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no augmentation/manifest.json: it is not an augmented folder"):
         verify(tmp_path / "empty")
     (folder / MANIFEST).rename(folder / "augmentation/unfinished.json")
-    with pytest.raises(InputError, match="is unfinished: run the same generate command with --resume"):
+    with pytest.raises(InputError, match="is unfinished: run the same generation again with resume"):
         verify(folder)
 
 

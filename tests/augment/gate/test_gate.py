@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from drawn import SIZE, hashes, standing
 from PIL import Image
 from toy import Says, Toy
@@ -19,9 +18,11 @@ from augment.commands.main import main
 from augment.estimators.synth import SynthEstimator
 from augment.folder.generate import generate, verify
 from augment.folder.manifest import Manifest, read_manifest
+from augment.folder.source import Source
 from augment.gate.calibrate import calibrate, read_thresholds, threshold, write_thresholds
 from augment.gate.judge import Gate, GateThresholds, Verdict, noise_level, statistics
 from augment.gate.redraw import GateRun, outcome
+from augment.gate.strategy import Gated
 from augment.plan.donors import PosePool, redraw_pose
 from augment.plan.sampler import make_plan, read_plan
 from augment.pose import load_annotations, read_keypoints
@@ -162,11 +163,10 @@ def run(
     plan = make_plan(data.train, keypoints, ratio=0.6, mode=mode, seed=1)
     arguments: dict[str, object] = {"out": out, **more}
     return generate(
-        data,
-        keypoints,
+        Source(data, keypoints),
         plan,
         toy or Toy(),
-        gate=GateRun(Judge(share), retries=1, seed=1),
+        strategy=Gated(GateRun(Judge(share), retries=1, seed=1)),
         **arguments,  # type: ignore[arg-type]
     )
 
@@ -174,7 +174,7 @@ def run(
 def test_a_gate_that_rejects_nothing_changes_no_image(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
     keypoints = load_annotations(tiny_root)
     plan = make_plan(tiny_data.train, keypoints, ratio=0.6, seed=1)
-    generate(tiny_data, keypoints, plan, Toy(), out=tmp_path / "plain")
+    generate(Source(tiny_data, keypoints), plan, Toy(), out=tmp_path / "plain")
     manifest = run(tiny_data, tiny_root, tmp_path / "gated", 0.0)
     assert manifest is not None
     assert manifest.gate is not None
@@ -255,11 +255,8 @@ def test_killed_and_sharded_runs_give_the_same_bytes(tiny_data: ReidData, tiny_r
 def test_a_library_lends_another_pose(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
     keypoints, library = load_annotations(tiny_root), shipped_library()
     plan = make_plan(tiny_data.train, keypoints, ratio=0.6, pose_source="library", library=library)
-    gate = GateRun(Judge(0.5), retries=2, source="library")
-    generate(
-        tiny_data, keypoints, plan, Toy(), out=tmp_path / "out",
-        library=library, gate=gate,
-    )  # fmt: skip
+    gate = Gated(GateRun(Judge(0.5), retries=2, source="library"))
+    generate(Source(tiny_data, keypoints, library), plan, Toy(), out=tmp_path / "out", strategy=gate)
     log = pd.read_csv(tmp_path / "out/augmentation/gate.csv")
     assert (log["attempt"] > 0).any()
     assert log["pose"].str.startswith("library:").all()
@@ -297,9 +294,7 @@ def forty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
     write_dataset(root / "data", SynthSettings(train_ids=10, test_ids=2, images_per_id=8), "cpu")
     data, keypoints = read_dataset(root / "data"), load_annotations(root / "data")
     plan = make_plan(data.train, keypoints, ratio=0.5)
-    generate(
-        data, keypoints, plan, PATNTransfer.open("patn-synth-tiny"), out=root / "out", device="cpu",
-    )  # fmt: skip
+    generate(Source(data, keypoints), plan, PATNTransfer.open("patn-synth-tiny"), out=root / "out")
     done = read_plan(root / "out/augmentation/plan.csv")
     made = done[done["action"] == "generate"].reset_index(drop=True)
     spoilt = _spoil(root / "out", made, read_keypoints(root / "out/market-annotation-train.csv"))
@@ -308,11 +303,12 @@ def forty(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, set[str]]:
 
 def _spoil(out: Path, made: pd.DataFrame, keypoints: object) -> set[str]:
     """Three in a wrong pose, three of another person in the right pose, two of noise, two grey."""
-    from augment.folder.render import Settings, Task, compute, load_task
+    from augment.folder.render import Task, compute, load_task
+    from augment.folder.settings import RenderSettings
     from augment.generators.patn.patn_transfer import PATNTransfer
 
     poses = keypoints.xy[keypoints.rows(made["output"].tolist())]  # type: ignore[attr-defined]
-    settings = Settings(SIZE, torch.device("cpu"), "float32", 95, 8)
+    settings = RenderSettings()
     generator, spoilt = PATNTransfer.open("patn-synth-tiny"), {}
     rng = np.random.default_rng(0)
     for number, row in enumerate(np.linspace(0, len(made) - 1, 10).round().astype(int).tolist()):

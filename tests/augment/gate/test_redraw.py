@@ -11,8 +11,9 @@ from gated import Blind
 from toy import Toy
 
 from augment.folder.generate import generate
-from augment.gate.attempts import Asked
-from augment.gate.redraw import GateRun, Redrawing
+from augment.folder.source import Source
+from augment.gate.redraw import Asked, GateRun, Redrawing
+from augment.gate.strategy import Gated
 from augment.plan.file import read_plan
 from augment.plan.sampler import make_plan
 from augment.pose import Keypoints, load_annotations
@@ -32,8 +33,8 @@ def carried_out(
     """The generated images of the folder's plan, and the log of all attempts with the photo of each."""
     data, keypoints = few
     plan = make_plan(data.train, keypoints, ratio=ratio, mode="add", pose_source=source)
-    gate = GateRun(Blind(share), retries=3, source=source)
-    assert generate(data, keypoints, plan, Toy(), out=out, gate=gate) is not None
+    gate = Gated(GateRun(Blind(share), retries=3, source=source))
+    assert generate(Source(data, keypoints), plan, Toy(), out=out, strategy=gate) is not None
     done = read_plan(out / "augmentation/plan.csv")
     log = pd.read_csv(out / "augmentation/gate.csv")
     photos = plan[plan["action"] == "generate"].set_index("output")["condition"]
@@ -64,11 +65,11 @@ def test_what_an_image_is_tried_in_depends_on_no_other_outcome(few: tuple[ReidDa
     made = plan[plan["action"] == "generate"].reset_index(drop=True)
 
     def redraws(order: list[int]) -> dict[tuple[int, int], str]:
-        redraw = Redrawing(GateRun(Blind(0.5), retries=2), data, keypoints, None, plan)
+        redraw = Redrawing(GateRun(Blind(0.5), retries=2), Source(data, keypoints), plan)
         found = {}
         for index in order:
-            task = _Task()
-            asked = Asked(index, task, made["pose"][index], made["output"][index])  # type: ignore[arg-type]
+            task = Source(data, keypoints).tasks(plan, data.root)[index]
+            asked = Asked(index, task, made["pose"][index], made["output"][index])
             for tries in (1, 2):
                 other = redraw(asked, ["x"] * tries)
                 assert other is not None
@@ -78,8 +79,3 @@ def test_what_an_image_is_tried_in_depends_on_no_other_outcome(few: tuple[ReidDa
     numbers = list(range(len(made)))
     assert redraws(numbers) == redraws(numbers[::-1])
     assert redraws(numbers[3:5]).items() <= redraws(numbers).items()
-
-
-class _Task:
-    photo = output = Path("x.jpg")
-    source = None

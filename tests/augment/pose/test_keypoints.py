@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from drawn import some_pose, standing
 
-from augment.folder.layout import told_apart
+from augment.folder.joints import told_apart
 from augment.pose import (
     JOINTS,
     LIMBS,

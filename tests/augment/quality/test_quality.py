@@ -14,6 +14,7 @@ from toy import Toy
 
 from augment.commands.main import main
 from augment.folder.generate import generate
+from augment.folder.source import Source
 from augment.plan.sampler import make_plan
 from augment.pose import JOINTS, load_annotations
 from augment.pose.library import shipped_library
@@ -404,7 +405,7 @@ def augmented(tiny_data: ReidData, tiny_root: Path, tmp_path_factory: pytest.Tem
         tiny_data.train, keypoints, ratio=0.5, pose_source="library", library=shipped_library(), mode="add"
     )
     out = tmp_path_factory.mktemp("augmented") / "out"
-    generate(tiny_data, keypoints, plan, Toy(), out=out, library=shipped_library())
+    generate(Source(tiny_data, keypoints, shipped_library()), plan, Toy(), out=out)
     return out
 
 
