@@ -57,7 +57,7 @@ class FolderPlan:
     """A plan, and what it is about; `augment_folder` carries it out.
 
     Attributes:
-        plan: a row an image, see `augment.plan.sampler`; it may be edited.
+        plan: a row an image, see `augment.plan.sampler`. `dataclasses.replace` puts an edited one in its place.
         source: data set, joints and pose library.
         summary: what the plan does; None for one that was read from a file.
         pose_source, exclude_same_image, seed: how it was drawn, and how a gate draws more poses.

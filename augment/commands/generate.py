@@ -175,9 +175,7 @@ def _refuse_unread(gate: bool) -> None:
         InputError: an option of --gate without it, or one that --plan settles.
     """
     if not gate and (lost := _on_line("gate_thresholds", "gate_weights", "gate_retries")):
-        raise InputError(
-            f"{', '.join(lost)}: only with --gate; give it, too, or leave {'them' if lost[1:] else 'it'} out"
-        )
+        raise InputError(f"{', '.join(lost)} are for --gate: give that, too")
     if not _on_line("plan"):
         return
     settled = _on_line("ratio", "mode", *(() if gate else ("pose_source", "exclude_same_image", "seed")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from drawn import hashes
+from gated import Blind
 
 from augment.commands.main import cli, main
 from augment.generators.patn.builders import patn_tiny
@@ -186,6 +188,14 @@ def _fails(capsys: pytest.CaptureFixture[str], pattern: str, *arguments: object)
         (("generate", "--ratio", 0.5, "--data", "nowhere"), "'nowhere' does not exist"),
         (("generate", "--ratio", 0.5, "--resume"), "--resume and --shard need --out"),
         (("generate", "--ratio", 0.5, "--shard", "two"), "write I/N, such as 0/4"),
+        (("generate", "--ratio", 0.5, "--gate-retries", 2), "--gate-retries are for --gate: give that, too"),
+        (
+            ("generate", "--ratio", 0.5, "--gate-weights", ".", "--gate-thresholds", "."),
+            "--gate-thresholds, --gate-weights are for --gate",
+        ),
+        (("generate", "--plan", ".", "--ratio", 0.5), "--ratio does nothing beside --plan"),
+        (("generate", "--plan", ".", "--mode", "replace", "--seed", 0), "--mode, --seed do nothing beside --plan"),
+        (("generate", "--plan", ".", "--gate", "--ratio", 0.5, "--seed", 1), "Error: --ratio does nothing beside"),
         (("reid-eval", "--backbone", "resnet5"), "resnet5.*resnet50.*inception_v2"),
         (
             ("train", "--recipe", "nothing", "--out", "x"),
@@ -312,6 +322,47 @@ def test_a_plan_is_written_edited_and_carried_out(here: Path, tiny_root: Path, w
     assert run(*generate, "--ratio", 0.5, "--out", here / "b") == 0
     a, b = hashes(here / "a"), hashes(here / "b")
     assert {name for name in a if a[name] != b.get(name)} == {"augmentation/manifest.json"}  # it names the plan's file
+
+
+def test_a_plan_goes_through_the_gate_as_it_was_made(
+    here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other poses come from where the plan's do, and the manifest says what was done, not what --plan overrode."""
+    monkeypatch.setattr("augment.gate.thresholds.open_gate", lambda *_, **__: Blind(1.0))
+    plan = ("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.3, "--mode", "add")
+    generate = ("generate", "--data", tiny_root, "--weights", weights, "--plan", here / "plan.csv", "--gate")
+    assert run(*plan, "--pose-source", "identity", "--seed", 4) == 0
+    assert run(*generate, "--out", here / "own", "--gate-retries", 1) == 0
+    with open(here / "own/augmentation/gate.csv") as file:
+        log = list(csv.DictReader(file))
+    assert any(int(row["attempt"]) > 0 for row in log)
+    assert all(Path(row["output"]).name[:4] == Path(row["pose"]).name[:4] for row in log)
+    arguments = json.loads((here / "own/augmentation/manifest.json").read_text())["job"]["arguments"]
+    assert arguments.pop("gate")["retries"] == 1
+    assert arguments == {"plan": "plan.csv", "pose_source": "identity", "exclude_same_image": False, "seed": 0}
+    _fails(capsys, "pose_source library contradicts the plan.*--pose-source", *generate, "--pose-source", "library")
+    assert run(*plan[:6], "--pose-source", "library") == 0
+    assert run(*generate, "--out", here / "lent") == 0
+    assert "library:" in (here / "lent/augmentation/gate.csv").read_text()
+    _fails(capsys, "pose_source dataset contradicts.*from library", *generate, "--pose-source", "dataset")
+
+
+def test_a_manifest_does_not_tell_what_a_plan_overrode(here: Path, tiny_root: Path, weights: Path) -> None:
+    assert run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.5) == 0
+    generate = ("generate", "--data", tiny_root, "--weights", weights, "--plan", here / "plan.csv")
+    assert run(*generate, "--out", here / "out") == 0
+    arguments = json.loads((here / "out/augmentation/manifest.json").read_text())["job"]["arguments"]
+    assert arguments == {"plan": "plan.csv"}
+
+
+def test_a_library_that_nothing_takes_poses_from(
+    here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = ("--library", tiny_root / "market-annotation-test.csv")
+    generate = ("generate", "--data", tiny_root, "--weights", weights)
+    _fails(capsys, r"pose source `library`: give that, too \(--pose-source\)", *generate, "--ratio", 0.5, *library)
+    assert run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.5) == 0
+    _fails(capsys, r"no pose of .* is from one", *generate, "--plan", here / "plan.csv", *library)
 
 
 def test_training_goes_on_only_with_the_same_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
