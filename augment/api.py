@@ -1,11 +1,12 @@
 """`plan_folder` and `augment_folder`: what `patn-augment plan` and `patn-augment generate` do, for Python.
 
->>> planned = plan_folder(data, ratio=0.5, seed=3)      # nothing is written
->>> planned.plan["action"].value_counts()["generate"]
-9
->>> made = augment_folder(planned, out, weights=generator)
->>> made.manifest.counts["train_generated"]
-9
+Example:
+    >>> planned = plan_folder(data, ratio=0.5, seed=3)  # nothing is written
+    >>> planned.summary.generated
+    9
+    >>> made = augment_folder(planned, out, weights=generator)
+    >>> made.manifest.counts["train_generated"]
+    9
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def plan_folder(
 ) -> FolderPlan:
     """Read a data set and its joints, and draw a plan, or read one; nothing is written.
 
-    A keyword a choice, as on the command line, hence so many.
+    A keyword a choice, as on the command line, hence so many and so long.
 
     Args:
         data: the data set's folder; None is the embedded synthetic one.
@@ -157,31 +158,20 @@ def plan_folder(
     if plan is not None:
         planned = _read_plan(Source(table, joints, lent), Path(plan), pose_source, exclude_same_image, seed, say)
         return replace(planned, facts={**planned.facts, "library": Path(library).name}) if library else planned
-    assert ratio is not None
-    pose_source, mode = pose_source or "dataset", mode or "replace"
-    if lent is None and pose_source == "library":
-        lent = shipped_library()
-    drawn, summary = plan_dataset(
-        table,
-        joints,
-        ratio=ratio,
-        mode=mode,
-        pose_source=pose_source,
-        library=lent,
-        exclude_same_image=exclude_same_image,
-        seed=seed,
-    )
-    say(summary.message)
-    facts = {
-        "plan": None,
+    drawing = {
         "ratio": ratio,
-        "mode": mode,
-        "pose_source": pose_source,
-        "library": Path(library).name if library else None,
+        "mode": mode or "replace",
+        "pose_source": pose_source or "dataset",
         "exclude_same_image": exclude_same_image,
         "seed": seed,
     }
-    return FolderPlan(drawn, Source(table, joints, lent), summary, pose_source, exclude_same_image, seed, facts)
+    if lent is None and pose_source == "library":
+        lent = shipped_library()
+    drawn, summary = plan_dataset(table, joints, library=lent, **drawing)
+    say(summary.message)
+    facts = {"plan": None, **drawing, "library": Path(library).name if library else None}
+    source = Source(table, joints, lent)
+    return FolderPlan(drawn, source, summary, pose_source or "dataset", exclude_same_image, seed, facts)
 
 
 def _read(data: Path | str | None, layout: str, keypoints: Path | str | None, say: Say) -> tuple[ReidData, Keypoints]:
@@ -228,7 +218,7 @@ def augment_folder(
 ) -> AugmentedFolder:
     """Carry out a plan: write an augmented folder in Market-1501's layout, with plan and manifest.
 
-    A keyword a choice, as on the command line, hence so many.
+    A keyword a choice, as on the command line, hence so many and so long.
 
     Args:
         data: a plan of `plan_folder`; or, with `planning`, the data set's folder (None is the embedded synthetic one).
@@ -279,8 +269,7 @@ def augment_folder(
     )
     root = planned.source.data.root
     if manifest is not None:
-        described = {"data": str(root.resolve()), "weights": name, "augmented": str(path)}
-        describe_run(run_file(path), described)
+        describe_run(run_file(path), {"data": str(root.resolve()), "weights": name, "augmented": str(path)})
     return AugmentedFolder(path, manifest, root)
 
 

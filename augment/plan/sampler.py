@@ -63,10 +63,8 @@ def make_plan(
     Of an identity's n images `replaced_count(n, ratio)` are replaced (`replace`: totals stay) or added (`add`). Images
     without usable keypoints are never dropped, and one with usable keypoints always stays, so an identity with few of
     them may get fewer than asked; without any it is left as it is (`summarise` lists both). Identities 0 and below
-    (distractors, junk) are left alone. For one seed, what a smaller ratio drops a larger one drops too.
-
-    No photo gets a pose twice while the pose source has another one for any photo of its identity; what repeats after
-    all is counted by `summarise`.
+    (distractors, junk) are left alone. For one seed, what a smaller ratio drops a larger one drops too. No photo gets a
+    pose twice while its identity has a free pair of photo and pose; what repeats after all `summarise` counts.
 
     Args:
         train: table with `path, pid, camid, source`, as `read_dataset` gives it.
@@ -74,7 +72,7 @@ def make_plan(
         ratio: share of an identity's images, 0 to 1, or any number from 0 up with `add`.
         mode: `replace` or `add`.
         pose_source: `dataset` (any kept image), `identity`, `camera` (same camid as the condition), `diverse`
-            (farthest-point sampling in normalised pose space), `library` (rows of `library`).
+            (farthest points in pose space), `library`.
         library: poses for `pose_source="library"`, in pixels of this data set's images.
         exclude_same_image: never take the pose of the condition image itself.
         seed: of every draw.
@@ -85,8 +83,7 @@ def make_plan(
         A table with `COLUMNS`, ordered by pid, then kept and dropped images by path, then generated ones by number.
 
     Raises:
-        InputError: an argument out of its range, a library that is missing or has no usable pose, or training images
-            that are themselves generated.
+        InputError: an argument out of its range, a library without a usable pose, or images that are generated already.
     """
     _check_arguments(ratio, mode, pose_source, library, train)
     rows = keypoints.rows(train["path"].tolist())
