@@ -16,11 +16,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augment.api import augment_folder, plan_folder  # type: ignore[import-not-found, unused-ignore]
+    from augment.api import augment_folder, plan_folder
     from augment.folder.mixed import AugmentedDataset
     from augment.generators.batch_augmenter import BatchAugmenter
-    from augment.generators.transfer import PoseTransfer
     from augment.generators.open import open_generator as load_generator
+    from augment.generators.transfer import PoseTransfer
     from augment.pose.keypoints import read_keypoints
 
     __version__: str

@@ -60,9 +60,8 @@ def package_versions() -> dict[str, str]:
 
 
 def describe_run(path: Path, facts: dict[str, Any]) -> None:
-    """Write what made a result: the command line (of ours, or of the script that called us), versions and facts."""
-    program = Path(sys.argv[0]).name
-    command = ["patn-augment" if program in ("", "__main__.py") else program, *sys.argv[1:]]
+    """Write what made a result: the command line, versions and the given facts."""
+    command = ["patn-augment", *sys.argv[1:]]
     write_json(path, {**facts, "command": command, "versions": package_versions()})
 
 

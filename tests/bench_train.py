@@ -23,7 +23,8 @@ from torch.utils.flop_counter import FlopCounterMode
 from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.builders import BUILDERS
 from augment.generators.patn.settings import TrainSettings
-from augment.generators.patn.step import TrainState, build_state, train_step
+from augment.generators.patn.state import TrainState, build_state
+from augment.generators.patn.step import train_step
 from augment.pose.heatmaps import pose_maps
 from augment.synth.pedestrians import PedestrianRenderer
 
@@ -71,14 +72,14 @@ def ceiling(device: torch.device) -> float:
 
 
 def step_flops(settings: TrainSettings, device: torch.device) -> dict[str, float]:
-    """Floating-point operations of one pair: the generator forward, and a whole step with and without judges."""
+    """Floating-point operations of one pair: the generator forward, a whole step with and without discriminators."""
     plain = replace(settings, compile=False)
     state, batch = build_state(plain, device), batch_of(2, device)
     counts = {}
     with FlopCounterMode(display=False) as counter:
         state.generator(batch.image, *[pose_maps(batch.target_keypoints, (128, 64))] * 2)
     counts["generator forward"] = counter.get_total_flops() / 2
-    for name, start in (("step without judges", 10**9), ("step", 0)):
+    for name, start in (("step without discriminators", 10**9), ("step", 0)):
         with FlopCounterMode(display=False) as counter:
             train_step(state, batch, replace(plain, gan_start=start))
         counts[name] = counter.get_total_flops() / 2
@@ -109,19 +110,19 @@ def bench_steps(
     for name, changes in VARIANTS.items():
         if device.type != "cuda" and changes.get("cuda_graph"):
             continue
-        for count, judges in itertools.product(batches[:1] if "peer" in name else batches, (False, True)):
-            wanted = replace(settings, batch_size=count, gan_start=0 if judges else 10**9, **changes)
+        for count, discriminators in itertools.product(batches[:1] if "peer" in name else batches, (False, True)):
+            wanted = replace(settings, batch_size=count, gan_start=0 if discriminators else 10**9, **changes)
             pairs, first = pairs_a_second(wanted, device, least)
-            peers.setdefault(judges, pairs)
+            peers.setdefault(discriminators, pairs)
             rows.append(
                 {
                     "variant": name,
                     "batch": count,
-                    "judges": judges,
+                    "discriminators": discriminators,
                     "pairs_per_second": round(pairs, 2),
-                    "times_peer": round(pairs / peers[judges], 2),
+                    "times_peer": round(pairs / peers[discriminators], 2),
                     "share_of_matrix_product": round(
-                        pairs * flops["step" if judges else "step without judges"] / top, 3
+                        pairs * flops["step" if discriminators else "step without discriminators"] / top, 3
                     ),
                     "first_step_seconds": round(first, 1),
                 }

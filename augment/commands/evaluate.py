@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from augment.api import plan_folder, run_file
+from augment.commands.generate import write_folder
 from augment.commands.options import DEVICE, EXISTING, LAYOUT, SEED
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
 from reid_eval.runtime import InputError, write_json
@@ -63,8 +65,6 @@ def reid_eval(
 
 def _origin(augmented: Path) -> Path | None:
     """The data set that an augmented folder was made of, as its run file says."""
-    from augment.folder.layout import run_file
-
     try:
         return Path(json.loads(run_file(augmented).read_text())["data"])
     except (OSError, ValueError, KeyError):
@@ -77,7 +77,6 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     Raises:
         InputError: the original of a named folder is not known, or no augmented folder of the named data set is.
     """
-    from augment.api import augment_folder
     from augment.folder.manifest import newest_augmented
     from augment.synth.dataset import source_data
 
@@ -102,7 +101,7 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
         "No augmented folder under ./runs yet" if newest is None else f"The data set that {newest} was made of is gone"
     )
     say(f"{why}: making a new one (patn-augment generate --ratio 0.5).")
-    made = augment_folder(ratio=0.5, say=say).path
+    made = write_folder(plan_folder(ratio=0.5, say=say), None)
     return _origin(made) or source_data(None, say), made
 
 
@@ -141,8 +140,7 @@ class EvaluationOptions:
 
 def evaluate_pair(data: Path | None, augmented: Path | None, options: EvaluationOptions, say: Say) -> Path:
     """`patn-augment reid-eval`: compare, print, keep the numbers. Returns the file with the numbers."""
-    from augment.folder.layout import MANIFEST
-    from augment.folder.manifest import read_manifest
+    from augment.folder.manifest import MANIFEST, read_manifest
     from augment.pose.bins import query_bins
     from reid_eval.backbones import check_backbone
     from reid_eval.datasets import read_dataset

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP, parse_shard
+from augment.runs import new_run_dir
 from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
-    from augment.api import AugmentedFolder
-
+    from augment.api import Planned
+    from augment.gate.redraw import GateRun
+    from augment.generators.base import PoseGenerator
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,13 +46,12 @@ def _plan_options(command: F) -> F:
 
 @click.command()
 @_plan_options
-@click.option("--plan", type=EXISTING, help="Carry out this plan (see `patn-augment plan`) instead of drawing one. "
-              "With --gate, other poses come from where the plan's come from.")  # fmt: skip
+@click.option("--plan", type=EXISTING, help="Carry out this plan (see `patn-augment plan`) instead of drawing one.")
 @click.option("--out", type=FOLDER, help="Folder to write. Default: a new one under ./runs.")
 @click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " Default: the best for the device.")
 @DEVICE
-@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="Images a step. On a CPU "
-              "it never changes a byte; on a GPU the network sees so many at once.")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="What a GPU sees at "
+              "once; on a CPU it never changes a byte.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks: faster (any-depth weights).")
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
@@ -68,17 +69,9 @@ def _plan_options(command: F) -> F:
 @click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
+@click.pass_context
 def generate(
-    data: Path | None,
-    out: Path | None,
-    weights: str | None,
-    device: str,
-    blocks: int | None,
-    gate: bool,
-    link: str,
-    resume: bool,
-    shard: str,
-    **more: Any,
+    context: click.Context, out: Path | None, weights: str | None, device: str, blocks: int | None, **options: Any
 ) -> None:
     """Replace or add training images by generated ones in new poses; write a Market-1501 folder.
 
@@ -86,118 +79,143 @@ def generate(
     patn-augment generate --ratio 0.5
     patn-augment generate --data Market-1501 --ratio 0.5 --out Market-1501-p0.5
     """
-    part = parse_shard(shard)
-    _refuse_unread(gate)
-    if out is None and (resume or part[1] > 1):
-        raise InputError("--resume and --shard need --out: name the folder that is being made")
-    _check_ratio(more["ratio"], more["plan"], more["mode"])
-    from augment.api import GateSettings, augment_folder
-    from augment.folder.settings import RenderSettings
+    from augment.folder.generate import RenderSettings
+    from augment.generators.open import open_generator, pick_weights
+    from reid_eval.runtime import resolve_device
 
-    tests = GateSettings(more.pop("gate_thresholds"), more.pop("gate_weights"), more.pop("gate_retries"))
-    settings = RenderSettings(more.pop("precision"), more.pop("quality"), more.pop("batch_size"))
-    made = augment_folder(
-        data,
-        out,
-        weights=weights,
-        device=device,
-        blocks=blocks,
-        settings=settings,
-        gate=tests if gate else None,
-        link=link,
-        resume=resume,
-        shard=part,
-        say=click.echo,
-        **_given(more),
-    )
-    say_made(made, out)
+    shard = parse_shard(options.pop("shard"))
+    _check(context, out, shard)
+    gate = {name: options.pop(name) for name in ("gate", "gate_thresholds", "gate_weights", "gate_retries")}
+    how = {name: options.pop(name) for name in ("link", "resume")}
+    settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"))
+    name = pick_weights(weights, device)
+    generator = open_generator(name, resolve_device(device), blocks)
+    planned = _planned(context, options)
+    trained = getattr(generator, "info", {}).get("data")
+    about = f" (trained on {trained})" if trained else ""
+    click.echo(f"Weights: {name}{about}; device: {generator.device}; precision: {settings.precision}")
+    run = _gate(planned, generator, device, **gate) if gate["gate"] else None
+    write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
 
 
-def say_made(made: AugmentedFolder, named: Path | None) -> None:
-    """Tell the user what was written, and what to do with it; `named` is --out."""
-    from augment.gate.redraw import gate_message
+def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path:
+    """Carry out a plan as `patn-augment generate` does, and say what became of it. Returns the folder.
 
-    shown = named or made.path.relative_to(Path.cwd())
-    if made.manifest is None:
+    Args:
+        planned: the plan.
+        out: folder to write; None: a new one under ./runs.
+        generator: as for `augment.api.augment_folder`.
+        how: its other arguments.
+    """
+    from augment.api import augment_folder
+    from augment.gate.verdicts import gate_message
+
+    target = (out or new_run_dir("augmented")).absolute()
+    shown = out or target.relative_to(Path.cwd())
+    manifest = augment_folder(planned, target, generator, **how)
+    if manifest is None:
         click.echo(f"This shard is done; {shown} is complete when the others are.")
-        return
-    counts = made.manifest.counts
-    generated = counts["train_generated"]
-    click.echo(f"Wrote {shown}: {counts['train'] - generated} real and {generated} generated training images.")
-    if made.manifest.gate is not None:
-        click.echo(gate_message(made.manifest.gate))
-    evaluate = "" if named is None else f" --augmented {shown}"
+        return target
+    made = manifest.counts["train_generated"]
+    click.echo(f"Wrote {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
+    if manifest.gate is not None:
+        click.echo(gate_message(manifest.gate))
+    evaluate = "" if out is None else f" --augmented {shown}"
     click.echo(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
+    return target
+
+
+def _check(context: click.Context, out: Path | None, shard: tuple[int, int]) -> None:
+    """Refuse options that do not go together; whatever is ignored in silence is a trap."""
+    given = _given(context)
+    if "gate" not in given and (idle := sorted(given & {"gate_thresholds", "gate_weights", "gate_retries"})):
+        raise InputError(f"{_option(idle[0])} is for --gate: give both, or neither")
+    if out is None and ("resume" in given or shard[1] > 1):
+        raise InputError("--resume and --shard need --out: name the folder that is being made")
+
+
+def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
+    """The plan that the options ask for: drawn, or read from --plan."""
+    from augment.api import plan_folder, read_planned
+
+    given, plan = _given(context), options.pop("plan", None)
+    if plan is None:
+        ratio = options["ratio"]
+        if ratio is None:
+            raise InputError("give --ratio, such as --ratio 0.5, or --plan FILE")
+        if ratio > 1 and options["mode"] == "replace":
+            raise InputError(f"--ratio {ratio:g}: expected 0 to 1 with --mode replace; --mode add takes more")
+        return plan_folder(say=click.echo, **options)
+    settled = {"ratio", "mode"} | (set() if "gate" in given else {"pose_source", "exclude_same_image", "seed"})
+    if said := sorted(given & settled):
+        raise InputError(f"--plan says already what {_option(said[0])} would: leave one of them out")
+    options = {key: value for key, value in options.items() if key not in ("ratio", "mode")}
+    for name in ("pose_source", "exclude_same_image"):
+        if name not in given:
+            options[name] = None
+    planned = read_planned(plan, say=click.echo, **options)
+    if "gate" in given:
+        arguments = {name: getattr(planned, name) for name in ("pose_source", "exclude_same_image", "seed")}
+        click.echo(f"Other poses for rejected images come from: {planned.pose_source}")
+        return replace(planned, arguments={**planned.arguments, **arguments})
+    return planned
+
+
+def _given(context: click.Context) -> set[str]:
+    """The options that the user wrote."""
+    default = click.core.ParameterSource.DEFAULT
+    return {name for name in context.params if context.get_parameter_source(name) != default}
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _gate(
+    planned: Planned,
+    generator: PoseGenerator,
+    device: str,
+    gate_thresholds: Path | None,
+    gate_weights: Path | None,
+    gate_retries: int,
+    **_: Any,
+) -> GateRun:
+    from augment.gate.redraw import GateRun
+    from augment.gate.thresholds import open_gate
+
+    source = planned.source
+    gate = open_gate(source.data, source.keypoints, gate_thresholds, generator.size, device, click.echo, gate_weights)
+    return GateRun(gate, gate_retries, planned.pose_source, planned.exclude_same_image, planned.seed)
 
 
 @click.command()
 @click.argument("out", type=FOLDER)
 @_plan_options
 @click.option("--pose-space", type=FOLDER, help="Also a PNG: which poses identities have, before and after.")
-def plan(out: Path, pose_space: Path | None, data: Path | None, **options: Any) -> None:
+@click.pass_context
+def plan(context: click.Context, out: Path, pose_space: Path | None, **options: Any) -> None:
     """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT."""
-    _check_ratio(options["ratio"], None, options["mode"])
-    from augment.api import plan_folder
     from augment.plan.file import write_plan
+    from augment.quality.coverage import plan_poses, save_pose_space
 
-    planned = plan_folder(data, say=click.echo, **_given(options))
-    write_plan(out, planned.plan)
+    planned = _planned(context, options)
+    write_plan(out, planned.table)
     if pose_space:
-        from augment.quality.coverage import plan_poses, save_pose_space
-
-        poses = plan_poses(planned.plan, planned.source.keypoints, planned.source.library)
+        poses = plan_poses(planned.table, planned.source.keypoints, planned.source.library)
         before, after = save_pose_space(*poses, pose_space)
         click.echo(
             f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan."
         )
         click.echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
-    where = f" --data {data}" if data else ""
+    where = f" --data {options['data']}" if options["data"] else ""
     click.echo(f"Wrote {out}; carry it out with patn-augment generate{where} --plan {out}")
-
-
-def _check_ratio(ratio: float | None, plan: Path | None, mode: str) -> None:
-    if ratio is None and plan is None:
-        raise InputError("give --ratio, such as --ratio 0.5, or --plan FILE")
-    if ratio is not None and mode == "replace" and ratio > 1:
-        raise InputError(f"--ratio {ratio:g}: expected 0 to 1 with --mode replace; --mode add takes more")
-
-
-def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that the user gave, defaults left out: beside a plan they mean something else."""
-    context = click.get_current_context()
-    return {k: v for k, v in options.items() if context.get_parameter_source(k) == ParameterSource.COMMANDLINE}
-
-
-def _refuse_unread(gate: bool) -> None:
-    """Options that nothing would read are errors.
-
-    Raises:
-        InputError: an option of --gate without it, or one that --plan settles.
-    """
-    if not gate and (lost := _on_line("gate_thresholds", "gate_weights", "gate_retries")):
-        raise InputError(f"{', '.join(lost)} are for --gate: give that, too")
-    if not _on_line("plan"):
-        return
-    settled = _on_line("ratio", "mode", *(() if gate else ("pose_source", "exclude_same_image", "seed")))
-    if settled:
-        verb, what = ("do", "them") if settled[1:] else ("does", "it")
-        raise InputError(
-            f"{', '.join(settled)} {verb} nothing beside --plan, which settles what is made: leave {what} out"
-        )
-
-
-def _on_line(*names: str) -> list[str]:
-    """Those of the current command's options that stand on the command line, as they are written there."""
-    context = click.get_current_context()
-    given = {name for name in names if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
-    return [option.opts[0] for option in context.command.params if option.name in given]
 
 
 @click.command()
 @click.argument("folder", type=EXISTING)
 def verify(folder: Path) -> None:
     """Check an augmented folder against its manifest; exit code 1 if files are missing, changed or extra."""
-    from augment.folder.manifest import verify as check
+    from augment.folder.generate import verify as check
 
     report = check(folder)
     click.echo(report.message)

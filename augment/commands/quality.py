@@ -83,7 +83,8 @@ def quality(
         raise InputError("give an augmented folder, or --pairs WEIGHTS to measure a generator on test pairs")
     if pose_space and out is None:
         raise InputError("--pose-space shows a data set: give an augmented folder")
-    _refuse_unread(metrics, tools["reid"])
+    about_poses = {} if out is None or pose_space else {"data": {"diversity", "coverage"}}
+    _refuse_unread(metrics, {**_READERS, **about_poses}, tools["reid"])
     from augment.quality.extras import Unavailable
     from augment.quality.material import draw_pose_space, folder_material, generated_pairs
     from augment.quality.metrics import measure_quality
@@ -111,14 +112,19 @@ def quality(
         click.echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have it")
 
 
-def _refuse_unread(metrics: Iterable[str], reid: Path | None) -> None:
+def _refuse_unread(metrics: Iterable[str], readers: dict[str, set[str]], reid: Path | None) -> None:
     """Options that nothing would read are errors.
+
+    Args:
+        metrics: asked for; none means all.
+        readers: the metrics that read an option, as `_READERS`.
+        reid: the network's weights.
 
     Raises:
         InputError: an option of a metric that was not asked for, or one without its like.
     """
     asked = set(metrics)
-    if asked and (unread := _named(name for name, readers in _READERS.items() if not asked & readers)):
+    if asked and (unread := _named(name for name, wanted in readers.items() if not asked & wanted)):
         raise InputError(f"{', '.join(unread)}: none of the metrics asked for reads it")
     if reid is None and (unread := _named(["reid_backbone"])):
         raise InputError(f"{unread[0]} is of the network of --reid: give both")
@@ -132,13 +138,14 @@ def _named(names: Iterable[str]) -> list[str]:
 
 
 def _tools(estimator: str, estimator_weights: Path | None, device: str, **files: Any) -> Tools:
-    from augment.estimators.build import EstimatorOptions, build_estimator
+    from augment.estimators.build import build_estimator
     from augment.quality.metrics import Tools
     from reid_eval.runtime import resolve_device
 
     where = resolve_device(device)
-    options = EstimatorOptions(weights=estimator_weights, device=where)
-    return Tools(**files, estimator=lambda: build_estimator(estimator, options), device=where)
+    return Tools(
+        **files, estimator=lambda: build_estimator(estimator, weights=estimator_weights, device=where), device=where
+    )
 
 
 @click.command("calibrate-gate")
@@ -149,16 +156,15 @@ def _tools(estimator: str, estimator_weights: Path | None, device: str, **files:
 @click.option("--weights", type=EXISTING, help="Of the estimator.")
 @click.option("--size", default="128x64", show_default=True, metavar="HxW",
               help="Height and width of the generator's images, which the thresholds hold for.")  # fmt: skip
-@click.option("--count", type=click.IntRange(min=8), default=512, show_default=True, help="Real images to look at: "
-              "half of the identities set the thresholds, on the other half their rates are measured.")  # fmt: skip
+@click.option("--count", type=click.IntRange(min=8), default=256, show_default=True, help="Real images to look at.")
 @click.option("--false-alarms", type=click.FloatRange(0, 1), default=0.02, show_default=True,
               help="Share of right poses, and of the same people, that may be rejected.")  # fmt: skip
 @DEVICE
 def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
     """Set the gate's thresholds on real training images of DATA; write them to OUT, a JSON file.
 
-    Says what share of wrong and of right poses, of other and of the same people the thresholds reject among images
-    that they were not set on.
+    Says what share of wrong and of right poses, of other and of the same people such thresholds reject: set on one
+    half of the identities, measured on the other.
     """
     sides = parse_size(size)
     from augment.gate.thresholds import describe, set_thresholds, write_thresholds

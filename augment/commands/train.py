@@ -16,7 +16,7 @@ from reid_eval.runtime import InputError
 if TYPE_CHECKING:
     from augment.generators.patn.batch import PairSource
     from augment.generators.patn.settings import TrainSettings
-    from augment.generators.patn.step import TrainState
+    from augment.generators.patn.state import TrainState
     from augment.pairs.training_recipe import Recipe
 
 

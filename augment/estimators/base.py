@@ -132,7 +132,10 @@ def missing_extra(extra: str, what: str, error: ImportError) -> InputError:
     return InputError(f"{what} is not installed ({error.name or error}): pip install 'patn-augment[{extra}]'")
 
 
-def no_weights(what: str, error: Exception, option: str = "--weights FILE") -> InputError:
+def no_weights(what: str, error: Exception) -> InputError:
     """The one-line error for weights that could not be downloaded."""
     reason = str(error).split("\n")[0] or type(error).__name__
-    return InputError(f"the weights of {what} cannot be downloaded ({reason}): give {option}, or use --estimator synth")
+    return InputError(
+        f"the weights of {what} cannot be downloaded ({reason}): give a file of weights, or use the estimator synth",
+        "weights",
+    )

@@ -1,23 +1,42 @@
-"""Carries out a plan: writes the augmented folder (`augment.folder.layout`), its keypoints, plan and manifest.
+"""Carries out a plan: writes the augmented folder, its keypoints, plan and manifest.
+
+    OUT/bounding_box_train              kept and generated images
+    OUT/query, OUT/bounding_box_test    as they were
+    OUT/market-annotation-train.csv     joints of all training images; a generated one has its target pose
+    OUT/market-annotation-test.csv
+    OUT/augmentation/plan.csv, manifest.json, and what a rendering logs
 
 Every file appears whole or not at all, and the manifest comes last. A killed run goes on with `resume`; several
-processes may share the work as shards. Nobody waits and nothing is locked: a shard's work is what it leaves in the
-folder, and each that has done its part looks whether all parts are there, and then writes the manifest.
+processes may share the work as shards, and the last to finish writes the manifest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from augment.folder.copies import LINKS, is_there, list_copies, place, sweep
-from augment.folder.joints import test_annotations, told_apart, train_annotations
-from augment.folder.layout import ANNOTATIONS, MANIFEST, PART, PLAN
+from augment.folder.carry import Carried, PlainRendering, Rendering, Source, Work, tasks_of
+from augment.folder.layout import (
+    ANNOTATIONS,
+    LINKS,
+    PLAN,
+    is_there,
+    list_copies,
+    place,
+    remove_parts,
+    sweep,
+    test_annotations,
+    told_apart,
+    train_annotations,
+)
 from augment.folder.manifest import (
+    MANIFEST,
+    PART,
     Job,
     Manifest,
     VerifyReport,
@@ -30,100 +49,187 @@ from augment.folder.manifest import (
     verify,
     write_manifest,
 )
-from augment.folder.render import Task, is_complete, target_joints
-from augment.folder.settings import RenderSettings
-from augment.folder.source import Source
-from augment.folder.strategy import CarriedOut, Plain, RenderStrategy, Work
-from augment.generators.base import PoseGenerator
-from augment.generators.open import facts_of, generator_sha256
 from augment.plan.file import check_plan, plan_text
 from augment.pose.keypoints import Keypoints, write_keypoints
 from augment.runs import package_versions
+from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError, sha256_bytes, write_text
 
-__all__ = ["VerifyReport", "generate", "verify"]
+if TYPE_CHECKING:
+    from augment.folder.render import Settings
+    from augment.generators.base import PoseGenerator
 
-PLAIN = Plain()
-SETTINGS = RenderSettings()
+__all__ = ["RenderSettings", "VerifyReport", "generate", "verify"]
+
+PRECISIONS = ("float32", "bf16")
+
+
+@dataclass(frozen=True)
+class RenderSettings:
+    """How images are made and written.
+
+    Attributes:
+        precision: `float32`, or `bf16`: faster where the processor computes it, but less exact.
+        jpeg_quality: 1 to 100.
+        batch_size: images read and written in one step; on a GPU also what the network sees at once, while on a CPU
+            that is always `CHUNK` of `augment.folder.render`, so that it never changes a byte.
+    """
+
+    precision: str = "float32"
+    jpeg_quality: int = 95
+    batch_size: int = 64
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise InputError(f"precision {self.precision!r}: choose from {', '.join(PRECISIONS)}")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise InputError(f"JPEG quality {self.jpeg_quality}: expected 1 to 100")
+        if self.batch_size < 1:
+            raise InputError(f"batch size {self.batch_size}: expected 1 or more")
+
+    def on(self, generator: PoseGenerator) -> Settings:
+        """With what the generator adds."""
+        from augment.folder.render import Settings
+
+        return Settings(generator.size, generator.device, self.precision, self.jpeg_quality, self.batch_size)
 
 
 def generate(
     source: Source,
     plan: pd.DataFrame,
     generator: PoseGenerator,
-    *,
     out: Path | str,
-    settings: RenderSettings = SETTINGS,
-    strategy: RenderStrategy = PLAIN,
-    arguments: Mapping[str, Any] | None = None,
+    *,
+    settings: RenderSettings | None = None,
+    rendering: Rendering | None = None,
     link: str = "copy",
     resume: bool = False,
     shard: tuple[int, int] = (0, 1),
+    arguments: Mapping[str, Any] | None = None,
 ) -> Manifest | None:
     """Write the augmented folder of a plan.
 
-    The same data, plan, weights and arguments give the same bytes of every file on one kind of machine, whatever the
-    number of shards or the interruptions, and on a CPU whatever the batch size.
+    The same source, plan, generator and arguments give the same bytes of every file on one kind of machine, whatever
+    the number of shards or the interruptions; on a CPU also whatever the batch size.
 
     Args:
-        source: what the plan is about.
+        source: data set, joints, pose library.
         plan: from `make_plan` or `read_plan`, for this data set.
         generator: see `augment.generators.open`. Photos of another size than its are resized to it, joints with them,
             and the result takes the photo's size again.
         out: folder to write; absent or empty, or begun by the same job and `resume`.
-        settings: how to render.
-        strategy: how the images come about; a gate (`augment.gate.strategy`) may change the plan on the way.
-        arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
+        settings: how images are made and written.
+        rendering: what makes them; default: `PlainRendering`. Where it changes the plan, the folder's plan is the one
+            that was carried out in the end.
         link: how images get here that are not generated: `copy`, `hard` or `symlink` (relative).
         resume: go on with an unfinished folder; a finished one is left as it is.
         shard: (index, count): do only the index-th of count equal parts.
+        arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
 
     Returns:
-        The manifest, or None if other shards are still at work.
+        The manifest, or None if other shards are still at work: the last of them to get here writes it.
 
     Raises:
         InputError: the plan does not fit the data; `out` has files of something else, or of a job that differs (the
             message says in what); an image cannot be read; a link cannot be made.
     """
     if link not in LINKS:
-        raise InputError(f"link {link!r}: choose from {', '.join(LINKS)}", "link")
+        raise InputError(f"link {link!r}: choose from {', '.join(LINKS)}")
     if not 0 <= shard[0] < shard[1]:
-        raise InputError(f"shard {shard[0]} of {shard[1]}: expected 0 <= index < count", "shard")
+        raise InputError(f"shard {shard[0]} of {shard[1]}: expected 0 <= index < count")
     check_plan(plan, source.data.train, source.keypoints, source.library)
     _check_layout(plan, source.data.layout)
-    work = Work(source, plan, Path(out), generator, settings, shard)
-    facts = {**(arguments or {}), **facts_of(generator), **strategy.described()}
-    job = _job(work, link, facts)
+    rendering, out = rendering or PlainRendering(), Path(out)
+    work = Work(source, plan, generator, out, (settings or RenderSettings()).on(generator), shard)
+    job = _job(work, link, {**(arguments or {}), **rendering.facts()})
     copies = list_copies(source.data, plan)
-    if _open_folder(work.out, job, resume or shard[1] > 1):
-        return _finished_by_another(work.out)
+    if _open_folder(out, job, resume or shard[1] > 1):
+        return _finished(out)
     try:
-        strategy.render(work)
-        place(source.data.root, work.out, copies[shard[0] :: shard[1]], link)
-        return _conclude(work, strategy, job)
+        rendering.render(work)
+        place(source.data.root, out, copies[shard[0] :: shard[1]], link)
+        return _conclude(work, rendering, job, copies)
     except FileNotFoundError:
-        if (manifest := _finished_by_another(work.out)) is None:
+        if (manifest := _finished(out)) is None:
             raise
-        return manifest  # it swept away what this one was writing
+        return manifest  # of another process, which swept away what this one was writing
 
 
-def _job(work: Work, link: str, arguments: dict[str, Any]) -> Job:
-    generator, settings, device = work.generator, work.settings, work.generator.device.type
+def _conclude(work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple[str, str]]) -> Manifest | None:
+    """Finish the folder if all of it is there, whoever made it; None while others are at work.
+
+    Every process comes here after all of its own work, so the last one finds everything. Two that come at the same
+    instant may both finish it: they write the same bytes.
+    """
+    from augment.folder.render import is_complete
+
+    data, out = work.source.data, work.out
+    carried = rendering.carried(work)
+    if carried is None:
+        return _finished(out)
+    wanted = list_copies(data, carried.plan)
+    place(data.root, out, sorted(set(wanted) - set(copies)), job.link)
+    made = carried.plan.loc[carried.plan["action"] == "generate", "output"].tolist()
+    there = all(is_there(data.root / source, out / target) for source, target in wanted)
+    if not there or not all(is_complete(out / name) for name in made):
+        return _finished(out)
+    return _finish(work, carried, job, sorted([*made, *(target for _, target in wanted)]))
+
+
+def _finished(out: Path) -> Manifest | None:
+    """The manifest, if there is one."""
+    return read_manifest(out) if (out / MANIFEST).is_file() else None
+
+
+def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
+    """What the folder is made from, as its manifest tells it."""
+    from augment.generators.open import facts_of, generator_sha256
+
+    source, generator, settings = work.source, work.generator, work.settings
+    batch = {} if settings.device.type == "cpu" else {"batch_size": settings.chunk}
     return Job(
         plan_sha256=sha256_bytes(plan_text(work.plan).encode()),
-        keypoints_sha256=work.source.sha256(),
+        keypoints_sha256=_keypoints_sha(source.keypoints, source.library),
         weights=generator.name,
         weights_sha256=generator_sha256(generator),
-        layout=work.source.data.layout,
+        layout=source.data.layout,
         generator_size=generator.size,
         sigma=generator.sigma,
-        precision=settings.precision,  # type: ignore[arg-type]  # pydantic checks it
-        device=device,
+        precision=settings.precision,  # type: ignore[arg-type]  # checked when they were made
+        device=settings.device.type,
         jpeg_quality=settings.jpeg_quality,
         link=link,  # type: ignore[arg-type]
-        arguments=arguments,
-        batch_size=None if device == "cpu" else work.chunk,
+        arguments={**arguments, **facts_of(generator), **batch},
     )
+
+
+def _keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
+    parts = [part for table in (keypoints, library) if table for part in ("\n".join(table.names), table.xy.tobytes())]
+    return sha256_bytes(b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts))
+
+
+def _open_folder(out: Path, job: Job, resume: bool) -> bool:
+    """Get the folder ready for `job`; True if it is finished already. Several processes may begin at one instant."""
+    if out.exists() and not out.is_dir():
+        raise InputError(f"{out} is a file: name a folder to write")
+    old = read_job(out) if out.is_dir() else None
+    if old is None:
+        foreign = next((name for name in folder_files(out) if PART not in name), None) if out.is_dir() else None
+        out.mkdir(parents=True, exist_ok=True)
+        if foreign and read_job(out) is None:  # else what was seen is another process's, which has just begun
+            raise InputError(f"{out} is not empty and no augmented folder ({foreign}): name another folder")
+        if begin_job(out, job):
+            return False
+        old = read_job(out)
+    if old is not None and (changed := differences(old, job)):
+        raise InputError(f"{out} was made with other settings ({changed}): name another folder")
+    finished = (out / MANIFEST).is_file()
+    if not resume:
+        state = "finished" if finished else "unfinished"
+        raise InputError(f"{out} holds this job already, {state}: resume it, or name another folder", "resume")
+    if finished:
+        sweep(out)
+    return finished
 
 
 def _check_layout(plan: pd.DataFrame, layout: str) -> None:
@@ -133,98 +239,53 @@ def _check_layout(plan: pd.DataFrame, layout: str) -> None:
         raise InputError(f"plan output {wrong} does not fit the layout {layout}: make the plan with that layout")
 
 
-def _open_folder(out: Path, job: Job, resume: bool) -> bool:
-    """Get the folder ready for `job`; True if it is finished already. Several processes may do so at once."""
-    if out.exists() and not out.is_dir():
-        raise InputError(f"{out} is a file; give a folder", "out")
-    old = read_job(out) if out.is_dir() else None
-    if old is None:
-        foreign = next((name for name in folder_files(out) if PART not in name), None) if out.is_dir() else None
-        old = read_job(out) if foreign else None  # what is there may be a shard's that began while this one looked
-        if foreign and old is None:
-            raise InputError(f"{out} is not empty and no augmented folder ({foreign}): give another folder", "out")
-        out.mkdir(parents=True, exist_ok=True)
-        if old is None and begin_job(out, job):
-            return False
-    old = old or read_job(out)
-    if old is None:
-        raise InputError(f"{out}: another process removes files there: give another folder", "out")
-    if changed := differences(old, job):
-        raise InputError(f"{out} was made with other settings ({changed}): give another folder", "out")
-    finished = (out / MANIFEST).is_file()
-    if not resume:
-        state = "finished" if finished else "unfinished"
-        raise InputError(f"{out} holds this job already, {state}: give another folder, or resume", "resume")
-    return finished
+def _finish(work: Work, carried: Carried, job: Job, outputs: list[str]) -> Manifest:
+    """Write what is known only of the whole: plan, keypoints, manifest. Two processes may do so at once."""
+    from augment.folder.render import target_joints
 
-
-def _finished_by_another(out: Path) -> Manifest | None:
-    """The manifest, if there is one; what a killed or a slower process left beside it goes."""
-    if not (out / MANIFEST).is_file():
-        return None
-    manifest = read_manifest(out)
-    sweep(out)
-    return manifest
-
-
-def _conclude(work: Work, strategy: RenderStrategy, job: Job) -> Manifest | None:
-    """Finish the folder if all of it is there, whoever made it; None while others are at work.
-
-    Every shard comes here after all of its own work, so the last one finds all there. Two that come at the same
-    instant may both finish: they write the same bytes, and one that loses a file to the other's sweeping is done.
-    """
-    source, out = work.source, work.out
-    done = strategy.gather(work)
-    if done is None:
-        return _finished_by_another(out)
-    copies = list_copies(source.data, done.plan)
-    if done.plan is not work.plan:  # real images that are kept after all
-        asked = set(list_copies(source.data, work.plan))
-        place(source.data.root, out, [pair for pair in copies if pair not in asked], job.link)
-    tasks = source.tasks(done.plan, out)
-    there = all(is_there(source.data.root / image, out / target) for image, target in copies)
-    if not there or not all(is_complete(task.output) for task in tasks):
-        return _finished_by_another(out)
-    return _finish(work, done, job, tasks, [target for _, target in copies])
-
-
-def _finish(work: Work, done: CarriedOut, job: Job, tasks: Sequence[Task], copies: Sequence[str]) -> Manifest:
-    """Write what is known only of the whole: plan, keypoints, manifest."""
-    source, plan, out, data = work.source, done.plan, work.out, work.source.data
-    texts = {PLAN: plan_text(plan), **done.logs}
-    for name, text in texts.items():
+    out, source, plan = work.out, work.source, carried.plan
+    remove_parts(out, images_only=work.shard[1] > 1)
+    logs = {PLAN: plan_text(plan), **carried.logs}
+    for name, text in logs.items():
         write_text(out / name, text)
+    tasks = tasks_of(source, plan, out)
     with ThreadPoolExecutor(4) as pool:
         made = list(pool.map(target_joints, tasks))
-    test = test_annotations(source.keypoints, data)
-    train = told_apart(train_annotations(source.keypoints, plan, made, data.layout), test)
+    test = test_annotations(source.keypoints, source.data)
+    train = told_apart(train_annotations(source.keypoints, plan, made, source.data.layout), test)
     for name, table in zip(ANNOTATIONS, (train, test), strict=True):
         write_keypoints(out / name, table)
-    names = [*plan.loc[plan["action"] == "generate", "output"], *copies, *texts, *ANNOTATIONS]
     manifest = Manifest(
         job=job,
         versions=package_versions(),
-        counts={
-            "identities": int(data.train["pid"].nunique()),
-            "train": int((plan["action"] != "drop").sum()),
-            "train_generated": len(tasks),
-            "train_dropped": int((plan["action"] == "drop").sum()),
-            "query": len(data.query),
-            "gallery": len(data.gallery),
-        },
-        reports={
-            "train_without_usable_keypoints": _without(source.keypoints, data.train, usable_only=True),
-            "test_without_keypoints": [
-                path for table in (data.query, data.gallery) for path in _without(source.keypoints, table)
-            ],
-            **done.reports,
-        },
-        files=file_entries(out, sorted(names)),
-        gate=done.gate,
+        counts=_counts(source.data, plan),
+        reports={**_reports(source), **{name: list(found) for name, found in carried.reports.items()}},
+        files=file_entries(out, sorted([*outputs, *ANNOTATIONS, *logs])),
+        gate=carried.gate,
     )
     write_manifest(out, manifest)
-    sweep(out)
+    sweep(out)  # only now: a run that is killed before the manifest is there needs what lies in the way
     return manifest
+
+
+def _counts(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
+    actions = plan["action"].value_counts().to_dict()
+    return {
+        "identities": int(data.train["pid"].nunique()),
+        "train": int(len(plan) - actions.get("drop", 0)),
+        "train_generated": int(actions.get("generate", 0)),
+        "train_dropped": int(actions.get("drop", 0)),
+        "query": len(data.query),
+        "gallery": len(data.gallery),
+    }
+
+
+def _reports(source: Source) -> dict[str, list[str]]:
+    data, keypoints = source.data, source.keypoints
+    return {
+        "train_without_usable_keypoints": _without(keypoints, data.train, usable_only=True),
+        "test_without_keypoints": [path for table in (data.query, data.gallery) for path in _without(keypoints, table)],
+    }
 
 
 def _without(keypoints: Keypoints, table: pd.DataFrame, usable_only: bool = False) -> list[str]:

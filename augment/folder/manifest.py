@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
+import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,9 +18,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from augment.folder.layout import MANIFEST, PART, UNFINISHED
 from augment.runs import RUNS
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
+
+UNFINISHED = "augmentation/unfinished.json"
+PART = ".part-"
 
 
 class Job(BaseModel):
@@ -45,12 +47,6 @@ class Job(BaseModel):
     link: Literal["copy", "hard", "symlink"]
     arguments: dict[str, Any] = {}
     """What the plan was made with: ratio, mode, seed and so on. No paths of this machine."""
-    batch_size: int | None = None
-    """Images that the network saw at once on a GPU; None (and not written) on a CPU, where no byte depends on it."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as they are written."""
-        return self.model_dump(mode="json", exclude={"batch_size"} if self.batch_size is None else None)
 
 
 class FileEntry(BaseModel):
@@ -83,9 +79,8 @@ class Manifest(BaseModel):
 
 def write_manifest(out: Path | str, manifest: Manifest) -> None:
     """Write the manifest of a complete folder, atomically, and remove the mark of the unfinished one."""
-    exclude = {"job"} if manifest.gate is not None else {"job", "gate"}
-    value = {**manifest.model_dump(mode="json", exclude=exclude), "job": manifest.job.to_dict()}
-    write_json(Path(out) / MANIFEST, value)
+    exclude = {"gate"} if manifest.gate is None else None
+    write_json(Path(out) / MANIFEST, manifest.model_dump(mode="json", exclude=exclude))
     (Path(out) / UNFINISHED).unlink(missing_ok=True)
 
 
@@ -101,27 +96,28 @@ def read_manifest(out: Path | str) -> Manifest:
         if not out.is_dir():
             raise InputError(f"{out}: no such folder")
         if (out / UNFINISHED).is_file():
-            raise InputError(f"{out} is unfinished: run the same generation again with resume")
+            raise InputError(f"{out} is unfinished: run the same generate command with --resume")
         raise InputError(f"{out} has no {MANIFEST}: it is not an augmented folder")
     manifest: Manifest = _load(Manifest, path)
     return manifest
 
 
-def begin_job(out: Path | str, job: Job) -> bool:
-    """Mark a folder as under construction for `job`; False if another process was faster, with whatever job."""
-    path = Path(out) / UNFINISHED
-    draft = path.with_name(f"{PART}{uuid.uuid4().hex}.json")
-    write_json(draft, job.to_dict())
+def begin_job(out: Path, job: Job) -> bool:
+    """Mark a folder as under construction for `job`; False if another process has begun or finished one there."""
+    target = out / UNFINISHED
+    own = target.with_name(f"{PART}{secrets.token_hex(8)}")
+    write_json(own, job.model_dump(mode="json"))
     try:
-        os.link(draft, path)  # fails where there is one already, unlike a renaming
+        os.link(own, target)  # unlike a rename it fails where the file is there already
     except FileExistsError:
         return False
-    except OSError:  # a file system without hard links
-        if path.exists():
-            return False
-        draft.replace(path)
+    except OSError:  # a file system without hard links: two that begin at one instant may then both believe it
+        own.replace(target)
     finally:
-        draft.unlink(missing_ok=True)
+        own.unlink(missing_ok=True)
+    if (out / MANIFEST).is_file():
+        target.unlink(missing_ok=True)
+        return False
     return True
 
 
@@ -131,10 +127,8 @@ def read_job(out: Path | str) -> Job | None:
     Raises:
         InputError: the file that says so cannot be read.
     """
-    path = Path(out) / UNFINISHED
-    try:
-        path.stat()  # looked for first: another shard removes it only when the manifest is there
-        job: Job = _load(Job, path)
+    try:  # looked for first: another shard removes it only when the manifest is there
+        job: Job = _load(Job, Path(out) / UNFINISHED)
         return job
     except FileNotFoundError:
         pass
@@ -143,7 +137,7 @@ def read_job(out: Path | str) -> Job | None:
 
 def differences(old: Job, new: Job) -> str:
     """What differs between two jobs, `ratio: 0.5, now 0.7; ...`; empty if nothing does."""
-    a, b = ({**(d := job.to_dict()), **d.pop("arguments")} for job in (old, new))
+    a, b = ({**(d := job.model_dump(mode="json")), **d.pop("arguments")} for job in (old, new))
     keys = [key for key in dict.fromkeys([*a, *b]) if key != "arguments" and a.get(key) != b.get(key)]
     return "; ".join(f"{key}: {_short(a.get(key))}, now {_short(b.get(key))}" for key in keys)
 
@@ -230,6 +224,9 @@ def _load(model: type[Any], path: Path) -> Any:
 def _short(value: Any) -> str:
     text = str(value)
     return text[:12] + "..." if len(text) == 64 else text
+
+
+MANIFEST = "augmentation/manifest.json"
 
 
 def newest_augmented(runs_root: Path | str = RUNS) -> Path | None:

@@ -1,9 +1,9 @@
 """Runs a generator over a plan's rows and writes the images: decode, compute and encode side by side.
 
-The network always sees the same images at once, `RenderSettings.chunk` of them, whatever the shard or the state of a
-resumed run: float sums may round differently for another number of images (oneDNN on CPUs does, by 4e-9), and that
-is enough to change a byte of a JPEG. On a CPU that number is fixed; on a GPU, which small batches would leave idle, it
-is the user's. The last chunk is filled up with copies of its last image.
+On a CPU the network always sees `CHUNK` images at once, the same ones whatever the batch size, the shard or the state
+of a resumed run: float sums may round differently for another number of images (oneDNN's do, by 4e-9), and that is
+enough to change a byte of a JPEG. On other devices, where eight images are too few to keep it busy, it sees a batch.
+The last chunk is filled up with copies of its last image.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from augment.folder.settings import RenderSettings
 from augment.generators.base import PoseGenerator, output_seed, run_generator
 from augment.pose.geometry import scale_joints
-from reid_eval.datasets.images import image_size, read_image
-from reid_eval.runtime import ProgressBar, atomic_path
+from reid_eval.datasets.images import image_size
+from reid_eval.runtime import InputError, ProgressBar, atomic_path
 from reid_eval.transforms import to_float, to_pictures
 
+CHUNK = 8
 WORKERS = min(8, os.cpu_count() or 1)
+Generator = PoseGenerator
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,22 @@ class Task:
     target: NDArray[np.float32]
     output: Path
     frame: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to render: (H, W) of the generator, device, precision (`float32` or `bf16`), JPEG quality, images a step."""
+
+    size: tuple[int, int]
+    device: torch.device
+    precision: str
+    jpeg_quality: int
+    batch_size: int
+
+    @property
+    def chunk(self) -> int:
+        """Images that the generator sees at once."""
+        return CHUNK if self.device.type == "cpu" else self.batch_size
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,13 +105,17 @@ def is_complete(path: Path) -> bool:
     return (head, tail) == (b"\xff\xd8", b"\xff\xd9") or (path.suffix.lower() not in (".jpg", ".jpeg") and tail != b"")
 
 
-def render(
-    chunks: Sequence[Sequence[Task]], generator: PoseGenerator, settings: RenderSettings, bar: ProgressBar
-) -> None:
+def chunks_of(tasks: Sequence[Task], size: int = CHUNK, shard: tuple[int, int] = (0, 1)) -> list[Sequence[Task]]:
+    """Cut all tasks of a plan into chunks of `size`, and keep those of shard `index, count`."""
+    chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
+    return chunks[shard[0] :: shard[1]]
+
+
+def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Settings, bar: ProgressBar) -> None:
     """Make the images of chunks whose outputs are not all there yet.
 
     Args:
-        chunks: of `RenderSettings.chunk` images, the last one of a plan may have fewer.
+        chunks: from `chunks_of`.
         generator: of images of the size in `settings`, on its device.
         settings: see there.
         bar: counts images; those that are there already are skipped.
@@ -104,11 +125,11 @@ def render(
     """
     todo = [chunk for chunk in chunks if not all(is_complete(task.output) for task in chunk)]
     bar.skip(sum(map(len, chunks)) - sum(map(len, todo)))
-    per_step = max(1, settings.batch_size // settings.chunk(generator.device.type))
+    per_step = max(1, settings.batch_size // settings.chunk)
     steps = [todo[start : start + per_step] for start in range(0, len(todo), per_step)]
     with ThreadPoolExecutor(WORKERS) as pool, repeatable():
         saving: list[Future[None]] = []
-        for step, loaded in _prefetch(steps, generator.size, pool):
+        for step, loaded in _prefetch(steps, settings.size, pool):
             images = [compute(generator, part, settings) for part in loaded]
             for future in saving:
                 future.result()
@@ -142,26 +163,29 @@ def load_task(task: Task, size: tuple[int, int]) -> Loaded:
     Raises:
         InputError: an image cannot be read.
     """
-    pixels = read_image(task.photo)
-    own = (pixels.shape[0], pixels.shape[1])
+    try:
+        with Image.open(task.photo) as file:
+            image = file.convert("RGB")
+    except OSError as error:
+        raise InputError(f"cannot read image {task.photo}: {error}; remove or replace it") from None
+    own = (image.height, image.width)
     lent = image_size(task.donor) if task.donor else task.frame or own
     joints = np.stack([scale_joints(task.source, own, size), scale_joints(task.target, lent, size)])
     if own != size:
-        pixels = np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC))
+        image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
     # The last two names tell a folder's images apart in every layout, and no path of this machine is in them
-    return Loaded(pixels, joints, own, output_seed("/".join(task.output.parts[-2:])))
+    return Loaded(np.array(image), joints, own, output_seed("/".join(task.output.parts[-2:])))
 
 
-def compute(generator: PoseGenerator, chunk: Sequence[Loaded], settings: RenderSettings) -> NDArray[np.uint8]:
-    """Generate a chunk: uint8 `[settings.chunk, H, W, 3]`; what is beyond the chunk's length only fills up."""
-    device = generator.device
-    full = [*chunk, *[chunk[-1]] * (settings.chunk(device.type) - len(chunk))]
-    images = torch.from_numpy(np.stack([one.image for one in full])).to(device)
-    joints = torch.from_numpy(np.stack([one.joints for one in full])).to(device)
+def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -> NDArray[np.uint8]:
+    """Generate one chunk: uint8 `[settings.chunk, H, W, 3]`; what is beyond its length only fills up."""
+    full = [*chunk, *[chunk[-1]] * (settings.chunk - len(chunk))]
+    images = torch.from_numpy(np.stack([one.image for one in full])).to(settings.device)
+    joints = torch.from_numpy(np.stack([one.joints for one in full])).to(settings.device)
     # [N, H, W, 3] memory seen as [N, 3, H, W] is channels-last, which is half as fast again on CPUs
     image = to_float(images.permute(0, 3, 1, 2))
     bf16 = settings.precision == "bf16"
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    with torch.inference_mode(), torch.autocast(settings.device.type, torch.bfloat16, enabled=bf16):
         made = run_generator(generator, image, joints[:, 0], joints[:, 1], [one.seed for one in full])
     return to_pictures(made)
 

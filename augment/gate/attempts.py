@@ -1,27 +1,61 @@
 """Renders a plan through the gate: an image that fails is made again in another pose, a few times, then given up.
 
-Each chunk leaves a record of all its attempts in `augmentation/gate/`; a chunk with a record is done. What an attempt
+Each chunk leaves a record of all its attempts in the folder's scratch; a chunk with a record is done. What an attempt
 gives depends on the chunk alone, so that shards and interruptions change nothing.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from augment.folder.layout import RECORDS
-from augment.folder.render import WORKERS, Loaded, compute, is_complete, load_task, repeatable, save_image
-from augment.folder.strategy import Work
+from augment.folder.layout import SCRATCH
+from augment.folder.render import (
+    WORKERS,
+    Generator,
+    Loaded,
+    Settings,
+    Task,
+    compute,
+    is_complete,
+    load_task,
+    repeatable,
+    save_image,
+)
 from augment.gate.judge import Gate, Verdict
-from augment.gate.redraw import Asked, GateRun, Redrawing
 from reid_eval.runtime import ProgressBar, write_json
 
-Chunk = Sequence[Asked]
+RECORDS = f"{SCRATCH}/gate"
+Chunk = Sequence["Asked"]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """An image of the plan: its number there, what to render, the name of the pose, and of the file in the folder."""
+
+    index: int
+    task: Task
+    pose: str
+    output: str
+
+
+Redraw = Callable[[Asked, Sequence[str]], Asked | None]
+"""Another pose for an image, none of the names given; None if there is no other."""
+
+
+@dataclass(frozen=True, eq=False)
+class Judging:
+    """A gate, where other poses come from, and how often they are tried."""
+
+    gate: Gate
+    redraw: Redraw
+    retries: int
 
 
 def record_path(out: Path, number: int) -> Path:
@@ -30,27 +64,23 @@ def record_path(out: Path, number: int) -> Path:
 
 
 def render_gated(
-    chunks: Sequence[tuple[int, Chunk]], work: Work, run: GateRun, redraw: Redrawing, bar: ProgressBar
+    chunks: Sequence[tuple[int, Chunk]],
+    generator: Generator,
+    settings: Settings,
+    judging: Judging,
+    out: Path,
+    bar: ProgressBar,
 ) -> None:
-    """Make the images of numbered chunks that have no record yet.
-
-    Args:
-        chunks: of `work.chunk` images, the last one of a plan may have fewer.
-        work: the plan, its folder and the generator.
-        run: the gate, and how often to try again.
-        redraw: gives other poses.
-        bar: counts images; those of chunks that have a record are skipped.
-    """
-    todo = [(number, chunk) for number, chunk in chunks if not _done(work.out, number)]
+    """Make the images of numbered chunks that have no record yet; arguments as in `augment.folder.render.render`."""
+    todo = [(number, chunk) for number, chunk in chunks if not _done(out, number)]
     bar.skip(sum(len(chunk) for _, chunk in chunks) - sum(len(chunk) for _, chunk in todo))
-    size = work.generator.size
     with ThreadPoolExecutor(WORKERS) as pool, repeatable():
-        ahead = _begin(pool, todo[0][1], size) if todo else []
+        ahead = _begin(pool, todo[0][1], settings) if todo else []
         for place, (number, chunk) in enumerate(todo):
             loaded = [future.result() for future in ahead]
-            ahead = _begin(pool, todo[place + 1][1], size) if place + 1 < len(todo) else []
-            record = _render_chunk(chunk, loaded, work, run, redraw, pool)
-            write_json(record_path(work.out, number), record)
+            ahead = _begin(pool, todo[place + 1][1], settings) if place + 1 < len(todo) else []
+            record = _render_chunk(chunk, loaded, generator, settings, judging, pool)
+            write_json(record_path(out, number), record)
             bar.advance(len(chunk))
 
 
@@ -75,30 +105,35 @@ def _read(out: Path, number: int) -> list[dict[str, Any]] | None:
     return record
 
 
-def _begin(pool: ThreadPoolExecutor, chunk: Chunk, size: tuple[int, int]) -> list[Future[Loaded]]:
-    return [pool.submit(load_task, one.task, size) for one in chunk]
+def _begin(pool: ThreadPoolExecutor, chunk: Chunk, settings: Settings) -> list[Future[Loaded]]:
+    return [pool.submit(load_task, one.task, settings.size) for one in chunk]
 
 
 def _render_chunk(
-    chunk: Chunk, loaded: Sequence[Loaded], work: Work, run: GateRun, redraw: Redrawing, pool: ThreadPoolExecutor
+    chunk: Chunk,
+    loaded: Sequence[Loaded],
+    generator: Generator,
+    settings: Settings,
+    judging: Judging,
+    pool: ThreadPoolExecutor,
 ) -> list[dict[str, Any]]:
     """All attempts of one chunk, as its record; what is accepted is saved."""
     attempts: list[dict[str, Any]] = []
     saving: list[Future[None]] = []
     tried: dict[int, list[str]] = {one.index: [] for one in chunk}
     pending = list(zip(chunk, loaded, strict=True))
-    for attempt in range(run.retries + 1):
-        images = compute(work.generator, [one for _, one in pending], work.settings)[: len(pending)]
+    for attempt in range(judging.retries + 1):
+        images = compute(generator, [one for _, one in pending], settings)[: len(pending)]
         again: list[tuple[Asked, Loaded]] = []
-        for (asked, one), image, verdict in zip(pending, images, _judge(run.gate, pending, images), strict=True):
+        for (asked, one), image, verdict in zip(pending, images, _judge(judging.gate, pending, images), strict=True):
             attempts.append(_row(asked, attempt, verdict))
             tried[asked.index].append(asked.pose)
             if verdict.ok:
                 output = asked.task.output
-                saving.append(pool.submit(save_image, image, output, one.size, work.settings.jpeg_quality))
-            elif attempt < run.retries and (other := redraw(asked, tried[asked.index])) is not None:
+                saving.append(pool.submit(save_image, image, output, one.size, settings.jpeg_quality))
+            elif attempt < judging.retries and (other := judging.redraw(asked, tried[asked.index])) is not None:
                 again.append((other, one))
-        pending = [(asked, load_task(asked.task, work.generator.size)) for asked, _ in again]
+        pending = [(asked, load_task(asked.task, settings.size)) for asked, _ in again]
         if not pending:
             break
     for future in saving:
@@ -122,3 +157,9 @@ def _row(asked: Asked, attempt: int, verdict: Verdict) -> dict[str, Any]:
         "reasons": list(verdict.reasons),
         **verdict.numbers(),
     }
+
+
+def numbered(asked: Sequence[Asked], size: int) -> Iterator[tuple[int, Chunk]]:
+    """Cut all images of a plan into numbered chunks."""
+    for number, start in enumerate(range(0, len(asked), size)):
+        yield number, asked[start : start + size]

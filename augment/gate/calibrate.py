@@ -1,15 +1,17 @@
-"""Sets the gate's thresholds on real images, and measures on images of other people what they do.
+"""Sets the gate's thresholds on real images, and measures what thresholds set so do to images of other people.
 
 Right examples: an image and its own pose; two images of one person in one camera. Wrong ones: an image and the pose of
 another image; images of two people. A threshold is as lenient as it can be while it tells right from wrong about as
 well as any, and it rejects no more than two per cent of the right ones, or what the user allows.
 
-One half of the identities sets the thresholds. The other half tells what they do to images they were not set on. Time
-and memory grow with the number of images, not with its square: each image is compared with a fixed number of others.
+The rates of rejection are those of thresholds that one half of the identities sets, measured on the other half, both
+ways round. The thresholds themselves are then set on both. Time and memory grow with the number of images, not with its
+square: each image is compared with a fixed number of others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +29,11 @@ from reid_eval.datasets import ReidData, load_images
 from reid_eval.datasets.images import image_size
 from reid_eval.runtime import InputError, progress
 
-COUNT = 512
+COUNT = 256
 FALSE_ALARMS = 0.02
 VERSION = 3
-"""Of the way thresholds are set; 1 measured the pose by distances of joints, 2 measured rates on the images that had
-set the thresholds and did not record the image size."""
+"""Of the way thresholds are set; 1 measured the pose by distances of joints; 2 measured rates on the images that had
+set the thresholds, and did not record the image size."""
 _SLACK = 0.03
 _NO_LIMIT = 1e9  # JSON knows no infinity
 _BATCH = 32
@@ -43,7 +45,7 @@ _TOGETHER = 4
 """Images of one identity taken together: a few hundred of thousands drawn one by one hardly show anybody twice."""
 _LEAST_IMAGES = 8
 _LEAST_IDENTITIES = 4
-"""To set and to measure, with two people to tell apart on either side."""
+"""Two people to tell apart in either half."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +79,15 @@ def calibrate(
     name: str | None = None,
     false_alarms: float = FALSE_ALARMS,
 ) -> GateThresholds:
-    """Thresholds from up to `count` real training images: half of them set the thresholds, half measure the rates.
+    """Thresholds from up to `count` real training images, and how well thresholds set so tell images of other people.
 
     Args:
         data: the data set.
         keypoints: of its images.
         estimator: the one that the gate will use.
         size: (H, W) at which the generator works; the thresholds hold for it.
-        count: images to look at, chosen by hash. With too few identities or images for two halves all of them set the
-            thresholds, there are no rates, and the note says so.
+        count: images to look at, chosen by hash. With too few identities or images for two halves there are no rates,
+            and the note says so.
         seed: of the choice.
         sha256: of the estimator's weights, for the record.
         name: what the user called the estimator.
@@ -94,14 +96,11 @@ def calibrate(
     Raises:
         InputError: fewer than eight usable images of people.
     """
-    setting, measuring, note = _halves(_usable(data, keypoints), count, seed)
-    examples = look_at(data, keypoints, estimator, setting, size, "Setting the gate")
-    pose = threshold(examples.pose_right, examples.pose_wrong, false_alarms)
-    colour = threshold(examples.colour_same, examples.colour_other, false_alarms)
-    rates, measured_on = None, 0
-    if measuring is not None:
-        others = look_at(data, keypoints, estimator, measuring, size, "Measuring the gate")
-        rates, measured_on = rejection_rates(others, pose, colour), others.images
+    halves, note = _halves(_usable(data, keypoints), count, seed)
+    looked_at = [look_at(data, keypoints, estimator, half, size) for half in halves]
+    examples = _together(looked_at)
+    pose, colour = _limits(examples, false_alarms)
+    rates = _held_out(looked_at, false_alarms) if len(looked_at) == 2 else None
     contrast, saturated, noise = examples.statistics.T
     return GateThresholds(
         pose=pose,
@@ -114,7 +113,6 @@ def calibrate(
         estimator_sha256=sha256,
         images=examples.images,
         rates=rates,
-        measured_on=measured_on,
         note=note,
     )
 
@@ -144,6 +142,27 @@ def _above(values: NDArray[np.floating], steps: NDArray[np.floating]) -> NDArray
     return np.asarray((len(values) - np.searchsorted(values, steps, side="right")) / len(values), np.float64)
 
 
+def _limits(examples: Examples, false_alarms: float) -> tuple[float, float]:
+    """Thresholds of pose and colour."""
+    return (
+        threshold(examples.pose_right, examples.pose_wrong, false_alarms),
+        threshold(examples.colour_same, examples.colour_other, false_alarms),
+    )
+
+
+def _together(parts: Sequence[Examples]) -> Examples:
+    names = ("pose_right", "pose_wrong", "colour_same", "colour_other", "statistics")
+    joined = (np.concatenate([getattr(part, name) for part in parts]) for name in names)
+    return Examples(sum(part.images for part in parts), *joined)
+
+
+def _held_out(halves: Sequence[Examples], false_alarms: float) -> dict[str, float | None]:
+    """Rates of thresholds set on one half, measured on the other; mean of both ways round."""
+    ways = [rejection_rates(b, *_limits(a, false_alarms)) for a, b in (halves, halves[::-1])]
+    known = {name: [share for way in ways if (share := way[name]) is not None] for name in ways[0]}
+    return {name: round(float(np.mean(shares)), 4) if shares else None for name, shares in known.items()}
+
+
 def rejection_rates(examples: Examples, pose: float, colour: float) -> dict[str, float | None]:
     """The shares of examples that thresholds of pose and colour reject; None where there is no such example."""
     return {
@@ -156,7 +175,7 @@ def rejection_rates(examples: Examples, pose: float, colour: float) -> dict[str,
 
 def _rejected(values: NDArray[np.floating], limit: float) -> float | None:
     known = values[~np.isnan(values)]
-    return round(float((known > limit).mean()), 4) if len(known) else None
+    return float((known > limit).mean()) if len(known) else None
 
 
 def _usable(data: ReidData, keypoints: Keypoints) -> pd.DataFrame:
@@ -169,24 +188,24 @@ def _usable(data: ReidData, keypoints: Keypoints) -> pd.DataFrame:
     return good
 
 
-def _halves(usable: pd.DataFrame, count: int, seed: int) -> tuple[pd.DataFrame, pd.DataFrame | None, str | None]:
-    """Images of one half of the identities, of the other half, and why there is no other half."""
+def _halves(usable: pd.DataFrame, count: int, seed: int) -> tuple[list[pd.DataFrame], str | None]:
+    """Images of two halves of the identities; or of all of them, and why there are no halves."""
     people = sorted(set(usable["pid"].tolist()), key=lambda pid: stable_hash(seed, "gate", pid))
     if len(people) < _LEAST_IDENTITIES:
         why = (
             f"it takes {_LEAST_IDENTITIES} identities to set thresholds on one half of them and measure on the other, "
             f"there are {len(people)}"
         )
-        return _choose(usable, count, seed), None, why
+        return [_choose(usable, count, seed)], why
     first = usable["pid"].isin(people[: (len(people) + 1) // 2])
-    setting, measuring = _choose(usable[first], (count + 1) // 2, seed), _choose(usable[~first], count // 2, seed)
-    if min(len(setting), len(measuring)) < _LEAST_IMAGES:
+    halves = [_choose(usable[first], (count + 1) // 2, seed), _choose(usable[~first], count // 2, seed)]
+    if min(map(len, halves)) < _LEAST_IMAGES:
         why = (
-            f"it takes {_LEAST_IMAGES} images of either half of the identities to set thresholds on one half and "
-            f"measure on the other, there are {len(setting)} and {len(measuring)}"
+            f"it takes {_LEAST_IMAGES} images of either half of the identities to set thresholds on one and measure on "
+            f"the other, there are {len(halves[0])} and {len(halves[1])}"
         )
-        return _choose(usable, count, seed), None, why
-    return setting, measuring, None
+        return [_choose(usable, count, seed)], why
+    return halves, None
 
 
 def _choose(usable: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
@@ -205,7 +224,6 @@ def look_at(
     estimator: Estimator,
     chosen: pd.DataFrame,
     size: tuple[int, int],
-    doing: str,
 ) -> Examples:
     """Measure real images.
 
@@ -215,7 +233,6 @@ def look_at(
         estimator: finds joints.
         chosen: rows of the training table, in an order that has nothing to do with who they show.
         size: (H, W) at which they are looked at.
-        doing: what the progress bar says.
     """
     paths = chosen["path"].tolist()
     images = load_images(data.root, paths, size).transpose(0, 2, 3, 1)
@@ -223,20 +240,20 @@ def look_at(
     poses = np.stack(
         [scale_joints(keypoints.xy[row], image_size(data.root / p), size) for p, row in zip(paths, rows, strict=True)]
     )
-    right, wrong = _pose_examples(estimator, images, poses, doing)
+    right, wrong = _pose_examples(estimator, images, poses)
     colours = np.stack([part_colours(image, xy) for image, xy in zip(images, poses, strict=True)])
     same, other = colour_examples(colours, *(chosen[name].to_numpy() for name in ("pid", "camid")))
     return Examples(len(images), right, wrong, same, other, np.array([statistics(image) for image in images]))
 
 
 def _pose_examples(
-    estimator: Estimator, images: NDArray[np.uint8], poses: NDArray[np.float32], doing: str
+    estimator: Estimator, images: NDArray[np.uint8], poses: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Errors of the own pose, and of those of the `_OTHERS` images before it."""
     asked = np.stack([np.roll(poses, shift, axis=0) for shift in range(_OTHERS + 1)], axis=1)
     references = reference_poses(images.shape[1:3])
     parts = []
-    with progress(doing, len(images)) as bar:
+    with progress("Setting the gate", len(images)) as bar:
         for start in range(0, len(images), _BATCH):
             part = slice(start, start + _BATCH)
             parts.append(pose_errors(estimator, images[part], asked[part], references))

@@ -36,9 +36,9 @@ class GateThresholds:
         estimator: whose joints `pose` is about.
         estimator_sha256: of its weights file, if it has one.
         images: real images they were set on.
-        rates: for `pose` and `colour` the shares of right and of wrong real examples that the threshold rejects, among
-            images of people it was not set on. None where that could not be measured; a share of nothing is None.
-        measured_on: images that the rates were measured on.
+        rates: for `pose` and `colour` the shares of right and of wrong real examples that thresholds reject which were
+            set in this way on one half of the identities, among images of the other half. None where that could not be
+            measured; a share of nothing is None.
         note: why there are no rates.
     """
 
@@ -52,7 +52,6 @@ class GateThresholds:
     estimator_sha256: str | None = None
     images: int = 0
     rates: dict[str, float | None] | None = None
-    measured_on: int = 0
     note: str | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -9,26 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from augment.folder.carry import Source
 from augment.folder.render import Task
-from augment.folder.source import Source
+from augment.gate.attempts import Asked
 from augment.gate.judge import NUMBERS, REASONS, Gate
-from augment.plan.donors import PosePool, kept_pool, library_pool, redraw_pose
+from augment.plan.donors import PosePool, redraw_pose, share_of
 from augment.plan.file import LIBRARY
+from augment.pose.library import frame_of
 
+LOG = "augmentation/gate.csv"
 RETRIES = 2
 _LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
-
-
-@dataclass(frozen=True, eq=False)
-class Asked:
-    """An image of the plan: its number there, what to render, the name of the pose, and of the file in the folder."""
-
-    index: int
-    task: Task
-    pose: str
-    output: str
 
 
 @dataclass(frozen=True)
@@ -58,9 +52,6 @@ class GateRun:
 class Redrawing:
     """Finds other poses for images of a plan, from the plan's own candidates: kept images, or the library.
 
-    Which poses an image may be tried in is settled for the whole plan beforehand, image by image in its order, so that
-    no photo is made in one pose twice, and so that it matters to no shard what another rejects.
-
     Args:
         run: says where from.
         source: data set, joints, and the pose library where the plan uses one.
@@ -68,61 +59,49 @@ class Redrawing:
     """
 
     def __init__(self, run: GateRun, source: Source, plan: pd.DataFrame) -> None:
-        self.run, self.source = run, source
-        self.made = plan[plan["action"] == "generate"].reset_index(drop=True)
-        self.conditions = self.made["condition"].tolist()
-        self.kept = kept_pool(plan, source.keypoints, run.seed)
-        self._settled: dict[str, dict[tuple[int, int], int]] = {}
+        self.run, self.data, self.library = run, source.data, source.library
+        keypoints = source.keypoints
+        made = plan[plan["action"] == "generate"]
+        self.pids, self.conditions = made["pid"].tolist(), made["condition"].tolist()
+        groups = made.groupby("condition", sort=False)
+        self.planned = {str(photo): set(part["pose"]) for photo, part in groups}
+        self.siblings = {str(photo): part["output"].tolist() for photo, part in groups}
+        kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
+        rows = keypoints.rows(kept["image"].tolist())
+        good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
+        kept, rows = kept[good], rows[good]
+        pids, camids = (kept[name].to_numpy(np.int64) for name in ("pid", "camid"))
+        self.kept = PosePool(kept["image"].tolist(), pids, camids, keypoints.xy[rows], run.seed)
+        self.places = {name: row for row, name in enumerate(self.kept.names)}
 
     @cached_property
     def lender(self) -> PosePool:
         """The library's usable poses."""
-        assert self.source.library is not None
-        return library_pool(self.source.library, self.run.seed)
-
-    @cached_property
-    def images_of(self) -> dict[str, list[int]]:
-        """The plan's images of each photo, by their numbers."""
-        found: dict[str, list[int]] = {}
-        for index, photo in enumerate(self.conditions):
-            found.setdefault(photo, []).append(index)
-        return found
+        assert self.library is not None
+        rows = np.flatnonzero(self.library.usable)
+        nobody = np.full(len(rows), -1, dtype=np.int64)
+        names = [LIBRARY + self.library.names[row] for row in rows.tolist()]
+        return PosePool(names, nobody, nobody, self.library.xy[rows], self.run.seed)
 
     def __call__(self, asked: Asked, used: Sequence[str]) -> Asked | None:
-        """The same image in a pose that no image of the same photo has; None if there is no other.
-
-        Args:
-            asked: the image, in the pose that was rejected.
-            used: the poses that it was tried in.
-        """
+        """The same image in a pose that was not tried yet, and that no other image of the same photo has or gets."""
+        from_library = asked.pose.startswith(LIBRARY)
+        pool = self.lender if from_library else self.kept
+        condition = -1 if from_library else self.places[self.conditions[asked.index]]
+        source = "dataset" if from_library else self.run.source
+        draw = ("gate", asked.output, len(used))
         photo = self.conditions[asked.index]
-        if photo not in self._settled:
-            self._settled[photo] = self._settle(photo)
-        row = self._settled[photo].get((asked.index, len(used)))
+        taken = list(self.planned[photo] | set(used))
+        free = share_of(pool, asked.output, self.siblings[photo]) & ~np.isin(np.array(pool.names, dtype=object), taken)
+        row = redraw_pose(pool, self.pids[asked.index], condition, free, source, self.run.exclude, *draw)
         if row is None:
             return None
-        pose = self._pool(asked.index).names[row]
-        return Asked(asked.index, self.source.task(photo, pose, asked.task.output), pose, asked.output)
-
-    def _pool(self, index: int) -> PosePool:
-        return self.lender if self.made["pose"][index].startswith(LIBRARY) else self.kept
-
-    def _settle(self, photo: str) -> dict[tuple[int, int], int]:
-        """The rows that lend poses to the images of one photo, by image and number of tries before."""
-        taken = set(self.made["pose"][self.images_of[photo]])
-        settled = {}
-        for tries in range(1, self.run.retries + 1):
-            for index in self.images_of[photo]:
-                pool, output = self._pool(index), self.made["output"][index]
-                condition = self.kept.places[photo] if pool is self.kept else -1
-                source = self.run.source if pool is self.kept else "dataset"
-                draw = ("gate", output, tries)
-                pid = int(self.made["pid"][index])
-                row = redraw_pose(pool, pid, condition, taken, source, self.run.exclude, *draw)
-                if row is not None:
-                    settled[index, tries] = row
-                    taken.add(pool.names[row])
-        return settled
+        name, old = pool.names[row], asked.task
+        donor = None if from_library else self.data.root / name
+        frame = frame_of(name) if from_library else None
+        return Asked(
+            asked.index, Task(old.photo, old.source, donor, pool.xy[row], old.output, frame), name, asked.output
+        )
 
 
 @dataclass(frozen=True)
@@ -189,19 +168,10 @@ def _facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
 
 
 def log_text(attempts: Sequence[Mapping[str, Any]]) -> str:
-    """A CSV line an attempt, with its numbers and why it was rejected."""
+    """The text of `augmentation/gate.csv`: a line an attempt, with its numbers and why it was rejected."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _LOG_COLUMNS, lineterminator="\n")
     writer.writeheader()
     for one in attempts:
         writer.writerow({**one, "reasons": "+".join(one["reasons"]), "accepted": int(one["accepted"])})
     return buffer.getvalue()
-
-
-def gate_message(facts: dict[str, Any]) -> str:
-    """A line about what the gate did, from a manifest."""
-    reasons = ", ".join(f"{reason} {count}" for reason, count in facts["reasons"].items())
-    return (
-        f"Gate: {facts['accepted_at_once']} of {facts['asked']} accepted at once, {facts['accepted_after_retry']} "
-        f"after another try, {facts['given_up']} given up; {facts['rejections']} rejections ({reasons})"
-    )

@@ -1,42 +1,49 @@
-"""A plan through the gate: the strategy that `augment.folder.generate.generate` renders by."""
+"""A plan through the gate: the `Rendering` of `generate --gate`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from augment.folder.layout import GATE_LOG
-from augment.folder.strategy import CarriedOut, Work
-from augment.gate.attempts import Asked, read_records, render_gated
-from augment.gate.redraw import GateRun, Redrawing, log_text, outcome
+from augment.folder.carry import Carried, Work, tasks_of
+from augment.gate.attempts import Asked, Chunk, Judging, numbered, read_records, render_gated
+from augment.gate.redraw import LOG, GateRun, Redrawing, log_text, outcome
 from reid_eval.runtime import progress
 
 
-@dataclass(frozen=True)
-class Gated:
-    """Rejects bad images: each is made again in other poses, then given up, and a real image kept in its place."""
+class GatedRendering:
+    """Makes every image, judges it, and tries other poses for what is rejected; see `augment.gate.attempts`.
 
-    run: GateRun
+    Args:
+        run: the gate and how it is used.
+    """
 
-    def described(self) -> dict[str, Any]:
-        """Thresholds and retries, for the manifest's arguments."""
+    def __init__(self, run: GateRun) -> None:
+        self.run = run
+
+    def facts(self) -> dict[str, Any]:
+        """The gate's thresholds and how often it tries, for the manifest."""
         return {"gate": self.run.described()}
 
     def render(self, work: Work) -> None:
-        """Render this shard's chunks through the gate."""
-        made = work.plan[work.plan["action"] == "generate"]
-        named = zip(work.tasks, made["pose"], made["output"], strict=True)
-        asked = [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named)]
-        mine = [(number, [asked[place] for place in work.places(number)]) for number in work.mine()]
+        """Make this part's chunks; each leaves a record of its attempts."""
+        mine = _chunks(work)[work.shard[0] :: work.shard[1]]
         redraw = Redrawing(self.run, work.source, work.plan)
+        judging = Judging(self.run.gate, redraw, self.run.retries)
         with progress("Generating", sum(len(chunk) for _, chunk in mine)) as bar:
-            render_gated(mine, work, self.run, redraw, bar)
+            render_gated(mine, work.generator, work.settings, judging, work.out, bar)
 
-    def gather(self, work: Work) -> CarriedOut | None:
-        """What came of all chunks; None while others are at work, or once they have finished the folder."""
-        attempts = read_records(work.out, work.chunk_count)
+    def carried(self, work: Work) -> Carried | None:
+        """The plan as it came through, from the records of all parts."""
+        attempts = read_records(work.out, len(_chunks(work)))
         if attempts is None:
             return None
-        came = outcome(work.plan, attempts, work.source.data.layout)
-        reports = {"gate_given_up": list(came.given_up), "gate_kept_instead": list(came.kept_instead)}
-        return CarriedOut(came.plan, reports, came.facts, {GATE_LOG: log_text(attempts)})
+        found = outcome(work.plan, attempts, work.source.data.layout)
+        reports = {"gate_given_up": found.given_up, "gate_kept_instead": found.kept_instead}
+        return Carried(found.plan, reports, found.facts, {LOG: log_text(attempts)})
+
+
+def _chunks(work: Work) -> list[tuple[int, Chunk]]:
+    made = work.plan[work.plan["action"] == "generate"]
+    named = zip(tasks_of(work.source, work.plan, work.out), made["pose"], made["output"], strict=True)
+    asked = [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named)]
+    return list(numbered(asked, work.settings.chunk))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.estimators.base import Estimator
-from augment.estimators.build import EstimatorOptions, build_estimator
+from augment.estimators.build import build_estimator
 from augment.gate.calibrate import COUNT, FALSE_ALARMS, VERSION, calibrate
 from augment.gate.judge import Gate, GateThresholds
 from augment.pose.keypoints import Keypoints, load_annotations
@@ -42,28 +42,28 @@ def read_thresholds(path: Path) -> GateThresholds:
 
 
 def describe(limits: GateThresholds) -> str:
-    """A line for the user, with what the thresholds do to real images of other people."""
+    """A line for the user, with what thresholds set so do to real images of other people."""
     height, width = limits.size
     text = (
-        f"Gate, set on {limits.images} real images at {height}x{width} with {limits.estimator}: pose error at most "
+        f"Gate, set on {limits.images} real images with {limits.estimator} at {height}x{width}: pose error at most "
         f"{limits.pose:.2f}, colour drift at most {limits.colour:.1f}"
     )
     if limits.rates is None:
         return f"{text}; what it rejects is not known{f': {limits.note}' if limits.note else ''}"
     told = {name: "?%" if share is None else f"{100 * share:.0f}%" for name, share in limits.rates.items()}
     return (
-        f"{text}; of {limits.measured_on} images of other people it rejects {told['pose_wrong']} of wrong poses and "
-        f"{told['pose_right']} of right ones, {told['colour_other']} of other people and {told['colour_same']} of the "
-        "same"
+        f"{text}; set on one half of these people, it rejects {told['pose_wrong']} of wrong poses and "
+        f"{told['pose_right']} of right ones of the other half, {told['colour_other']} of other people and "
+        f"{told['colour_same']} of the same"
     )
 
 
 def open_estimator(name: str, weights: Path | None, device: str) -> tuple[Estimator, str | None]:
     """An estimator and the hash of its weights, where they are a file."""
-    from augment.estimators.weights import shipped_weights
+    from augment.estimators.posenet.weights_file import shipped_weights
 
     file = weights or (shipped_weights() if name == "synth" else None)
-    estimator = build_estimator(name, EstimatorOptions(weights=weights, device=resolve_device(device)))
+    estimator = build_estimator(name, weights=weights, device=resolve_device(device))
     return estimator, sha256_file(file) if file else None
 
 

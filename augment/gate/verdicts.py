@@ -6,6 +6,7 @@ import csv
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -104,3 +105,12 @@ def _framed(image: np.ndarray, colour: tuple[int, int, int], width: int = 3) -> 
     framed = np.full((image.shape[0] + 2 * width, image.shape[1] + 2 * width, 3), colour, np.uint8)
     framed[width:-width, width:-width] = image
     return framed
+
+
+def gate_message(facts: dict[str, Any]) -> str:
+    """A line about what the gate did, from a manifest."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in facts["reasons"].items())
+    return (
+        f"Gate: {facts['accepted_at_once']} of {facts['asked']} accepted at once, {facts['accepted_after_retry']} "
+        f"after another try, {facts['given_up']} given up; {facts['rejections']} rejections ({reasons})"
+    )

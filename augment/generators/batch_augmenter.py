@@ -9,13 +9,12 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from augment.generators.base import PoseGenerator
+from augment.generators.base import PoseGenerator, check_generator
 from augment.generators.transfer import (
     as_joints,
-    check_generator,
     check_precision,
     check_range,
-    own_generator,
+    image_seed,
     transfer_batch,
 )
 from augment.pose.geometry import scale_joints
@@ -71,7 +70,7 @@ class BatchAugmenter:
         Raises:
             InputError: no generator, no usable pose, a rate outside 0..1, a std that is not positive.
         """
-        self.generator = check_generator(generator)
+        self.generator = check_generator(generator, type(generator).__name__)
         if not 0 <= rate <= 1:
             raise InputError(f"rate {rate}: expected 0 to 1")
         if not keypoints.usable.any():
@@ -118,8 +117,8 @@ class BatchAugmenter:
         where = index.to(images.device)
         signed = images.detach()[where].float() * scale + shift
         check_range(signed, -1, 1, "give the mean and std that the images were normalised with, and erase afterwards")
-        random = [own_generator(self.seed, step, i) for i in index.tolist()]
-        made = transfer_batch(self.generator, signed, source[index.numpy()], target, random, self.precision)
+        seeds = [image_seed(self.seed, step, place) for place in index.tolist()]
+        made = transfer_batch(self.generator, signed, source[index.numpy()], target, seeds, self.precision)
         mixed = images.clone()
         mixed[where] = ((made - shift) / scale).to(images.dtype)
         return mixed, chosen.to(images.device)

@@ -53,7 +53,7 @@ def pick_weights(weights: str | None, device: torch.device | str) -> str:
 def open_generator(
     spec: Path | str, device: torch.device | str = "auto", blocks: int | None = None, allow_code: bool = True
 ) -> PoseGenerator:
-    """Open a generator.
+    """Open a generator: weights that ship, a weights file, a control, or somebody else's code.
 
     Args:
         spec: see the head of this module.
@@ -120,12 +120,9 @@ def generator_sha256(generator: PoseGenerator) -> str:
 
 
 def facts_of(generator: PoseGenerator) -> dict[str, Any]:
-    """What a manifest says of a generator beside name and hash: of PATN with a weights file, whose hash that is, only
-    after how many blocks it leaves, if not after the last."""
-    if not (isinstance(generator, PATNTransfer) and generator.weights_sha256):
-        return {"generator": generator.describe()}
-    whole = generator.blocks == generator.network.architecture["n_blocks"]
-    return {} if whole else {"blocks": generator.blocks}
+    """What a manifest says of a generator beside name and hash: nothing where the hash is that of a weights file."""
+    own_file = isinstance(generator, PATNTransfer) and generator.weights_sha256
+    return {} if own_file else {"generator": generator.describe()}
 
 
 def _entry(name: str) -> Callable[..., Any]:

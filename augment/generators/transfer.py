@@ -7,9 +7,8 @@ draws from a global generator, and no global flag is touched.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +17,10 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from augment.generators.base import PoseGenerator, as_pose
+from augment.generators.base import PoseGenerator, check_generator, output_seed, run_generator
 from augment.pose.geometry import scale_joints
 from augment.pose.skeleton import HIPS, JOINT_COUNT, JOINTS, SHOULDERS, seen, usable
-from reid_eval.runtime import InputError, first_five
+from reid_eval.runtime import InputError
 from reid_eval.transforms import to_float, to_pictures
 
 Photo = TypeVar("Photo", Image.Image, NDArray[np.uint8], Tensor)
@@ -69,7 +68,7 @@ class PoseTransfer:
         Raises:
             InputError: not a generator, an empty value range, an unknown precision.
         """
-        self.generator = check_generator(generator)
+        self.generator = check_generator(generator, type(generator).__name__)
         low, high = value_range
         if not low < high:
             raise InputError(f"value_range {value_range}: expected black < white, such as (0, 1) or (-1, 1)")
@@ -103,7 +102,7 @@ class PoseTransfer:
 
         Raises:
             InputError: an image, joints or values of another form; joints without both shoulders and both hips; a
-                generator that gives other sizes than it takes, or values that are not finite.
+                generator whose images have another size or values outside [-1, 1].
         """
         seed = self.seed if seed is None else seed
         if isinstance(image, Tensor):
@@ -126,7 +125,7 @@ class PoseTransfer:
             batch,
             scale_joints(source, own, size),
             scale_joints(target, own, size),
-            [own_generator(seed, 0)],
+            [image_seed(seed, 0)],
             self.precision,
         )
         return _resize_pixels(to_pictures(made)[0], own)
@@ -143,8 +142,8 @@ class PoseTransfer:
         if not count:
             return image.clone()
         signed = self._to_signed(batch)
-        random = [own_generator(seed, number) for number in range(count)]
-        made = self._from_signed(transfer_batch(self.generator, signed, source, goal, random, self.precision), image)
+        seeds = [image_seed(seed, number) for number in range(count)]
+        made = self._from_signed(transfer_batch(self.generator, signed, source, goal, seeds, self.precision), image)
         return made if image.ndim == 4 else made[0]
 
     def _to_signed(self, batch: Tensor) -> Tensor:
@@ -170,7 +169,7 @@ def transfer_batch(
     images: Tensor,
     joints: Joints,
     target: Joints,
-    random: Sequence[torch.Generator] = (),
+    seeds: Sequence[int],
     precision: str = "float32",
 ) -> Tensor:
     """Run a generator on images of any one size.
@@ -180,29 +179,22 @@ def transfer_batch(
         images: float32 `[B, 3, H, W]` in [-1, 1], B at least 1, on any device.
         joints: `[B, 18, 2]`, (x, y) pixels of the images, NaN missing.
         target: the poses to take, likewise.
-        random: a CPU generator an image, see `PoseGenerator.transfer`.
+        seeds: one an image.
         precision: `float32` or `bf16`; an autocast around the call has no say.
 
     Returns:
         float32 `[B, 3, H, W]` in [-1, 1] on the images' device, without a graph, but fit to be trained on.
 
     Raises:
-        InputError: the generator's answer has another shape than its images, or values that are not finite.
+        InputError: as `run_generator`.
     """
     own, size = (int(images.shape[-2]), int(images.shape[-1])), size_of(generator)
-    poses = []
-    for xy in (joints, target):
-        pose = as_pose(generator, torch.from_numpy(scale_joints(xy, own, size)).to(generator.device))
-        poses.append(pose.contiguous(memory_format=torch.channels_last) if pose.ndim == 4 else pose)
+    source, goal = (torch.from_numpy(scale_joints(xy, own, size)).to(generator.device) for xy in (joints, target))
     # not inference_mode: its tensors could not be trained on
     with torch.no_grad():
         small = _resize(images.to(generator.device), size).contiguous(memory_format=torch.channels_last)
         with torch.autocast(generator.device.type, torch.bfloat16, enabled=precision == "bf16"):
-            made = generator.transfer(small, poses[0], poses[1], random).float()
-        if made.shape != small.shape:
-            raise InputError(f"generator {generator.name} made {tuple(made.shape)} of {tuple(small.shape)}")
-        if not bool(made.isfinite().all()):
-            raise InputError(f"generator {generator.name} gave values that are not finite: are its weights damaged?")
+            made = run_generator(generator, small, source, goal, seeds)
         return _resize(made, own).clamp(-1, 1).to(images.device)
 
 
@@ -247,19 +239,6 @@ def as_joints(joints: ArrayLike | Tensor, what: str) -> Joints:
     return xy
 
 
-def check_generator(generator: Any) -> PoseGenerator:
-    """Return the generator.
-
-    Raises:
-        InputError: it lacks an attribute or a method of `PoseGenerator`.
-    """
-    if not isinstance(generator, PoseGenerator):
-        wanted = ("name", "size", "pose_channels", "sigma", "device", "transfer", "describe")
-        lacking = first_five([name for name in wanted if not hasattr(generator, name)])
-        raise InputError(f"{type(generator).__name__} is no PoseGenerator: it lacks {lacking}")
-    return generator
-
-
 def size_of(generator: PoseGenerator) -> Size:
     """(H, W) that a generator works at, as a tuple even where it keeps a list."""
     height, width = generator.size
@@ -289,10 +268,9 @@ def check_range(images: Tensor, low: float, high: float, hint: str) -> None:
         raise InputError(f"images reach from {least:.2f} to {most:.2f}, expected {low:g} to {high:g}: {hint}")
 
 
-def own_generator(*parts: object) -> torch.Generator:
-    """A CPU generator seeded by a hash of the parts' text; no other generator is touched."""
-    digest = hashlib.sha256("\x1f".join(map(str, parts)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+def image_seed(*parts: int) -> int:
+    """The seed of one image of a batch, from numbers such as the call's seed and its place."""
+    return output_seed("/".join(map(str, parts)))
 
 
 def _pixels(image: object) -> NDArray[np.uint8]:

@@ -8,18 +8,14 @@ draws while all others stay as they were; a random generator over a list would r
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from augment.plan.file import LIBRARY
-from augment.pose.keypoints import Keypoints
-from augment.pose.skeleton import normalise, pose_distance, torso, upright
+from augment.pose.geometry import normalise, pose_distance, torso, upright
 from reid_eval.runtime import InputError
 
 POSE_SOURCES = ("dataset", "identity", "camera", "diverse", "library")
@@ -57,11 +53,6 @@ class PosePool:
         return len(self.names)
 
     @cached_property
-    def places(self) -> dict[str, int]:
-        """Row of each name."""
-        return {name: row for row, name in enumerate(self.names)}
-
-    @cached_property
     def keys(self) -> NDArray[np.uint64]:
         """The candidates' hashes, uint64 `[N]`."""
         return np.array([stable_hash(self.seed, "donor", name) for name in self.names], dtype=np.uint64)
@@ -85,94 +76,101 @@ class PosePool:
         return np.asarray(x ^ (x >> np.uint64(31)))
 
 
-def kept_pool(plan: pd.DataFrame, keypoints: Keypoints, seed: int) -> PosePool:
-    """The kept images of people that lend poses in a plan, in its order."""
-    kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
-    rows = keypoints.rows(kept["image"].tolist())
-    good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
-    pids, camids = (kept.loc[good, name].to_numpy(np.int64) for name in ("pid", "camid"))
-    return PosePool(kept.loc[good, "image"].tolist(), pids, camids, keypoints.xy[rows[good]], seed)
-
-
-def library_pool(library: Keypoints, seed: int) -> PosePool:
-    """The usable poses of a library, under the names that a plan gives them."""
-    rows = np.flatnonzero(library.usable)
-    nobody = np.full(len(rows), -1, dtype=np.int64)
-    return PosePool([LIBRARY + library.names[row] for row in rows.tolist()], nobody, nobody, library.xy[rows], seed)
-
-
-def draw_pairs(
-    pool: PosePool, lender: PosePool, pid: int, count: int, source: str, exclude: bool
+def draw_poses(
+    pool: PosePool, pid: int, own: Rows, count: int, source: str, exclude: bool, library: bool = False
 ) -> list[tuple[int, int]]:
-    """Choose photo and donor of one identity's `count` generated images.
+    """Choose photo and pose of one identity's `count` generated images.
 
-    The identity's photos take turns. No donor comes twice before all candidates have come once, but where that would
-    repeat a pair. A pair of photo and pose comes again only when the pose source has no other left for any of the
-    photos: then all of them may come once more.
+    The identity's photos take turns. No photo gets the same pose twice while any of them could get another: where one
+    has had all of its candidates, the next takes its turn. What is asked for beyond that is a repeat.
 
     Args:
-        pool: the kept images with usable keypoints; the identity's own among them.
-        lender: who lends poses: `pool`, or the rows of a library.
+        pool: all that lend poses; the identity's own among them unless it is a library.
         pid: the identity.
+        own: its photos in the order of their turns: rows of `pool`, or any numbers with a library.
         count: how many.
         source: one of `POSE_SOURCES`. `identity` and `camera` fall back to the data set where they find nobody.
-        exclude: the donor must not be the condition image itself.
+        exclude: the donor must not be the photo itself.
+        library: `pool` is a library's.
 
     Returns:
-        (row of `pool`, row of `lender`) of each image.
+        `count` pairs (place in `own`, row of `pool`); within an identity no donor comes twice before all candidates
+        have come once, unless a photo has no other left.
 
     Raises:
         InputError: `exclude`, and there is but one image to choose from.
     """
-    own: list[int] = np.flatnonzero(pool.pids == pid).tolist()
-    own.sort(key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
-    if source == "diverse":
-        return _draw_diverse(pool, pid, own, count, exclude)
-    if lender is not pool:
-        turns = _Turns(own, lambda _: np.ones(len(lender), dtype=bool))
-    else:
-        turns = _Turns(own, lambda condition: _allowed(pool, pid, condition, source, exclude))
-    unused = np.ones(len(lender), dtype=bool)
+    conditions = [-1] * len(own) if library else own.tolist()
+    had: list[set[int]] = [set() for _ in conditions]
+    draw = _Diverse(pool, pid) if source == "diverse" and not library else _Hashed(pool, pid)
     chosen = []
     for number in range(count):
-        condition, allowed, free = turns.take(number)
-        if not (allowed & unused).any():
-            unused |= allowed
-        best = free & unused
-        candidates = np.flatnonzero(best if best.any() else free)
-        row = int(candidates[np.argmax(lender.scores(pid, number)[candidates])])
-        unused[row] = False
-        turns.given[condition][row] = True
-        chosen.append((condition, row))
+        turns = [(number + step) % len(conditions) for step in range(len(conditions))]
+        open_ = ((turn, draw.allowed(conditions[turn], source, exclude)) for turn in turns)
+        turn, allowed, taken = next(
+            ((turn, mask, had[turn]) for turn, mask in open_ if int(mask.sum()) > len(had[turn])),
+            (turns[0], draw.allowed(conditions[turns[0]], source, exclude), set()),
+        )
+        row = draw(number, allowed, taken)
+        had[turn].add(row)
+        chosen.append((turn, row))
     return chosen
 
 
-class _Turns:
-    """Whose turn it is among an identity's photos, and which poses are still new to it.
+class _Hashed:
+    """Any candidate with equal chance, none twice before all have come once."""
 
-    Args:
-        own: rows of the photos, in the order of their turns.
-        allowed: the donors that the pose source allows for a photo, by its row; bool `[N]`.
+    def __init__(self, pool: PosePool, pid: int) -> None:
+        self.pool, self.pid = pool, pid
+        self.unused = np.ones(len(pool), dtype=bool)
+
+    def allowed(self, condition: int, source: str, exclude: bool) -> Mask:
+        return _allowed(self.pool, self.pid, condition, source, exclude)
+
+    def __call__(self, number: int, allowed: Mask, taken: set[int]) -> int:
+        free = allowed.copy()
+        free[list(taken)] = False
+        if not (free & self.unused).any():
+            self.unused |= allowed
+        candidates = np.flatnonzero(free & self.unused)
+        row = int(candidates[np.argmax(self.pool.scores(self.pid, number)[candidates])])
+        self.unused[row] = False
+        return row
+
+
+class _Diverse:
+    """Farthest-point sampling: each pose is the farthest from all that the identity has, shown or chosen before.
+
+    What is farthest of all is a detector's mistake; hence only credible poses are lent, if there are any.
     """
 
-    def __init__(self, own: Sequence[int], allowed: Callable[[int], Mask]) -> None:
-        self.own, self.allowed = own, allowed
-        self.given: defaultdict[int, Mask] = defaultdict(lambda: np.zeros(len(allowed(own[0])), dtype=bool))
+    def __init__(self, pool: PosePool, pid: int) -> None:
+        self.pool, self.pid = pool, pid
+        order = np.argsort(pool.scores(pid, "diverse"), kind="stable")[::-1]
+        people = order[pool.credible[order]]
+        # In hash order, so that ties fall by hash.
+        self.candidates = (people if len(people) > 1 else order)[:DIVERSE_CANDIDATES]
+        self.start = pose_distance(pool.shape[self.candidates], pool.shape[pool.pids == pid]).min(axis=1)
+        self.gap = self.start.copy()
 
-    def take(self, number: int) -> tuple[int, Mask, Mask]:
-        """The photo of the `number`-th image, whom it may take a pose from, and who of those has not lent it one.
+    def allowed(self, condition: int, source: str, exclude: bool) -> Mask:  # noqa: ARG002  # as _Hashed is asked
+        mask = np.zeros(len(self.pool), dtype=bool)
+        mask[self.candidates] = True
+        if exclude and condition >= 0:
+            mask[condition] = False
+        return mask if mask.any() else _allowed(self.pool, self.pid, condition, "dataset", exclude)
 
-        A photo that has had all of its poses passes its turn on; when all have, all begin anew.
-        """
-        first = number % len(self.own)
-        for condition in [*self.own[first:], *self.own[:first]]:
-            allowed = self.allowed(condition)
-            free = allowed & ~self.given[condition]
-            if free.any():
-                return condition, allowed, free
-        self.given.clear()
-        allowed = self.allowed(self.own[first])
-        return self.own[first], allowed, allowed
+    def __call__(self, number: int, allowed: Mask, taken: set[int]) -> int:  # noqa: ARG002  # as _Hashed is called
+        open_ = allowed[self.candidates] & ~np.isin(self.candidates, list(taken))
+        if not open_.any():  # nobody credible is left: anyone who is allowed
+            return next(row for row in np.flatnonzero(allowed).tolist() if row not in taken)
+        if not (self.gap[open_] > 0).any():
+            self.gap = self.start.copy()
+        best = int(np.argmax(np.where(open_, self.gap, -1.0)))
+        apart = pose_distance(self.pool.shape[self.candidates], self.pool.shape[self.candidates[best : best + 1]])
+        self.gap = np.minimum(self.gap, apart[:, 0])
+        self.gap[best] = 0.0
+        return int(self.candidates[best])
 
 
 def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: bool) -> Mask:
@@ -180,8 +178,9 @@ def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: boo
     if exclude and condition >= 0:
         allowed[condition] = False
     if not allowed.any():
-        message = "exclude_same_image: there is but one kept image with usable keypoints to take poses from"
-        raise InputError(message, "exclude_same_image")
+        raise InputError(
+            "there is but one kept image with usable keypoints: no pose can come from another one than the photo itself"
+        )
     narrow = allowed
     if source == "identity":
         narrow = allowed & (pool.pids == pid)
@@ -190,63 +189,36 @@ def _allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: boo
     return narrow if narrow.any() else allowed
 
 
-def _draw_diverse(pool: PosePool, pid: int, own: Sequence[int], count: int, exclude: bool) -> list[tuple[int, int]]:
-    """Farthest-point sampling: each pose is the farthest from all that the identity has, shown or chosen before.
-
-    What is farthest of all is a detector's mistake; hence only credible poses are lent, if there are any.
-    """
-    order = np.argsort(pool.scores(pid, "diverse"), kind="stable")[::-1]
-    people = order[pool.credible[order]]
-    enough = max(DIVERSE_CANDIDATES, -(-count // len(own)) + 1)  # for each photo to have as many as its turns
-    candidates = (people if len(people) > 1 else order)[:enough]
-    looked_at = np.zeros(len(pool), dtype=bool)
-    looked_at[candidates] = True
-    turns = _Turns(own, lambda condition: looked_at & _allowed(pool, pid, condition, "diverse", exclude))
-    start = pose_distance(pool.shape[candidates], pool.shape[pool.pids == pid]).min(axis=1)
-    gap = start.copy()
-    chosen = []
-    for number in range(count):
-        condition, *masks = turns.take(number)
-        allowed, free = (mask[candidates] for mask in masks)
-        if not (gap[allowed] > 0).any():
-            gap = start.copy()
-        far = gap if (gap[free] > 0).any() else start
-        best = int(np.argmax(np.where(free, far, -1.0)))  # candidates are in hash order, so ties fall by hash
-        gap = np.minimum(gap, pose_distance(pool.shape[candidates], pool.shape[candidates[best : best + 1]])[:, 0])
-        gap[best] = 0.0
-        turns.given[condition][candidates[best]] = True
-        chosen.append((condition, int(candidates[best])))
-    return chosen
-
-
 def redraw_pose(
-    pool: PosePool, pid: int, condition: int, used: Collection[str], source: str, exclude: bool, *draw: object
+    pool: PosePool, pid: int, condition: int, free: Mask, source: str, exclude: bool, *draw: object
 ) -> int | None:
-    """Another donor for an image that the gate rejected.
+    """Another donor for an image that was rejected.
 
     Args:
         pool: all candidates.
         pid: the identity.
         condition: row of the condition image in `pool`, -1 in a library.
-        used: names that this photo has had, or is to have, in whichever of its images.
+        free: bool `[N]`: those that may be taken.
         source: one of `POSE_SOURCES`; `diverse` takes any credible pose here.
         exclude: the donor must not be the condition image itself.
         draw: names this draw.
 
     Returns:
-        A row of `pool`, None if every candidate is used.
+        A row of `pool`, None if no candidate is free.
     """
     if exclude and condition >= 0 and len(pool) < 2:
         return None
-    allowed = redraw_allowed(pool, pid, condition, source, exclude).copy()
-    allowed[[row for name in used if (row := pool.places.get(name)) is not None]] = False
-    candidates = np.flatnonzero(allowed)
-    return int(candidates[np.argmax(pool.scores(pid, *draw)[candidates])]) if len(candidates) else None
-
-
-def redraw_allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: bool) -> Mask:
-    """Whom a pose may be taken from, bool `[N]`; arguments as in `redraw_pose`."""
     allowed = _allowed(pool, pid, condition, source, exclude)
     if source == "diverse" and (allowed & pool.credible).any():
         allowed = allowed & pool.credible
-    return allowed
+    candidates = np.flatnonzero(allowed & free)
+    return int(candidates[np.argmax(pool.scores(pid, *draw)[candidates])]) if len(candidates) else None
+
+
+def share_of(pool: PosePool, mine: str, siblings: Sequence[str]) -> Mask:
+    """Which candidates fall to one of several images that may each look for another pose: bool `[N]`.
+
+    Every candidate falls to one of them, by hash, so that no two can take the same one however late they ask.
+    """
+    owner = np.argmax(np.stack([pool.scores("share", name) for name in siblings]), axis=0)
+    return np.asarray(owner == list(siblings).index(mine))

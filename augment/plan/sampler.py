@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augment.plan.donors import POSE_SOURCES, PosePool, draw_pairs, library_pool, stable_hash
-from augment.plan.file import COLUMNS, TRAIN, check_plan, read_plan, write_plan
+from augment.plan.donors import POSE_SOURCES, PosePool, draw_poses, stable_hash
+from augment.plan.file import COLUMNS, LIBRARY, TRAIN, check_plan, read_plan, write_plan
 from augment.pose.keypoints import Keypoints
 from reid_eval.datasets import ReidData
 from reid_eval.datasets.names import image_stem
@@ -63,8 +63,7 @@ def make_plan(
     Of an identity's n images `replaced_count(n, ratio)` are replaced (`replace`: totals stay) or added (`add`). Images
     without usable keypoints are never dropped, and one with usable keypoints always stays, so an identity with few of
     them may get fewer than asked; without any it is left as it is (`summarise` lists both). Identities 0 and below
-    (distractors, junk) are left alone. For one seed, what a smaller ratio drops a larger one drops too. No photo gets a
-    pose twice while its identity has a free pair of photo and pose; what repeats after all `summarise` counts.
+    (distractors, junk) are left alone. For one seed, what a smaller ratio drops a larger one drops too.
 
     Args:
         train: table with `path, pid, camid, source`, as `read_dataset` gives it.
@@ -72,7 +71,7 @@ def make_plan(
         ratio: share of an identity's images, 0 to 1, or any number from 0 up with `add`.
         mode: `replace` or `add`.
         pose_source: `dataset` (any kept image), `identity`, `camera` (same camid as the condition), `diverse`
-            (farthest points in pose space), `library`.
+            (farthest-point sampling in normalised pose space), `library` (rows of `library`).
         library: poses for `pose_source="library"`, in pixels of this data set's images.
         exclude_same_image: never take the pose of the condition image itself.
         seed: of every draw.
@@ -83,7 +82,8 @@ def make_plan(
         A table with `COLUMNS`, ordered by pid, then kept and dropped images by path, then generated ones by number.
 
     Raises:
-        InputError: an argument out of its range, a library without a usable pose, or images that are generated already.
+        InputError: an argument out of its range, a library that is missing or has no usable pose, or training images
+            that are themselves generated.
     """
     _check_arguments(ratio, mode, pose_source, library, train)
     rows = keypoints.rows(train["path"].tolist())
@@ -98,8 +98,8 @@ def make_plan(
         if mode == "replace":
             table.loc[_by_hash(images[images["good"]], seed, "drop")[:count], "drop"] = True
     kept = table[table["good"] & ~table["drop"] & (table["pid"] > 0)]
+    lender = _library_pool(library, seed) if pose_source == "library" else None
     pool = _pool(kept, keypoints, seed)
-    lender = library_pool(library, seed) if pose_source == "library" and library is not None else pool
     records = [_image_record(image, layout) for image in table.itertuples()]
     for pid, count in wanted.items():
         if count:
@@ -149,8 +149,8 @@ class PlanSummary:
     """Generated images whose pose is that of their own condition image."""
     fallbacks: int
     """Poses from elsewhere in the data set, where `identity` or `camera` found nobody."""
-    repeats: int
-    """Generated images whose photo and pose another one has, too: the pose source had no other pair left."""
+    repeats: int = 0
+    """Generated images that have photo and pose in common with another: more are asked for than there are pairs."""
 
     def as_dict(self) -> dict[str, Any]:
         """The fields, lists as lists: for a manifest."""
@@ -174,8 +174,7 @@ class PlanSummary:
             lines.append(f"{self.fallbacks} poses come from the whole data set: the chosen pose source had none")
         if self.repeats:
             lines.append(
-                f"{self.repeats} generated images repeat another one, the same photo in the same pose: the pose source "
-                "has no more pairs; ask for fewer images, or take poses from elsewhere"
+                f"{self.repeats} generated images repeat another one, photo and pose: there are no more different ones"
             )
         return "\n".join(lines)
 
@@ -214,13 +213,8 @@ def summarise(
         donor_uses_max=max(uses.values(), default=0),
         same_image=int((made["pose"] == made["condition"]).sum()),
         fallbacks=strangers,
-        repeats=count_repeats(plan),
+        repeats=int(made.duplicated(["condition", "pose"]).sum()),
     )
-
-
-def count_repeats(plan: pd.DataFrame) -> int:
-    """Generated images of a plan that have photo and pose of an earlier one: they are equal, byte for byte."""
-    return int(plan[plan["action"] == "generate"].duplicated(["condition", "pose"]).sum())
 
 
 def plan_dataset(data: ReidData, keypoints: Keypoints, **arguments: Any) -> tuple[pd.DataFrame, PlanSummary]:
@@ -232,17 +226,13 @@ def plan_dataset(data: ReidData, keypoints: Keypoints, **arguments: Any) -> tupl
 
 def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoints | None, train: pd.DataFrame) -> None:
     if mode not in MODES:
-        raise InputError(f"mode {mode!r}: choose from {', '.join(MODES)}", "mode")
+        raise InputError(f"mode {mode!r}: choose from {', '.join(MODES)}")
     if pose_source not in POSE_SOURCES:
-        raise InputError(f"pose_source {pose_source!r}: choose from {', '.join(POSE_SOURCES)}", "pose_source")
+        raise InputError(f"pose source {pose_source!r}: choose from {', '.join(POSE_SOURCES)}")
     if not math.isfinite(ratio) or ratio < 0 or (mode == "replace" and ratio > 1):
-        raise InputError(
-            f"ratio {ratio:g}: expected {'0 to 1' if mode == 'replace' else '0 or more'} with mode {mode}", "ratio"
-        )
+        raise InputError(f"ratio {ratio}: expected {'0 to 1' if mode == 'replace' else '0 or more'} in mode {mode}")
     if pose_source == "library" and (library is None or not library.usable.any()):
-        raise InputError(
-            "pose_source library needs a keypoints file with poses that have both shoulders and hips", "library"
-        )
+        raise InputError("the pose source library needs a keypoints file with poses that have both shoulders and hips")
     generated = train.loc[train["source"] == "generated", "path"].tolist() if "source" in train else []
     if generated:
         raise InputError(
@@ -270,20 +260,47 @@ def _pool(kept: pd.DataFrame, keypoints: Keypoints, seed: int) -> PosePool:
     return PosePool(kept["path"].tolist(), pids, camids, keypoints.xy[kept["row"].to_numpy(np.int64)], seed)
 
 
+def _library_pool(library: Keypoints | None, seed: int) -> PosePool:
+    assert library is not None  # _check_arguments saw to it
+    rows = np.flatnonzero(library.usable)
+    nobody = np.full(len(rows), -1, dtype=np.int64)
+    return PosePool([LIBRARY + library.names[row] for row in rows.tolist()], nobody, nobody, library.xy[rows], seed)
+
+
 def _image_record(image: Any, layout: str) -> tuple[Any, ...]:
     action, output = ("drop", "") if image.drop else ("keep", output_path(image.path, layout))
     return action, image.pid, image.camid, image.path, "", "", output, 0
 
 
 def _generated(
-    pool: PosePool, lender: PosePool, pid: int, count: int, source: str, exclude: bool, layout: str, suffix: str
+    pool: PosePool, lender: PosePool | None, pid: int, count: int, source: str, exclude: bool, layout: str, suffix: str
 ) -> list[tuple[Any, ...]]:
-    """Rows of one identity's generated images."""
+    """Rows of one identity's generated images: its kept photos take turns as condition."""
+    own: list[int] = np.flatnonzero(pool.pids == pid).tolist()
+    own.sort(key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
+    lent = pool if lender is None else lender
+    pairs = draw_poses(lent, pid, np.array(own, dtype=np.int64), count, source, exclude, lender is not None)
     return [
         (
-            *("generate", pid, pool.camids[photo], "", pool.names[photo], lender.names[donor]),
-            output_path(pool.names[photo], layout, number, suffix),
-            1 + number,
+            "generate", pid, pool.camids[own[turn]], "", pool.names[own[turn]], lent.names[row],
+            output_path(pool.names[own[turn]], layout, number, suffix), 1 + number,
         )
-        for number, (photo, donor) in enumerate(draw_pairs(pool, lender, pid, count, source, exclude))
-    ]
+        for number, (turn, row) in enumerate(pairs)
+    ]  # fmt: skip
+
+
+def style_of(plan: pd.DataFrame) -> tuple[str, bool]:
+    """(pose source, whether a photo's own pose is excluded) that a plan looks as if it was made with.
+
+    A plan does not say. Whatever all of its poses have in common is taken to be meant: `library` if they are a
+    library's, `identity` if they are the person's own, `camera` if of the photo's camera, else `dataset`.
+    """
+    made = plan[plan["action"] == "generate"]
+    own = bool((made["pose"] == made["condition"]).any())
+    if made["pose"].str.startswith(LIBRARY).all():
+        return "library", False
+    images = plan[plan["action"] == "keep"].set_index("image")
+    for source, column in (("identity", "pid"), ("camera", "camid")):
+        if (made["pose"].map(images[column]) == made[column]).all():
+            return source, not own
+    return "dataset", not own

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.pose.skeleton import SHOULDERS, torso, usable
+from augment.pose.geometry import torso
+from augment.pose.skeleton import SHOULDERS, usable
 
 if TYPE_CHECKING:
     from augment.pose.skeleton import Array

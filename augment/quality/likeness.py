@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augment.pose.skeleton import seen, torso
+from augment.pose.geometry import torso
+from augment.pose.skeleton import seen
 
 # Polygons and limbs of each part: trunk, upper arms, thighs, shins. Heads are too small to tell people apart.
 _TRUNK = (2, 5, 11, 8)

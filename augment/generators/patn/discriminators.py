@@ -1,4 +1,4 @@
-"""PATN's two discriminators: D_A judges appearance, D_S shape (section 3.2 of Zhu et al., CVPR 2019).
+"""PATN's two discriminators: D_A for appearance, D_S for shape (section 3.2 of Zhu et al., CVPR 2019).
 
 As the authors' code has them: there is no head that brings the features down to one channel. Each of the 256x32x16
 values (for 128x64) is itself a verdict.

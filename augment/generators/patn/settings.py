@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -35,7 +36,7 @@ class TrainSettings:
         init_weights: generator weights to start from (a name or a file): fine-tuning.
         exit_share: any-depth generators only: the share of iterations that leave early, after 1 ... n - 1 blocks
             with equal chances; the others use all.
-        judges_at_once: each discriminator takes real and generated in one pass, not two. InstanceNorm only:
+        discriminators_at_once: each discriminator takes real and generated in one pass, not two. InstanceNorm only:
             BatchNorm would mix them. Dropout masks are then drawn in another order.
         batchnorm: in several processes, statistics over the batch of all (`synced`, as one process would have them) or
             of each its own (`local`, no messages, another training than one process's).
@@ -77,7 +78,7 @@ class TrainSettings:
     batchnorm_gain: str = "uniform"
     init_weights: str = ""
     exit_share: float = 0.5
-    judges_at_once: bool = False
+    discriminators_at_once: bool = False
     batchnorm: str = "synced"
     compile: bool = False
     cuda_graph: bool = False
@@ -114,15 +115,15 @@ class TrainSettings:
             f"{name} must be one of {', '.join(ok)}, got {got!r}" for name, got, ok in self._choices() if got not in ok
         ]
         for name, least in _LEAST.items():
-            if getattr(self, name) < least:
+            if not least <= getattr(self, name) < math.inf:  # NaN fails every comparison
                 problems.append(f"{name} must be at least {least}, got {getattr(self, name)}")
         for name in ("lr", "sigma"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 problems.append(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.exit_share <= 1:
             problems.append(f"exit_share must be in [0, 1], got {self.exit_share}")
-        if self.judges_at_once and self.norm != "instance":
-            problems.append("judges_at_once needs norm instance: BatchNorm would mix real and generated images")
+        if self.discriminators_at_once and self.norm != "instance":
+            problems.append("discriminators_at_once needs norm instance: BatchNorm would mix real and generated images")
         for name in ("beta1", "d_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"{name} must be in [0, 1), got {getattr(self, name)}")

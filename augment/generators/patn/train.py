@@ -22,7 +22,8 @@ from augment.generators.patn.batch import PairSource
 from augment.generators.patn.distributed import Processes
 from augment.generators.patn.load import save_generator
 from augment.generators.patn.settings import TrainSettings
-from augment.generators.patn.step import LOSS_NAMES, TrainState, build_state, train_step
+from augment.generators.patn.state import TrainState, build_state
+from augment.generators.patn.step import LOSS_NAMES, train_step
 from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_json, write_text
 
 CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"
@@ -102,17 +103,19 @@ def train_generator(
     finished = state.step >= settings.total_steps
     weights = out / WEIGHTS if finished else None
     if weights and state.processes.first:
-        facts = {
-            **(info or {}),
-            "init": init,
-            "settings": asdict(settings),
-            "pairs_seen": state.step * settings.batch_size,
-            "size": list(source.size),
-            "perceptual": state.perceptual.source if state.perceptual else "off",
-            "losses": state.losses,
-        }
-        save_generator(weights, state.exported, facts)
+        facts = {"init": init, "size": list(source.size), **_facts(state, settings)}
+        save_generator(weights, state.exported, {**(info or {}), **facts})
     return TrainResult(state.step, finished, out / CHECKPOINT, weights, state.losses)
+
+
+def _facts(state: TrainState, settings: TrainSettings) -> dict[str, Any]:
+    """What a finished training tells of itself."""
+    return {
+        "settings": asdict(settings),
+        "pairs_seen": state.step * settings.batch_size,
+        "perceptual": state.perceptual.source if state.perceptual else "off",
+        "losses": state.losses,
+    }
 
 
 def save_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings) -> None:

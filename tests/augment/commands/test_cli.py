@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import re
@@ -15,9 +14,9 @@ from pathlib import Path
 import pytest
 import torch
 from drawn import hashes
-from gated import Blind
 
 from augment.commands.main import cli, main
+from augment.folder.manifest import read_manifest
 from augment.generators.patn.builders import patn_tiny
 from augment.generators.patn.load import save_generator
 from augment.pose.keypoints import Keypoints, read_keypoints, write_keypoints
@@ -188,14 +187,6 @@ def _fails(capsys: pytest.CaptureFixture[str], pattern: str, *arguments: object)
         (("generate", "--ratio", 0.5, "--data", "nowhere"), "'nowhere' does not exist"),
         (("generate", "--ratio", 0.5, "--resume"), "--resume and --shard need --out"),
         (("generate", "--ratio", 0.5, "--shard", "two"), "write I/N, such as 0/4"),
-        (("generate", "--ratio", 0.5, "--gate-retries", 2), "--gate-retries are for --gate: give that, too"),
-        (
-            ("generate", "--ratio", 0.5, "--gate-weights", ".", "--gate-thresholds", "."),
-            "--gate-thresholds, --gate-weights are for --gate",
-        ),
-        (("generate", "--plan", ".", "--ratio", 0.5), "--ratio does nothing beside --plan"),
-        (("generate", "--plan", ".", "--mode", "replace", "--seed", 0), "--mode, --seed do nothing beside --plan"),
-        (("generate", "--plan", ".", "--gate", "--ratio", 0.5, "--seed", 1), "Error: --ratio does nothing beside"),
         (("reid-eval", "--backbone", "resnet5"), "resnet5.*resnet50.*inception_v2"),
         (
             ("train", "--recipe", "nothing", "--out", "x"),
@@ -262,7 +253,7 @@ def test_bad_folders(here: Path, tiny_root: Path, weights: Path, capsys: pytest.
     bare = _copy(tiny_root, here / "bare")
     for file in bare.glob("*.csv"):
         file.unlink()
-    attempt("no keypoints.*give --keypoints FILE", bare)
+    attempt(r"no keypoints.*name a file of keypoints \(--keypoints\)", bare)
     attempt("ratio 1.5.*0 to 1", tiny_root, "--ratio", 1.5)
     attempt("other than augment|is not", tiny_root, "--device", "toaster")
     if not torch.cuda.is_available():
@@ -324,45 +315,53 @@ def test_a_plan_is_written_edited_and_carried_out(here: Path, tiny_root: Path, w
     assert {name for name in a if a[name] != b.get(name)} == {"augmentation/manifest.json"}  # it names the plan's file
 
 
-def test_a_plan_goes_through_the_gate_as_it_was_made(
-    here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--ratio", "0.5"), "--plan says already what --ratio would"),
+        (("--mode", "add"), "--plan says already what --mode would"),
+        (("--pose-source", "camera"), "--plan says already what --pose-source would"),
+        (("--seed", "1"), "--plan says already what --seed would"),
+        (("--exclude-same-image",), "--plan says already what --exclude-same-image would"),
+        (("--gate-retries", "1"), "--gate-retries is for --gate"),
+    ],
+)
+def test_nothing_beside_a_plan_is_ignored(
+    here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
 ) -> None:
-    """Other poses come from where the plan's do, and the manifest says what was done, not what --plan overrode."""
-    monkeypatch.setattr("augment.gate.thresholds.open_gate", lambda *_, **__: Blind(1.0))
-    plan = ("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.3, "--mode", "add")
-    generate = ("generate", "--data", tiny_root, "--weights", weights, "--plan", here / "plan.csv", "--gate")
-    assert run(*plan, "--pose-source", "identity", "--seed", 4) == 0
-    assert run(*generate, "--out", here / "own", "--gate-retries", 1) == 0
-    with open(here / "own/augmentation/gate.csv") as file:
-        log = list(csv.DictReader(file))
-    assert any(int(row["attempt"]) > 0 for row in log)
-    assert all(Path(row["output"]).name[:4] == Path(row["pose"]).name[:4] for row in log)
-    arguments = json.loads((here / "own/augmentation/manifest.json").read_text())["job"]["arguments"]
+    assert run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", "0.5") == 0
+    capsys.readouterr()
+    assert run("generate", "--data", tiny_root, "--plan", here / "plan.csv", "--out", here / "out", *words) == 2
+    assert message in capsys.readouterr().err
+    assert not (here / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [("--gate-retries", "1"), ("--gate-weights", "x.pth"), ("--gate-thresholds", "x.json")]
+)
+def test_options_of_the_gate_want_the_gate(
+    here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
+) -> None:
+    if words[1].startswith("x"):
+        Path(words[1]).touch()
+    assert run("generate", "--data", tiny_root, "--ratio", "0.5", *words) == 2
+    assert f"{words[0]} is for --gate: give both, or neither" in capsys.readouterr().err
+
+
+def test_a_manifest_records_what_was_done(here: Path, tiny_root: Path, weights: Path) -> None:
+    """A plan of identity poses, through the gate: other poses come from the identity, too, and that is recorded."""
+    run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", "0.5", "--pose-source", "identity")
+    words = ("generate", "--data", tiny_root, "--plan", here / "plan.csv", "--weights", weights)
+    assert run(*words, "--out", here / "plain") == 0
+    assert read_manifest(here / "plain").job.arguments == {"plan": "plan.csv", "library": None}
+    assert run(*words, "--out", here / "gated", "--gate", "--gate-retries", "1") == 0
+    arguments = dict(read_manifest(here / "gated").job.arguments)
     assert arguments.pop("gate")["retries"] == 1
-    assert arguments == {"plan": "plan.csv", "pose_source": "identity", "exclude_same_image": False, "seed": 0}
-    _fails(capsys, "pose_source library contradicts the plan.*--pose-source", *generate, "--pose-source", "library")
-    assert run(*plan[:6], "--pose-source", "library") == 0
-    assert run(*generate, "--out", here / "lent") == 0
-    assert "library:" in (here / "lent/augmentation/gate.csv").read_text()
-    _fails(capsys, "pose_source dataset contradicts.*from library", *generate, "--pose-source", "dataset")
-
-
-def test_a_manifest_does_not_tell_what_a_plan_overrode(here: Path, tiny_root: Path, weights: Path) -> None:
-    assert run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.5) == 0
-    generate = ("generate", "--data", tiny_root, "--weights", weights, "--plan", here / "plan.csv")
-    assert run(*generate, "--out", here / "out") == 0
-    arguments = json.loads((here / "out/augmentation/manifest.json").read_text())["job"]["arguments"]
-    assert arguments == {"plan": "plan.csv"}
-
-
-def test_a_library_that_nothing_takes_poses_from(
-    here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    library = ("--library", tiny_root / "market-annotation-test.csv")
-    generate = ("generate", "--data", tiny_root, "--weights", weights)
-    _fails(capsys, r"pose source `library`: give that, too \(--pose-source\)", *generate, "--ratio", 0.5, *library)
-    assert run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.5) == 0
-    _fails(capsys, r"no pose of .* is from one", *generate, "--plan", here / "plan.csv", *library)
+    assert arguments == {
+        "plan": "plan.csv", "library": None, "pose_source": "identity", "exclude_same_image": False, "seed": 0
+    }  # fmt: skip
+    assert run(*words, "--out", here / "other", "--gate", "--pose-source", "camera") == 0
+    assert read_manifest(here / "other").job.arguments["pose_source"] == "camera"
 
 
 def test_training_goes_on_only_with_the_same_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

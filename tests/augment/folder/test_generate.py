@@ -16,11 +16,10 @@ from drawn import draw_dataset, hashes
 from PIL import Image
 from toy import Toy
 
-from augment.folder.generate import generate, verify
-from augment.folder.layout import MANIFEST
-from augment.folder.manifest import read_manifest
-from augment.folder.settings import CHUNK, RenderSettings
-from augment.folder.source import Source
+from augment.folder.carry import Source
+from augment.folder.generate import RenderSettings, generate, verify
+from augment.folder.manifest import MANIFEST, read_manifest
+from augment.folder.render import CHUNK
 from augment.plan.sampler import make_plan, plan_dataset
 from augment.pose import Keypoints, load_annotations, merge, read_keypoints
 from reid_eval.datasets import ReidData, read_dataset
@@ -39,11 +38,10 @@ def plan(tiny_data: ReidData, keypoints: Keypoints) -> pd.DataFrame:
 
 
 def run(data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, out: Path, **options: Any) -> Any:
+    given = {"arguments": {"ratio": 2.0, "seed": 5}}
     generator, source = options.pop("generator", None) or Toy(), Source(data, keypoints, options.pop("library", None))
-    names = ("precision", "jpeg_quality", "batch_size")
-    settings = RenderSettings(**{name: options.pop(name) for name in names if name in options})
-    arguments = options.pop("arguments", {"ratio": 2.0, "seed": 5})
-    return generate(source, plan, generator, out=out, settings=settings, arguments=arguments, **options)
+    drawn = {name: options.pop(name) for name in ("precision", "jpeg_quality", "batch_size") if name in options}
+    return generate(source, plan, generator, out, settings=RenderSettings(**drawn), **{**given, **options})
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +129,9 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(tiny_data, keypoints, plan, out, batch_size=8, generator=Toy(stop=3))
-    with pytest.raises(InputError, match=r"is unfinished: run the same generation again with resume"):
+    with pytest.raises(InputError, match=r"is unfinished: run the same generate command with --resume"):
         verify(out)
-    with pytest.raises(InputError, match=r"holds this job already, unfinished: give another folder, or resume"):
+    with pytest.raises(InputError, match=r"holds this job already, unfinished: resume it"):
         run(tiny_data, keypoints, plan, out)
     next(out.glob("bounding_box_train/*_gen*.jpg")).write_bytes(b"\xff\xd8 cut short")  # lost power
     generator = Toy()
@@ -150,15 +148,14 @@ def test_killed_and_resumed_gives_the_same_bytes(
         import os, signal
         from toy import Toy
         from reid_eval.datasets import read_dataset
-        from augment.folder.generate import generate
-        from augment.folder.settings import RenderSettings
-        from augment.folder.source import Source
+        from augment.folder.carry import Source
+        from augment.folder.generate import RenderSettings, generate
         from augment.plan.sampler import plan_dataset
         from augment.pose import load_annotations
         Toy.die = lambda self: os.kill(os.getpid(), signal.SIGKILL)
         data, keypoints = read_dataset({str(tiny_root)!r}), load_annotations({str(tiny_root)!r})
         plan, _ = plan_dataset(data, keypoints, ratio=2.0, mode="add", seed=5)
-        generate(Source(data, keypoints), plan, Toy(stop=2), out={str(out)!r}, settings=RenderSettings(batch_size=8),
+        generate(Source(data, keypoints), plan, Toy(stop=2), {str(out)!r}, settings=RenderSettings(batch_size=8),
                  arguments={{"ratio": 2.0, "seed": 5}})
     """
     root = Path(__file__).resolve().parents[3]
@@ -213,7 +210,7 @@ def test_a_folder_of_something_else_is_not_touched(
     with pytest.raises(InputError, match=r"is not empty and no augmented folder \(thesis.tex\)"):
         run(tiny_data, keypoints, plan, tmp_path, resume=True)
     assert hashes(tmp_path).keys() == {"thesis.tex"}
-    with pytest.raises(InputError, match="is a file; give a folder"):
+    with pytest.raises(InputError, match="is a file: name a folder"):
         run(tiny_data, keypoints, plan, tmp_path / "thesis.tex")
 
 
@@ -235,8 +232,8 @@ def test_links_stand_for_copies(
     ("options", "message"),
     [
         ({"link": "soft"}, "link 'soft': choose from copy, hard, symlink"),
-        ({"batch_size": 0}, "batch_size 0: expected 1 or more"),
-        ({"jpeg_quality": 101}, "jpeg_quality 101: expected 1 to 100"),
+        ({"batch_size": 0}, "batch size 0: expected 1 or more"),
+        ({"jpeg_quality": 101}, "JPEG quality 101: expected 1 to 100"),
         ({"precision": "int8"}, "precision 'int8': choose from float32, bf16"),
         ({"shard": (2, 2)}, "shard 2 of 2: expected 0 <= index < count"),
     ],
@@ -254,7 +251,7 @@ def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
     data, keypoints = read_dataset(root), load_annotations(root)
     plan, _ = plan_dataset(data, keypoints, ratio=1.0, mode="add")
     (root / "bounding_box_train" / "0001_c1s1_000003_00.jpg").write_bytes(b"")
-    with pytest.raises(InputError, match=r"0001_c1s1_000003_00.jpg: cannot read this image \(0 bytes\).*delete it"):
+    with pytest.raises(InputError, match=r"cannot read image .*0001_c1s1_000003_00.jpg.*remove or replace it"):
         run(data, keypoints, plan, tmp_path / "out")
 
 
@@ -397,3 +394,40 @@ def test_torchreid_trains_an_epoch_on_the_folder(whole: Path, tmp_path: Path) ->
     engine = torchreid.engine.ImageSoftmaxEngine(manager, model, optimizer, scheduler, use_gpu=False)
     engine.run(save_dir=str(tmp_path / "log"), max_epoch=1, print_freq=100, ranks=[1])
     assert list((tmp_path / "log").rglob("model.pth.tar-1"))
+
+
+def test_shards_that_start_at_one_instant_do_not_refuse_each_other(
+    tiny_data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one begins after this one has seen no job, and before it looks for foreign files."""
+    import augment.folder.generate as module
+
+    out, look, other = tmp_path / "out", module.folder_files, []
+
+    def late(folder: Path) -> Any:
+        if not other:
+            other.append(None)
+            other.append(run(tiny_data, keypoints, plan, out, shard=(1, 2)))
+        return look(folder)
+
+    out.mkdir()
+    monkeypatch.setattr(module, "folder_files", late)
+    assert run(tiny_data, keypoints, plan, out, shard=(0, 2)) is not None
+    assert other == [None, None]
+    assert verify(out).ok
+
+
+def test_one_of_two_that_are_no_shards_is_refused(
+    tiny_data: ReidData, keypoints: Keypoints, plan: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import augment.folder.generate as module
+
+    out, begin = tmp_path / "out", module.begin_job
+
+    def late(folder: Path, job: Any) -> bool:
+        begin(folder, job)
+        return begin(folder, job)
+
+    monkeypatch.setattr(module, "begin_job", late)
+    with pytest.raises(InputError, match="holds this job already, unfinished"):
+        run(tiny_data, keypoints, plan, out)

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from augment import runs as run_folders
+from augment.folder.carry import Source
 from augment.folder.generate import generate
-from augment.folder.layout import MANIFEST
-from augment.folder.manifest import VerifyReport, newest_augmented, read_manifest, verify
-from augment.folder.source import Source
+from augment.folder.manifest import MANIFEST, VerifyReport, newest_augmented, read_manifest, verify
 from augment.generators.copy import CopyGenerator
 from augment.plan.sampler import plan_dataset
 from augment.pose import load_annotations
@@ -28,7 +27,7 @@ def made(tiny_data: ReidData, tmp_path_factory: pytest.TempPathFactory) -> Path:
         Source(tiny_data, keypoints),
         plan,
         CopyGenerator(),
-        out=out,
+        out,
     )
     return out
 
@@ -77,7 +76,7 @@ def test_folders_without_a_manifest(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no augmentation/manifest.json: it is not an augmented folder"):
         verify(tmp_path / "empty")
     (folder / MANIFEST).rename(folder / "augmentation/unfinished.json")
-    with pytest.raises(InputError, match="is unfinished: run the same generation again with resume"):
+    with pytest.raises(InputError, match="is unfinished: run the same generate command with --resume"):
         verify(folder)
 
 

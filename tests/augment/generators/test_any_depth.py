@@ -16,7 +16,8 @@ from augment.generators.patn.builders import build_generator
 from augment.generators.patn.load import load_generator, save_generator
 from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.generators.patn.settings import TrainSettings
-from augment.generators.patn.step import blocks_at, build_state
+from augment.generators.patn.state import build_state
+from augment.generators.patn.step import blocks_at
 from augment.generators.patn.train import train_generator
 from augment.generators.weights import read_weights
 from augment.pairs.tensors import TensorPairs

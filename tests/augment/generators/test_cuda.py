@@ -9,7 +9,8 @@ import torch
 
 from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.settings import TrainSettings
-from augment.generators.patn.step import build_state, train_step
+from augment.generators.patn.state import build_state
+from augment.generators.patn.step import train_step
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 GPU = torch.device("cuda")

@@ -142,6 +142,18 @@ def test_unreadable_files(tmp_path: Path) -> None:
         load_generator(path)
 
 
+def test_what_ships_is_told_from_what_lies_about(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A header that claims more bytes than the file has is never read."""
+    save_generator(tmp_path / "good.safetensors", small(), {})
+    (tmp_path / "huge.safetensors").write_bytes(b"\xff" * 64)
+    (tmp_path / "short.safetensors").write_bytes(b"\x01")
+    (tmp_path / "list.safetensors").write_bytes((2).to_bytes(8, "little") + b"[]")
+    safetensors.torch.save_file({"x": torch.ones(1)}, tmp_path / "other.safetensors", {"patn_pose": "{}"})
+    monkeypatch.setattr("augment.generators.weights._folder", lambda: tmp_path)
+    assert available_weights() == ["good"]
+    assert available_weights("patn_pose") == ["other"]
+
+
 # The authors' files
 
 

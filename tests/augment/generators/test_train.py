@@ -13,7 +13,8 @@ import torch
 from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.load import load_generator
 from augment.generators.patn.settings import TrainSettings
-from augment.generators.patn.step import LOSS_NAMES, build_state, train_step
+from augment.generators.patn.state import build_state
+from augment.generators.patn.step import LOSS_NAMES, train_step
 from augment.generators.patn.train import TrainingDivergedError, load_checkpoint, save_checkpoint, train_generator
 from augment.generators.weights import read_weights, weights_sha256
 from augment.pairs.tensors import TensorPairs
@@ -106,6 +107,8 @@ def test_all_bad_settings_at_once() -> None:
         "norm must be one of batch, instance, got 'x'",
     ):
         assert part in str(caught.value)
+    with pytest.raises(InputError, match="mask_weight must be at least 0, got nan; lr must be positive, got inf"):
+        settings(mask_weight=float("nan"), lr=float("inf"))
     with pytest.raises(InputError, match="nothing to train"):
         settings(constant_steps=0, decay_steps=0)
 

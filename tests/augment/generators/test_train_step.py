@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.losses import PerceptualLoss
 from augment.generators.patn.settings import TrainSettings
-from augment.generators.patn.step import LOSS_NAMES, Judge, TrainState, build_state, train_step
+from augment.generators.patn.state import DiscriminatorState, TrainState, build_state
+from augment.generators.patn.step import LOSS_NAMES, train_step
 from reid_eval.runtime import InputError
 
 torch.set_num_threads(1)
@@ -179,18 +180,18 @@ def test_steps_equal_the_reference(changes: dict[str, Any]) -> None:
             close(state.shape.network, reference.d_pb, s.lr)
 
 
-def test_judges_at_once_is_the_same_step_where_the_norm_is_per_image() -> None:
+def test_discriminators_at_once_is_the_same_step_where_the_norm_is_per_image() -> None:
     results = []
     for at_once in (False, True):
-        s = settings(norm="instance", d_dropout=0.0, judges_at_once=at_once)
+        s = settings(norm="instance", d_dropout=0.0, discriminators_at_once=at_once)
         state = build_state(s)
         torch.manual_seed(0)
         results.append((train_step(state, batch(0), s), state))
     torch.testing.assert_close(results[0][0], results[1][0], atol=1e-5, rtol=0)
     close(results[0][1].appearance.network, results[1][1].appearance.network, s.lr)
     close(results[0][1].shape.network, results[1][1].shape.network, s.lr)
-    with pytest.raises(InputError, match="judges_at_once needs norm instance"):
-        settings(judges_at_once=True)
+    with pytest.raises(InputError, match="discriminators_at_once needs norm instance"):
+        settings(discriminators_at_once=True)
 
 
 def test_gan_start_leaves_the_discriminators_alone() -> None:
@@ -218,10 +219,10 @@ def test_bf16_is_near_float32() -> None:
     torch.testing.assert_close(losses[0], losses[1], rtol=0.03, atol=0.03)
 
 
-def test_judges_keep_their_gradients_for_their_own_update() -> None:
+def test_discriminators_keep_their_gradients_for_their_own_update() -> None:
     s = settings()
     state = build_state(s)
     train_step(state, batch(0), s)
-    judge: Judge
-    for judge in (state.appearance, state.shape):
-        assert all(p.requires_grad and p.grad is not None for p in judge.network.parameters())
+    discriminator: DiscriminatorState
+    for discriminator in (state.appearance, state.shape):
+        assert all(p.requires_grad and p.grad is not None for p in discriminator.network.parameters())

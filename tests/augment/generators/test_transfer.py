@@ -12,7 +12,10 @@ from movers import Broken, Marker, Noise
 from numpy.typing import NDArray
 from PIL import Image
 
+from augment.generators.batch_augmenter import BatchAugmenter
+from augment.generators.open import open_generator
 from augment.generators.transfer import PoseTransfer, transfer_batch
+from augment.pose import Keypoints
 from augment.pose.geometry import scale_joints
 from augment.pose.heatmaps import pose_maps
 from reid_eval.runtime import InputError
@@ -230,7 +233,7 @@ def test_other_images_are_refused(image: Any, words: str) -> None:
 
 
 def test_bad_generators_are_refused() -> None:
-    with pytest.raises(InputError, match="Linear is no PoseGenerator: it lacks name, size, pose_channels, sigma, dev"):
+    with pytest.raises(InputError, match="Linear is no generator: no attribute name, no attribute size"):
         PoseTransfer(torch.nn.Linear(1, 1))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="generator broken gave values that are not finite"):
         PoseTransfer(Broken())(photo(), JOINTS, TARGET)
@@ -241,5 +244,23 @@ def test_bad_generators_are_refused() -> None:
         def transfer(self, image: torch.Tensor, *poses: Any) -> torch.Tensor:
             return image.repeat(1, 1, 2, 2)
 
-    with pytest.raises(InputError, match=r"generator marker made \(1, 3, 256, 128\) of \(1, 3, 128, 64\)"):
-        transfer_batch(Large(), torch.zeros(1, 3, 128, 64), JOINTS[None], TARGET[None])
+    with pytest.raises(InputError, match=r"generator marker gave \(1, 3, 256, 128\) for images \(1, 3, 128, 64\)"):
+        transfer_batch(Large(), torch.zeros(1, 3, 128, 64), JOINTS[None], TARGET[None], [0])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_tensors_come_back_to_their_device() -> None:
+    """Generator on the GPU, images on either side; the values agree with the CPU's."""
+    image = tensor((256, 128)).float() / 255
+    joints, target = (scale_joints(xy, (128, 64), (256, 128)) for xy in (JOINTS, TARGET))
+    expected = PoseTransfer(open_generator("patn-synth-tiny", "cpu"))(image, joints, target)
+    transfer = PoseTransfer(open_generator("patn-synth-tiny", "cuda"))
+    for device in ("cpu", "cuda"):
+        made = transfer(image.to(device), joints, torch.from_numpy(target).to(device))
+        assert made.device.type == device
+        torch.testing.assert_close(made.cpu(), expected, atol=0.02, rtol=0)
+    batch, poses = image[None].to("cuda") * 2 - 1, joints[None]
+    pool = Keypoints(("a.jpg",), target[None])
+    mixed, generated = BatchAugmenter(transfer.generator, pool, rate=1)(batch, poses)
+    assert (mixed.device.type, generated.device.type) == ("cuda", "cuda")
+    torch.testing.assert_close((mixed[0].cpu() + 1) / 2, expected, atol=0.02, rtol=0)

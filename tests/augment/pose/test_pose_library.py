@@ -11,12 +11,13 @@ from drawn import standing
 from toy import Toy
 
 from augment.commands.main import main
+from augment.folder.carry import Source
 from augment.folder.generate import generate
-from augment.folder.source import Source
 from augment.plan.sampler import make_plan
 from augment.pose import Keypoints, load_annotations, read_keypoints, write_keypoints
+from augment.pose.geometry import upright
 from augment.pose.library import frame_of, interpolate, pose_name, shipped_library, with_between, with_mirrored
-from augment.pose.skeleton import JOINTS, MIRROR, upright
+from augment.pose.skeleton import JOINTS, MIRROR
 from augment.synth.gait_poses import gait_library
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError
@@ -104,7 +105,7 @@ def test_a_pose_is_scaled_to_the_image(tiny_data: ReidData, tiny_root: Path, tmp
     keypoints = load_annotations(tiny_root)
     small = Keypoints(("p@64x32",), ((standing() + 0.5) / 2 - 0.5)[None])
     plan = make_plan(tiny_data.train, keypoints, ratio=0.3, pose_source="library", library=small)
-    generate(Source(tiny_data, keypoints, small), plan, Toy(), out=tmp_path / "out")
+    generate(Source(tiny_data, keypoints, small), plan, Toy(), tmp_path / "out")
     made = read_keypoints(tmp_path / "out" / "market-annotation-train.csv")
     rows = made.rows(plan.loc[plan["action"] == "generate", "output"].tolist())
     np.testing.assert_allclose(made.xy[rows], np.broadcast_to(standing(), (len(rows), 18, 2)), atol=1e-3)

@@ -9,8 +9,8 @@ import pytest
 from drawn import standing
 from PIL import Image
 
+from augment.folder.carry import Source
 from augment.folder.generate import generate
-from augment.folder.source import Source
 from augment.generators.copy import CopyGenerator
 from augment.pictures import grid
 from augment.plan.sampler import plan_dataset
@@ -73,7 +73,7 @@ def test_the_sheet_of_a_folder(tiny_data: ReidData, tmp_path: Path) -> None:
     keypoints = load_annotations(tiny_data.root)
     for ratio, out in ((0.5, tmp_path / "some"), (0.0, tmp_path / "none")):
         plan, _ = plan_dataset(tiny_data, keypoints, ratio=ratio)
-        generate(Source(tiny_data, keypoints), plan, CopyGenerator(), out=out)
+        generate(Source(tiny_data, keypoints), plan, CopyGenerator(), out)
     folder_sheet(tmp_path / "some", tmp_path / "sheet.png", count=4)
     with Image.open(tmp_path / "sheet.png") as sheet:
         assert sheet.format == "PNG"
@@ -84,7 +84,7 @@ def test_the_sheet_of_a_folder(tiny_data: ReidData, tmp_path: Path) -> None:
 
 
 def test_nothing_heavy_is_imported_before_it_is_needed() -> None:
-    names = "augment, augment.plan.sampler, augment.folder.layout, augment.folder.manifest"
+    names = "augment, augment.plan.sampler, augment.folder.manifest, augment.folder.generate"
     code = f"import {names}, sys; print('torch' in sys.modules)"
     root = Path(__file__).resolve().parents[3]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)

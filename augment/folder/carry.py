@@ -1,0 +1,117 @@
+"""How a plan's images come about: the plain way, and what another way, such as one through a gate, has to offer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pandas as pd
+
+from augment.pose.keypoints import Keypoints
+from reid_eval.datasets import ReidData
+from reid_eval.runtime import progress
+
+if TYPE_CHECKING:
+    from augment.folder.render import Settings, Task
+    from augment.generators.base import PoseGenerator
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a folder is made of: a data set, its joints, and a pose library where the plan uses one.
+
+    Joints are (x, y) pixels of each image; those of the library in the frames that its names tell.
+    """
+
+    data: ReidData
+    keypoints: Keypoints
+    library: Keypoints | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """One process's part of a generation."""
+
+    source: Source
+    plan: pd.DataFrame
+    generator: PoseGenerator
+    out: Path
+    settings: Settings
+    shard: tuple[int, int]
+    """(index, count): do the index-th of count equal parts."""
+
+
+@dataclass(frozen=True, eq=False)
+class Carried:
+    """A plan as it was carried out in the end, by all parts together."""
+
+    plan: pd.DataFrame
+    reports: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Images that need a word, for the manifest."""
+    gate: dict[str, Any] | None = None
+    """What a gate did, for the manifest."""
+    logs: Mapping[str, str] = field(default_factory=dict)
+    """Texts to write beside the plan, by their path in the folder."""
+
+
+class Rendering(Protocol):
+    """A way to make a plan's images."""
+
+    def facts(self) -> dict[str, Any]:
+        """What of it bears on the bytes, for the manifest; JSON-able."""
+        ...
+
+    def render(self, work: Work) -> None:
+        """Make this part's images; what is there already stays."""
+        ...
+
+    def carried(self, work: Work) -> Carried | None:
+        """What all parts came to; None while another is not yet rendered. Asked after `render`, maybe often."""
+        ...
+
+
+class PlainRendering:
+    """Every image as the plan asks for it."""
+
+    def facts(self) -> dict[str, Any]:
+        """Nothing."""
+        return {}
+
+    def render(self, work: Work) -> None:
+        """Make this part's images."""
+        from augment.folder.render import chunks_of, render
+
+        chunks = chunks_of(tasks_of(work.source, work.plan, work.out), work.settings.chunk, work.shard)
+        with progress("Generating", sum(map(len, chunks))) as bar:
+            render(chunks, work.generator, work.settings, bar)
+
+    def carried(self, work: Work) -> Carried:
+        """The plan itself; whether all files are there is seen by looking."""
+        return Carried(work.plan)
+
+
+def tasks_of(source: Source, plan: pd.DataFrame, out: Path) -> list[Task]:
+    """The images that a plan generates, in its order."""
+    from augment.folder.render import Task
+    from augment.plan.file import LIBRARY
+    from augment.pose.library import frame_of
+
+    root, keypoints, library = source.data.root, source.keypoints, source.library
+    paths = source.data.train["path"].tolist()
+    pose = dict(zip(paths, keypoints.xy[keypoints.rows(paths)], strict=True)) if len(keypoints) else {}
+    if library is not None:
+        pose.update({LIBRARY + name: xy for name, xy in zip(library.names, library.xy, strict=True)})
+    made = plan[plan["action"] == "generate"]
+    return [
+        Task(
+            root / condition,
+            pose[condition],
+            None if donor.startswith(LIBRARY) else root / donor,
+            pose[donor],
+            out / output,
+            frame_of(donor) if donor.startswith(LIBRARY) else None,
+        )
+        for condition, donor, output in zip(made["condition"], made["pose"], made["output"], strict=True)
+    ]

@@ -1,0 +1,159 @@
+"""Where the generated images of `AugmentedDataset` come from: an augmented folder, or a generator on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from PIL import Image
+
+from augment.generators.transfer import PoseTransfer
+from augment.pose.keypoints import Keypoints
+from augment.pose.library import frame_of
+from reid_eval.datasets import read_dataset
+from reid_eval.runtime import InputError, first_five
+
+
+class Drawn(NamedTuple):
+    """A generated image, and what of its item changes with it; None for what stays."""
+
+    image: Image.Image
+    camid: Any = None
+    path: str | None = None
+
+
+class ImageSource(Protocol):
+    """Where generated images come from."""
+
+    def draw(self, index: int, pid: Any, camid: Any, number: int) -> Drawn | None:
+        """A generated image for an item.
+
+        Args:
+            index: of the item.
+            pid: its label in the wrapped set.
+            camid: its camera in the wrapped set, None if it has none.
+            number: random bits, the same whenever (seed, epoch, index) are: the only source of chance.
+
+        Returns:
+            None where there is no generated image of this person.
+        """
+        ...
+
+
+class GeneratedFolder:
+    """The generated images of an augmented folder, by person."""
+
+    def __init__(
+        self,
+        root: Path | str,
+        label: Callable[[int], Any] | None = None,
+        camera: Callable[[int], Any] | None = None,
+    ) -> None:
+        """Read the folder's names; `label` and `camera` as for `AugmentedDataset`.
+
+        Raises:
+            InputError: it cannot be read, or holds no generated image.
+        """
+        data = read_dataset(root)
+        self.root = data.root
+        rename = label or _same
+        table = data.train
+        # people and cameras of real images, too: who has no generated image stays real, who is unknown is an error
+        self._pids: dict[Hashable, list[int]] = {rename(pid): [] for pid in table["pid"].unique().tolist()}
+        made = table[table["source"] == "generated"].reset_index(drop=True)
+        if not len(made):
+            raise InputError(f"{root}: no generated image in its training split; make it with `patn-augment generate`")
+        for row, pid in enumerate(made["pid"].tolist()):
+            self._pids[rename(pid)].append(row)
+        self._paths: list[str] = made["path"].tolist()
+        self._cameras: dict[int, Any] | None = None
+        if data.has_cameras:
+            self._cameras = {camid: (camera or _same)(camid) for camid in table["camid"].unique().tolist()}
+        self._camids: list[int] = made["camid"].tolist()
+
+    def draw(self, index: int, pid: Any, camid: Any, number: int) -> Drawn | None:
+        """One of the person's generated images, with the camera of the photo it was made from.
+
+        Raises:
+            InputError: the folder knows no such person or camera, or an image cannot be read.
+        """
+        rows = self._pids.get(pid)
+        if rows is None:
+            known = first_five(list(self._pids))
+            raise InputError(
+                f"item {index} has pid {pid!r}, {self.root} has {known}: give label, from its pids to yours"
+            )
+        if not rows:
+            return None
+        row = rows[number % len(rows)]
+        taken = None
+        if camid is not None and self._cameras is not None:
+            if camid not in self._cameras.values():
+                known = first_five(list(self._cameras.values()))
+                raise InputError(f"item {index} has camid {camid!r}, {self.root} has {known}: give camera, likewise")
+            taken = self._cameras[self._camids[row]]
+        path = self.root / self._paths[row]
+        return Drawn(_read(path), taken, str(path))
+
+
+class MadeOnTheFly:
+    """Redraws an item's own photo in a pose of a pool."""
+
+    def __init__(
+        self,
+        transfer: PoseTransfer,
+        keypoints: Keypoints,
+        photos: Sequence[Path | str],
+        poses: Keypoints | None = None,
+        pose_size: tuple[int, int] | None = None,
+    ) -> None:
+        """Match photos and joints; arguments as for `AugmentedDataset.on_the_fly`.
+
+        Raises:
+            InputError: no photo or no pose is usable.
+        """
+        self.transfer, self.pose_size = transfer, pose_size
+        self.photos = [Path(photo) for photo in photos]
+        self.keypoints, self.poses = keypoints, keypoints if poses is None else poses
+        self._rows = keypoints.rows([PurePath(photo).as_posix() for photo in photos])
+        self._pool = np.flatnonzero(self.poses.usable)
+        if not ((self._rows >= 0) & np.append(keypoints.usable, False)[self._rows]).any():
+            raise InputError(f"none of {len(photos)} photos has joints with both shoulders and both hips in keypoints")
+        if not len(self._pool):
+            raise InputError(f"none of the {len(self.poses)} poses to take has both shoulders and both hips")
+
+    def draw(self, index: int, pid: Any, camid: Any, number: int) -> Drawn | None:  # noqa: ARG002
+        """The item's photo in another pose than its own; None if its joints will not do.
+
+        Raises:
+            InputError: the photo cannot be read, or the generator fails.
+        """
+        row = int(self._rows[index])
+        if row < 0 or not self.keypoints.usable[row]:
+            return None
+        place = number % len(self._pool)
+        if self.poses is self.keypoints and self._pool[place] == row:
+            place = (place + 1) % len(self._pool)
+        pose = int(self._pool[place])
+        made = self.transfer(
+            _read(self.photos[index]),
+            self.keypoints.xy[row],
+            self.poses.xy[pose],
+            target_size=frame_of(self.poses.names[pose]) or self.pose_size,
+            seed=number,
+        )
+        return Drawn(made)
+
+
+def _same(number: int) -> int:
+    return number
+
+
+def _read(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as file:
+            return file.convert("RGB")
+    except OSError as error:
+        raise InputError(f"cannot read image {path}: {error}; remove or replace it") from None
