@@ -18,11 +18,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from augment.folder.layout import MANIFEST, PART, UNFINISHED
 from augment.runs import RUNS
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
-
-UNFINISHED = "augmentation/unfinished.json"
-PART = ".part-"
 
 
 class Job(BaseModel):
@@ -96,7 +94,7 @@ def read_manifest(out: Path | str) -> Manifest:
         if not out.is_dir():
             raise InputError(f"{out}: no such folder")
         if (out / UNFINISHED).is_file():
-            raise InputError(f"{out} is unfinished: run the same generate command with --resume")
+            raise InputError(f"{out} is unfinished: run the same generation again with resume")
         raise InputError(f"{out} has no {MANIFEST}: it is not an augmented folder")
     manifest: Manifest = _load(Manifest, path)
     return manifest
@@ -224,9 +222,6 @@ def _load(model: type[Any], path: Path) -> Any:
 def _short(value: Any) -> str:
     text = str(value)
     return text[:12] + "..." if len(text) == 64 else text
-
-
-MANIFEST = "augmentation/manifest.json"
 
 
 def newest_augmented(runs_root: Path | str = RUNS) -> Path | None:

@@ -16,11 +16,10 @@ from augment.folder.carry import Source
 from augment.folder.render import Task
 from augment.gate.attempts import Asked
 from augment.gate.judge import NUMBERS, REASONS, Gate
-from augment.plan.donors import PosePool, redraw_pose
+from augment.plan.donors import PosePool, kept_pool, library_pool, redraw_pose
 from augment.plan.file import LIBRARY
 from augment.pose.library import frame_of
 
-LOG = "augmentation/gate.csv"
 RETRIES = 2
 _LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
 
@@ -69,23 +68,14 @@ class Redrawing:
         self.siblings: dict[str, list[int]] = {}
         for index, photo in enumerate(self.conditions):
             self.siblings.setdefault(photo, []).append(index)
-        keypoints = source.keypoints
-        kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
-        rows = keypoints.rows(kept["image"].tolist())
-        good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
-        kept, rows = kept[good], rows[good]
-        pids, camids = (kept[name].to_numpy(np.int64) for name in ("pid", "camid"))
-        self.kept = PosePool(kept["image"].tolist(), pids, camids, keypoints.xy[rows], run.seed)
+        self.kept = kept_pool(plan, source.keypoints, run.seed)
         self._settled: dict[str, dict[tuple[int, int], int]] = {}
 
     @cached_property
     def lender(self) -> PosePool:
         """The library's usable poses."""
         assert self.library is not None
-        rows = np.flatnonzero(self.library.usable)
-        nobody = np.full(len(rows), -1, dtype=np.int64)
-        names = [LIBRARY + self.library.names[row] for row in rows.tolist()]
-        return PosePool(names, nobody, nobody, self.library.xy[rows], self.run.seed)
+        return library_pool(self.library, self.run.seed)
 
     def __call__(self, asked: Asked, used: Sequence[str]) -> Asked | None:
         """The same image in a pose that no image of the same photo has or gets; None if there is no other.

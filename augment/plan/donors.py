@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
+from augment.plan.file import LIBRARY
 from augment.pose.geometry import normalise, pose_distance, torso, upright
+from augment.pose.keypoints import Keypoints
 from reid_eval.runtime import InputError
 
 POSE_SOURCES = ("dataset", "identity", "camera", "diverse", "library")
@@ -79,6 +82,22 @@ class PosePool:
         x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return np.asarray(x ^ (x >> np.uint64(31)))
+
+
+def kept_pool(plan: pd.DataFrame, keypoints: Keypoints, seed: int) -> PosePool:
+    """The kept images of people that lend poses in a plan, in its order."""
+    kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
+    rows = keypoints.rows(kept["image"].tolist())
+    good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
+    pids, camids = (kept.loc[good, name].to_numpy(np.int64) for name in ("pid", "camid"))
+    return PosePool(kept.loc[good, "image"].tolist(), pids, camids, keypoints.xy[rows[good]], seed)
+
+
+def library_pool(library: Keypoints, seed: int) -> PosePool:
+    """The usable poses of a library, under the names that a plan gives them."""
+    rows = np.flatnonzero(library.usable)
+    nobody = np.full(len(rows), -1, dtype=np.int64)
+    return PosePool([LIBRARY + library.names[row] for row in rows.tolist()], nobody, nobody, library.xy[rows], seed)
 
 
 def draw_poses(
@@ -220,8 +239,13 @@ def redraw_pose(
     """
     if exclude and condition >= 0 and len(pool) < 2:
         return None
+    candidates = np.flatnonzero(redraw_allowed(pool, pid, condition, source, exclude) & free)
+    return int(candidates[np.argmax(pool.scores(pid, *draw)[candidates])]) if len(candidates) else None
+
+
+def redraw_allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: bool) -> Mask:
+    """Whom a pose may be taken from, bool `[N]`; arguments as in `redraw_pose`."""
     allowed = _allowed(pool, pid, condition, source, exclude)
     if source == "diverse" and (allowed & pool.credible).any():
         allowed = allowed & pool.credible
-    candidates = np.flatnonzero(allowed & free)
-    return int(candidates[np.argmax(pool.scores(pid, *draw)[candidates])]) if len(candidates) else None
+    return allowed

@@ -32,17 +32,11 @@ CIRCLES = {
     ("augment.table.cell_folders", "augment.table.study"),
 }
 NAMES_OPTIONS: set[str] = {
-    "augment/folder/generate.py",
-    "augment/folder/manifest.py",
-    "augment/gate/workflow.py",
     "augment/generators/patn/generator.py",
     "augment/generators/patn/losses.py",
     "augment/generators/patn/train.py",
     "augment/generators/weights.py",
     "augment/pairs/photos.py",
-    "augment/plan/donors.py",
-    "augment/plan/file.py",
-    "augment/plan/sampler.py",
     "augment/quality/explain.py",
     "augment/quality/workflow.py",
     "augment/table/run.py",
