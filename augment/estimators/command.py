@@ -18,17 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PILImage
 
-from augment.estimators.base import (
-    ENLARGED_HEIGHT,
-    Found,
-    Image,
-    best_person,
-    enlarge,
-    keep_credible,
-    shrink,
-    stacked,
-    to_openpose,
-)
+from augment.estimators.base import ENLARGED_HEIGHT, Found, Image
+from augment.estimators.conversions import best_person, enlarge, keep_credible, shrink, stacked, to_openpose
 from augment.pose.skeleton import JOINT_COUNT
 from reid_eval.runtime import InputError
 

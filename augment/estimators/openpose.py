@@ -9,15 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from augment.estimators.base import (
-    ENLARGED_HEIGHT,
-    Found,
-    Image,
-    enlarge,
-    keep_credible,
-    shrink,
-    stacked,
-)
+from augment.estimators.base import ENLARGED_HEIGHT, Found, Image
+from augment.estimators.conversions import enlarge, keep_credible, shrink, stacked
 from augment.pose.skeleton import JOINT_COUNT
 from reid_eval.runtime import InputError
 

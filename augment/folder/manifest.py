@@ -94,7 +94,7 @@ def read_manifest(out: Path | str) -> Manifest:
         if not out.is_dir():
             raise InputError(f"{out}: no such folder")
         if (out / UNFINISHED).is_file():
-            raise InputError(f"{out} is unfinished: run the same generation again with resume")
+            raise InputError(f"{out} is unfinished: run the same generation once more, and have it resume")
         raise InputError(f"{out} has no {MANIFEST}: it is not an augmented folder")
     manifest: Manifest = _load(Manifest, path)
     return manifest

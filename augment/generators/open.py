@@ -47,7 +47,7 @@ def pick_weights(weights: str | None, device: torch.device | str) -> str:
         return DEFAULT_GPU_WEIGHTS
     if DEFAULT_CPU_WEIGHTS in shipped:
         return DEFAULT_CPU_WEIGHTS
-    raise InputError("no weights ship with this installation: name a weights file (see `patn-augment train --help`)")
+    raise InputError("no weights ship with this installation: train some, or name a weights file", "weights")
 
 
 def open_generator(

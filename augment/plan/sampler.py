@@ -82,8 +82,7 @@ def make_plan(
         A table with `COLUMNS`, ordered by pid, then kept and dropped images by path, then generated ones by number.
 
     Raises:
-        InputError: an argument out of its range, a library that is missing or has no usable pose, or training images
-            that are themselves generated.
+        InputError: an argument out of its range, a library without a usable pose, or images that are generated already.
     """
     _check_arguments(ratio, mode, pose_source, library, train)
     rows = keypoints.rows(train["path"].tolist())

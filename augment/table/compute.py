@@ -44,7 +44,7 @@ def compute(
                 yield record, waiting[future]
     except BrokenProcessPool:
         raise InputError(
-            "a worker process was killed, maybe for want of memory: the same command goes on; lower jobs"
+            "a worker process was killed, maybe for want of memory: the same command goes on; lower jobs", "jobs"
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)

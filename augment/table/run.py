@@ -12,7 +12,7 @@ from pathlib import Path
 
 from augment.runs import Say, describe_run
 from augment.table.compute import compute
-from augment.table.estimate import duration, estimate
+from augment.table.forecast import duration, forecast
 from augment.table.study import Cell, Study, open_study
 from augment.table.table_grid import table_grid
 from augment.table.table_recipe import TableRecipe
@@ -106,7 +106,7 @@ def spread(shard: tuple[int, int] | None, device: str) -> tuple[tuple[int, int],
         InputError: no such shard, or no such device.
     """
     if shard and not 0 <= shard[0] < shard[1]:
-        raise InputError(f"shard {shard[0]}/{shard[1]}: expected 0 <= I < N")
+        raise InputError(f"shard {shard[0]}/{shard[1]}: expected 0 <= I < N", "shard")
     world = int(os.environ.get("WORLD_SIZE", "1"))
     name = str(resolve_device(device))
     if shard is not None or world == 1:
@@ -130,6 +130,6 @@ def _show(study: Study, workers: int, say: Say) -> None:
         say(f"{cell.key[:12]}  {'done   ' if cell.key in there else 'missing'}  {cell.name}")
     missing = [cell for cell in study.cells if cell.key not in there]
     if missing:
-        seconds, basis = estimate(study, missing)
+        seconds, basis = forecast(study, missing)
         shared = f", over {workers} workers as if each had the machine to itself" if workers > 1 else ""
         say(f"{len(missing)} trainings to go: about {duration(seconds / workers)} ({basis}{shared}); images apart.")

@@ -222,7 +222,7 @@ class TableRecipe(_Part):
         if not weights:
             return self
         if not any(isinstance(row, Patn) for row in self.rows):
-            raise InputError("weights: the recipe has no row of kind patn")
+            raise InputError("weights: the recipe has no row of kind patn", "weights")
 
         short = [Path(name.removeprefix("entry:")).stem for name in weights]
         if len(set(short)) < len(short):  # every training's file is called generator.safetensors
@@ -236,11 +236,14 @@ class TableRecipe(_Part):
 
         rows = tuple(new for row in self.rows for new in with_all(row))
         if len({row.name for row in rows}) < len(rows):
-            raise InputError(f"weights: two rows would be called the same: {', '.join(row.name for row in rows)}")
+            raise InputError(
+                f"weights: two rows would be called the same: {', '.join(row.name for row in rows)}", "weights"
+            )
         if self.baseline not in (None, *(row.name for row in rows)):
             raise InputError(
                 f"weights: the baseline {self.baseline!r} is now one of {', '.join(row.name for row in rows)}: "
-                "say which as baseline, or give one generator"
+                "say which as baseline, or give one generator",
+                "weights",
             )
         return self.model_copy(update={"rows": rows})
 

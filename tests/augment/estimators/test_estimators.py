@@ -15,7 +15,9 @@ from drawn import SIZE, draw_dataset, draw_person, standing
 from PIL import Image
 
 from augment.commands.main import main
-from augment.estimators.base import (
+from augment.estimators.build import ESTIMATORS, build_estimator
+from augment.estimators.command import Command
+from augment.estimators.conversions import (
     FROM_BLAZEPOSE,
     FROM_COCO,
     enlarge,
@@ -23,8 +25,6 @@ from augment.estimators.base import (
     shrink,
     to_openpose,
 )
-from augment.estimators.build import ESTIMATORS, build_estimator
-from augment.estimators.command import Command
 from augment.estimators.estimate import estimate_folder, share_found
 from augment.estimators.folder_images import annotation_place, folder_images, row_names, sheet_place
 from augment.estimators.keypointrcnn import KeypointRCNN
@@ -415,6 +415,8 @@ def test_the_command_writes_file_sheet_and_shares(
         main(words)
     assert error.value.code == 2
     assert "is there already" in capsys.readouterr().err
+    main([*words, "--resume"])
+    assert f"{out} is finished already." in capsys.readouterr().out
     program[1].write_text("nobody")
     with pytest.raises(SystemExit) as error:
         main([*words[:5], str(tmp_path / "x.csv")])

@@ -129,7 +129,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(tiny_data, keypoints, plan, out, batch_size=8, generator=Toy(stop=3))
-    with pytest.raises(InputError, match=r"is unfinished: run the same generation again with resume"):
+    with pytest.raises(InputError, match=r"is unfinished: run the same generation once more"):
         verify(out)
     with pytest.raises(InputError, match=r"holds this job already, unfinished: resume it"):
         run(tiny_data, keypoints, plan, out)

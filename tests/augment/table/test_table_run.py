@@ -117,7 +117,7 @@ def test_dry_run_with_every_preset(table: TinyTable, preset: str) -> None:
 
 
 def test_dry_run_trains_each_network_for_its_own_budget(table: TinyTable, monkeypatch: pytest.MonkeyPatch) -> None:
-    from augment.table import estimate
+    from augment.table import forecast
     from augment.table.study import open_study
 
     monkeypatch.setitem(BACKBONES, "small", tiny_trunk)
@@ -126,11 +126,11 @@ def test_dry_run_trains_each_network_for_its_own_budget(table: TinyTable, monkey
         table.out, "cpu",
     )  # fmt: skip
     ticks = iter(range(100))
-    monkeypatch.setattr(estimate.time, "perf_counter", lambda: float(next(ticks)))
-    monkeypatch.setattr(estimate, "train_on", lambda *_: [next(ticks) for _ in range(_[3])])
+    monkeypatch.setattr(forecast.time, "perf_counter", lambda: float(next(ticks)))
+    monkeypatch.setattr(forecast, "train_on", lambda *_: [next(ticks) for _ in range(_[3])])
     [small] = {cell.steps for cell in study.cells if cell.place.backbone == "small"}
     assert small == 20
-    times = {name: estimate._trial(study, name) for name in ("tiny", "small")}
+    times = {name: forecast._trial(study, name) for name in ("tiny", "small")}
     assert times["small"] - times["tiny"] == pytest.approx(18)  # a second a step, 18 steps more
 
 

@@ -16,7 +16,7 @@ SLOW = 10.0
 """Seconds of the first two steps from which on those are enough: a GPU's first steps are slow, but never so slow."""
 
 
-def estimate(study: Study, cells: list[Cell]) -> tuple[float, str]:
+def forecast(study: Study, cells: list[Cell]) -> tuple[float, str]:
     """Seconds that cells should take on one worker, and what that rests on: records of this device, or a trial."""
     records = study.records.found([cell.key for cell in study.cells])
     kind = resolve_device(study.device).type
