@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -155,9 +154,7 @@ def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
             options[name] = None
     planned = read_planned(plan, say=click.echo, **options)
     if "gate" in given:
-        arguments = {name: getattr(planned, name) for name in ("pose_source", "exclude_same_image", "seed")}
         click.echo(f"Other poses for rejected images come from: {planned.pose_source}")
-        return replace(planned, arguments={**planned.arguments, **arguments})
     return planned
 
 

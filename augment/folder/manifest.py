@@ -18,11 +18,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from augment.folder.layout import MANIFEST, PART, UNFINISHED
 from augment.runs import RUNS
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
-
-UNFINISHED = "augmentation/unfinished.json"
-PART = ".part-"
 
 
 class Job(BaseModel):
@@ -224,9 +222,6 @@ def _load(model: type[Any], path: Path) -> Any:
 def _short(value: Any) -> str:
     text = str(value)
     return text[:12] + "..." if len(text) == 64 else text
-
-
-MANIFEST = "augmentation/manifest.json"
 
 
 def newest_augmented(runs_root: Path | str = RUNS) -> Path | None:
