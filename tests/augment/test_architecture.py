@@ -121,6 +121,11 @@ def test_setup_lists_the_packages_that_are_there() -> None:
     assert sorted(listed) == sorted([*there, "augment.recipes"])
 
 
+def test_no_test_lies_where_its_folder_would_hide_the_package() -> None:
+    """pytest and scripts put their own folder on the path, and in `tests` there is another folder named augment."""
+    assert list((ROOT / "tests").glob("*.py")) == []
+
+
 def test_files_of_one_name_mean_one_thing() -> None:
     places = defaultdict(list)
     for path in SOURCES:
