@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from filelock import FileLock
 
 from augment.folder.carry import Source
 from augment.folder.generate import RenderSettings, generate
@@ -39,7 +37,8 @@ class CellFolders:
         if not isinstance(row, Generated) or not study.sets.asked(row, cell.column, seed).others:
             return
         out = study.sets.folder(row, cell.column, seed)
-        with _locked(out.with_name(out.name + ".lock")):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(out.with_name(out.name + ".lock")):  # the system frees it when the process ends, however it ends
             if (out / MANIFEST).is_file():
                 return
             known = study.sets.generator(row, cell.column, seed)
@@ -64,14 +63,3 @@ class CellFolders:
             joints = study.data.joints()
             self._gates[size] = open_gate(study.reid, joints, None, size, study.device, lambda _: None)
         return GateRun(self._gates[size], source=row.pose_source, exclude=row.exclude_same_image, seed=seed)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system frees when the process ends, however it ends."""
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield

@@ -17,7 +17,7 @@ from augment.generators.patn.blocks import is_norm
 from augment.generators.patn.builders import build_generator, patn_tiny
 from augment.generators.patn.load import load_generator, save_generator
 from augment.generators.patn.patn_transfer import PATNTransfer
-from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import build_state
 from augment.generators.patn.step import blocks_at
 from augment.generators.patn.train import train_generator
@@ -46,12 +46,12 @@ def pairs() -> TensorPairs:
     return TensorPairs(images, joints, np.arange(6) // 3 + 1, masks=np.ones((6, 16, 16), np.uint8))
 
 
-def settings(**changes: Any) -> TrainSettings:
+def settings(**changes: Any) -> PATNTrainSettings:
     plain = {
         "generator": "patn_tiny", "overrides": {**SMALL, "any_depth": True}, "ndf": 4, "d_blocks": 1, "batch_size": 2,
         "constant_steps": 4, "decay_steps": 2, "epoch_steps": 1, "pool_size": 2, "perceptual": "off",
     }  # fmt: skip
-    return TrainSettings(**{**plain, **changes})
+    return PATNTrainSettings(**{**plain, **changes})
 
 
 @pytest.mark.parametrize("norm_name", ["batch", "instance"])
