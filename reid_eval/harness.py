@@ -5,23 +5,23 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from reid_eval.datasets import ReidData, check_images
+from reid_eval.printing import format_breakdown, format_comparison
+from reid_eval.results import METRICS, Comparison, RunResult
 from reid_eval.runtime import InputError, first_five
 from reid_eval.settings import PRESETS, TrainSettings, budget, preset_name, settings_from
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import numpy as np
     from numpy.typing import NDArray
-    from rich.table import Table as RichTable
 
     from reid_eval.backbones import ReidNet
-    from reid_eval.ranking import Part, Ranking
+    from reid_eval.ranking import Ranking
     from reid_eval.training import Trained
 
 __all__ = [
@@ -39,79 +39,6 @@ __all__ = [
     "run",
     "settings_from",
 ]
-
-METRICS = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mINP": "mINP"}
-"""Field of `RunResult` to its name in print."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What one training and evaluation gave. Scores are 0..1."""
-
-    name: str
-    backbone: str
-    init: str
-    preset: str
-    seed: int
-    rank1: float
-    rank5: float
-    rank10: float
-    mAP: float
-    mINP: float
-    n_train: int
-    n_generated: int
-    """Generated images among the `n_train`."""
-    n_query: int
-    n_gallery: int
-    n_skipped: int
-    """Queries without a correct image in the gallery, which count for nothing."""
-    steps: int
-    train_accuracy: float
-    """Accuracy on the last tenth of the training images seen."""
-    seconds: float
-    amp: str
-    """`bf16` or `off`."""
-    device: str
-    settings: TrainSettings
-    breakdown: dict[str, dict[str, Part]] = field(default_factory=dict)
-    """Kind of group (`camera`, and what the caller gave, such as `pose`) to group to scores of its queries."""
-    saved: dict[str, str] | None = None
-    """`file` (its name) and `sha256` of the trained network, where it was kept."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON keeps; NaN, of a group in which no query counts, is None."""
-        parts = {
-            kind: {group: {key: None if value != value else value for key, value in asdict(part).items()}
-                   for group, part in groups.items()}
-            for kind, groups in self.breakdown.items()
-        }  # fmt: skip
-        return {**asdict(self), "settings": self.settings.to_dict(), "breakdown": parts}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs on the original and on the augmented training images, one of each for every seed, in the same order."""
-
-    original: list[RunResult]
-    augmented: list[RunResult]
-
-    @property
-    def gains(self) -> dict[str, tuple[float, float | None]]:
-        """Metric to the mean gain (augmented - original, seed by seed) and its sample deviation, None for one seed."""
-        return {metric: _mean_sd(self.gain(metric)) for metric in METRICS}
-
-    def gain(self, metric: str) -> list[float]:
-        """Gain in `metric` for every seed."""
-        pairs = zip(self.original, self.augmented, strict=True)
-        return [getattr(augmented, metric) - getattr(original, metric) for original, augmented in pairs]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON keeps."""
-        return {
-            "original": [result.to_dict() for result in self.original],
-            "augmented": [result.to_dict() for result in self.augmented],
-            "gains": {metric: {"mean": mean, "sd": sd} for metric, (mean, sd) in self.gains.items()},
-        }
 
 
 def check_test(data: ReidData) -> None:
@@ -326,90 +253,3 @@ def _file(folder: Path | None, settings: TrainSettings, name: str, seed: int) ->
     """Where a comparison's network is kept, if it is."""
     slug = re.sub(r"[^A-Za-z0-9_.]+", "-", settings.backbone)
     return None if folder is None else folder / f"{slug}-{name}-seed{seed}.safetensors"
-
-
-def format_comparison(comparison: Comparison, width: int = 100) -> str:
-    """The comparison as a plain-text table, percent, with what it was measured with; `mean ± sd` for several seeds."""
-    from rich.table import Table
-
-    shown = ("rank1", "rank5", "rank10", "mAP")
-    table = Table("training images", "n", *(METRICS[metric] for metric in shown), title=_title(comparison))
-    for label, results in (("original", comparison.original), ("augmented", comparison.augmented)):
-        scores = [_percent(*_mean_sd([getattr(result, metric) for result in results])) for metric in shown]
-        table.add_row(label, _count(results[0]), *scores)
-    table.add_section()
-    table.add_row("gain", "", *(_percent(*comparison.gains[metric], sign=True) for metric in shown))
-    return _printed(table, width) + _printed(_footnote(comparison), width)
-
-
-def format_breakdown(comparison: Comparison, width: int = 100) -> str:
-    """mAP and rank-1 by group of queries, original against augmented, percent, mean over seeds."""
-    from rich.table import Table
-
-    texts = []
-    for kind, groups in comparison.original[0].breakdown.items():
-        table = Table(kind, "queries", "rank-1", "", "mAP", "", title=f"By {kind} of the query: original, augmented")
-        for group, part in groups.items():
-            sides = [[r.breakdown[kind][group] for r in side] for side in (comparison.original, comparison.augmented)]
-            means = [
-                "-" if part.queries == part.skipped else _percent(float(np.mean([getattr(p, key) for p in side])), None)
-                for key in ("rank1", "mAP")
-                for side in sides
-            ]
-            table.add_row(group, str(part.queries - part.skipped), *means)
-        texts.append(_printed(table, width))
-    return "".join(texts)
-
-
-def _printed(what: RichTable | str, width: int) -> str:
-    import io
-
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    console.print(what, highlight=False)
-    return str(console.file.getvalue())  # type: ignore[attr-defined]
-
-
-def _title(comparison: Comparison) -> str:
-    first = comparison.original[0]
-    return f"{first.backbone}, init {first.init}, preset {first.preset}"
-
-
-def _footnote(comparison: Comparison) -> str:
-    results = comparison.original + comparison.augmented
-    first, seeds = comparison.original[0], [result.seed for result in comparison.original]
-    lines = [
-        f"Percent; {first.n_query - first.n_skipped} queries, {first.n_gallery} gallery images; both trained for "
-        f"{first.steps} steps of {first.settings.batch_size} images; seed{'s' * (len(seeds) > 1)} "
-        f"{', '.join(map(str, seeds))}; {first.device}, "
-        f"{'bfloat16' if first.amp == 'bf16' else 'float32'}; {sum(result.seconds for result in results):.0f} s."
-    ]
-    if first.settings.rerank:
-        lines.append("Ranked by k-reciprocal encoding (k1 20, k2 6, lambda 0.3).")
-    if comparison.augmented[0].n_generated and (told := _generated(first.settings)):
-        lines.append(f"Generated images: {told}.")
-    if first.preset == "quick":
-        lines.append("Quick preset: small and short, to see that it works. Use the preset ide or bot for figures.")
-    if len(seeds) == 1:
-        lines.append("One seed: a gain of a few points may be chance; several seeds give mean ± sd.")
-    return "\n".join(lines)
-
-
-def _generated(settings: TrainSettings) -> str:
-    """How they enter the training, where that is not the default."""
-    told = {key: value for key, value in settings.facts().items() if key.startswith("generated_")}
-    return ", ".join(f"{key.removeprefix('generated_')} {value}" for key, value in told.items())
-
-
-def _count(result: RunResult) -> str:
-    return f"{result.n_train} ({result.n_generated} generated)" if result.n_generated else str(result.n_train)
-
-
-def _mean_sd(values: list[float]) -> tuple[float, float | None]:
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def _percent(mean: float, sd: float | None, sign: bool = False) -> str:
-    text = f"{100 * mean:+.1f}" if sign else f"{100 * mean:.1f}"
-    return text if sd is None else f"{text} ± {100 * sd:.1f}"

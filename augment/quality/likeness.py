@@ -97,13 +97,15 @@ class ReidFeatures:
         from reid_eval.backbones import build, load_model
         from reid_eval.model_file import is_model_file
 
-        saved = is_model_file(weights)
-        self.network = load_model(weights, device) if saved else build(backbone, 1, init=str(weights)).to(device)
+        self.sized = is_model_file(weights)  # a trunk alone says nothing of the size of its images
+        self.network = load_model(weights, device) if self.sized else build(backbone, 1, init=str(weights)).to(device)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """`[N, D]` of uint8 RGB `[N, H, W, 3]`."""
+        """`[N, D]` of uint8 RGB `[N, H, W, 3]`, resized where the file says for which size it was trained."""
         from reid_eval.features import extract_features
 
+        if not self.sized:
+            self.network.size = (images.shape[1], images.shape[2])
         return extract_features(self.network, np.ascontiguousarray(images.transpose(0, 3, 1, 2)), flip=True, amp="off")
 
 

@@ -157,6 +157,36 @@ def test_timm_models(images: NDArray[np.uint8], tmp_path: Path) -> None:
         check_backbone("timm:resnet10tt")
 
 
+def test_timm_models_of_one_size_are_built_for_it_with_their_own_normalisation(tmp_path: Path) -> None:
+    pytest.importorskip("timm")
+    from reid_eval.backbones import build_for
+
+    settings = replace(SMALL, backbone="timm:test_vit", size=(64, 32), neck="none")
+    model = build_for(settings, 3, settings.size).eval()
+    assert model.mean.flatten().tolist() == [0.5, 0.5, 0.5]  # not ImageNet's
+    wide = np.zeros((1, 3, 64, 32), np.uint8)
+    features = extract_features(model, wide, amp="off")
+    assert features.shape == (1, 64)
+    save_model(tmp_path / "vit.safetensors", model)
+    np.testing.assert_array_equal(extract_features(load_model(tmp_path / "vit.safetensors"), wide, amp="off"), features)
+    with pytest.raises(InputError, match=r"last_stride is for resnet50 .*: use 2"):
+        build("timm:resnet10t", 2, last_stride=1)
+    with pytest.raises(InputError, match=r"timm:test_vit does not take images of 33x32 \(Input height \(33\)"):
+        build("timm:test_vit", 2, size=(33, 32))
+
+
+def test_weights_of_timm_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm")
+
+    def no_network(name: str, pretrained: bool, **options: object) -> None:
+        assert pretrained
+        raise OSError("no network\nand more")
+
+    monkeypatch.setattr(timm, "create_model", no_network)
+    with pytest.raises(InputError, match=r"timm's weights of timm:resnet10t cannot be had \(no network\): use init"):
+        build("timm:resnet10t", 2, init="imagenet")
+
+
 def test_without_timm_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
