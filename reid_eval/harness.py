@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -10,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from reid_eval.datasets import ReidData, check_images
-from reid_eval.runtime import InputError
-from reid_eval.settings import PRESETS, TrainSettings, preset_name, settings_from
+from reid_eval.runtime import InputError, first_five
+from reid_eval.settings import PRESETS, TrainSettings, budget, preset_name, settings_from
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
     from rich.table import Table as RichTable
 
+    from reid_eval.backbones import ReidNet
     from reid_eval.ranking import Part, Ranking
+    from reid_eval.training import Trained
 
 __all__ = [
     "METRICS",
@@ -26,6 +31,7 @@ __all__ = [
     "RunResult",
     "TrainSettings",
     "compare",
+    "evaluate",
     "format_breakdown",
     "format_comparison",
     "preset_name",
@@ -69,6 +75,8 @@ class RunResult:
     settings: TrainSettings
     breakdown: dict[str, dict[str, Part]] = field(default_factory=dict)
     """Kind of group (`camera`, and what the caller gave, such as `pose`) to group to scores of its queries."""
+    saved: dict[str, str] | None = None
+    """`file` (its name) and `sha256` of the trained network, where it was kept."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON keeps; NaN, of a group in which no query counts, is None."""
@@ -120,6 +128,44 @@ def check_test(data: ReidData) -> None:
         )
 
 
+def evaluate(
+    model: ReidNet, data: ReidData, settings: TrainSettings | None = None, *, amp: str | None = None
+) -> Ranking:
+    """Rank a data set's gallery for each of its queries, by Market-1501's protocol, with a trained network.
+
+    Args:
+        model: as `load_model` or `train` give it.
+        data: with query and gallery; its training images are not looked at.
+        settings: how (`eval_flip`, `eval_batch_size`, `distance`, `rerank`, `amp`); default: the model's own.
+        amp: `bf16` or `off`, instead of what `settings` come to on the model's device.
+
+    Returns:
+        `.mAP`, `.cmc`, `.rank(k)`, `.mINP`, `.skipped` and the scores of each query.
+
+    Raises:
+        InputError: no query or gallery, or unreadable images.
+    """
+    from reid_eval.features import extract_files
+    from reid_eval.precision import resolve_amp
+
+    check_test(data)
+    how = settings or model.settings or TrainSettings(size=model.size)
+    device = model.mean.device
+    query, gallery = (
+        extract_files(
+            model,
+            data.root,
+            table["path"].tolist(),
+            model.size,
+            batch_size=how.eval_batch_size,
+            flip=how.eval_flip,
+            amp=amp or resolve_amp(how.amp, device, model.size),
+        )
+        for table in (data.query, data.gallery)
+    )
+    return rank(query, gallery, data, how, str(device))
+
+
 def run(
     data: ReidData,
     settings: TrainSettings,
@@ -128,6 +174,7 @@ def run(
     test: ReidData | None = None,
     steps: int | None = None,
     groups: Mapping[str, Sequence[Any]] | None = None,
+    save: Path | None = None,
 ) -> RunResult:
     """Train on `data.train`, then rank the gallery for every query.
 
@@ -138,38 +185,35 @@ def run(
         test: where query and gallery are, if not in `data`.
         steps: optimisation steps instead of `settings.epochs` passes.
         groups: kind to a label a query, to break the scores down by; the camera is always one where it is known.
+        save: write the trained network to this file.
 
     Raises:
         InputError: no query or gallery, unreadable images, or settings that this machine or data set cannot take.
     """
     from reid_eval.backbones import check_backbone
-    from reid_eval.features import extract_files
     from reid_eval.ranking import breakdown
-    from reid_eval.train import train
+    from reid_eval.training import train
 
     test = test or data
     check_test(test)
     check_backbone(settings.backbone)
     start = time.perf_counter()
     trained = train(data, settings, steps, f"{settings.backbone}, {name} images, seed {settings.seed}")
-    query, gallery = (
-        extract_files(
-            trained.model,
-            test.root,
-            table["path"].tolist(),
-            settings.size,
-            batch_size=settings.eval_batch_size,
-            flip=settings.eval_flip,
-            amp=trained.amp,
-        )
-        for table in (test.query, test.gallery)
-    )
-    ranking = rank(query, gallery, test, settings, str(trained.model.mean.device))
+    ranking = evaluate(trained.model, test, settings, amp=trained.amp)
+    result = _result(name, settings, data, test, trained, ranking)
     kinds: dict[str, Any] = {**({"camera": test.query["camid"]} if test.has_cameras else {}), **(groups or {})}
+    parts = {kind: breakdown(ranking, labels) for kind, labels in kinds.items()}
+    result = replace(result, seconds=time.perf_counter() - start, breakdown=parts)
+    return result if save is None else replace(result, saved=_save(save, trained, result, data, test))
+
+
+def _result(
+    name: str, settings: TrainSettings, data: ReidData, test: ReidData, trained: Trained, ranking: Ranking
+) -> RunResult:
     return RunResult(
         name=name,
         backbone=settings.backbone,
-        init=settings.init,
+        init=trained.model.init,
         preset=preset_name(settings),
         seed=settings.seed,
         rank1=ranking.rank(1),
@@ -184,12 +228,27 @@ def run(
         n_skipped=len(ranking.skipped),
         steps=trained.steps,
         train_accuracy=trained.accuracy,
-        seconds=time.perf_counter() - start,
+        seconds=0.0,
         amp=trained.amp,
         device=str(trained.model.mean.device),
         settings=settings,
-        breakdown={kind: breakdown(ranking, labels) for kind, labels in kinds.items()},
     )
+
+
+def _save(path: Path, trained: Trained, result: RunResult, data: ReidData, test: ReidData) -> dict[str, str]:
+    """Write a trained network with what it was trained on and what it scored."""
+    from reid_eval.backbones import save_model
+
+    told = result.to_dict()
+    facts = {
+        "name": result.name,
+        "data": {"train": data.root.name, "test": test.root.name, "layout": data.layout}
+        | {key: told[key] for key in ("n_train", "n_generated", "n_query", "n_gallery", "n_skipped")},
+        "scores": {key: told[key] for key in (*METRICS, "train_accuracy")},
+        "steps": result.steps,
+        "amp": result.amp,
+    }
+    return {"file": path.name, "sha256": save_model(path, trained.model, facts)}
 
 
 def rank(
@@ -216,6 +275,7 @@ def compare(
     settings: TrainSettings,
     seeds: list[int] | None = None,
     groups: Mapping[str, Sequence[Any]] | None = None,
+    save: Path | None = None,
 ) -> Comparison:
     """Train on both data sets under the same budget and judge both on the original's query and gallery.
 
@@ -229,12 +289,12 @@ def compare(
         settings: its `seed` is used where `seeds` is empty or None.
         seeds: one pair of trainings each.
         groups: kind to a label for each of the original's queries, see `run`.
+        save: a folder for all trained networks, `BACKBONE-original-seed0.safetensors` and so on.
 
     Raises:
-        InputError: as in `run`; training identities of the augmented set that the original tests on.
+        InputError: as in `run`; training identities of the augmented set that the original tests on; a network of that
+            name in `save`.
     """
-    from reid_eval.train import budget
-
     check_test(original)
     tested = set(original.query["pid"]) | set(original.gallery["pid"])
     leaked = sorted(pid for pid in set(augmented.train["pid"]) & tested if pid > 0)
@@ -246,12 +306,26 @@ def compare(
     check_images(original)
     check_images(augmented, ("train",))
     steps = budget(len(original.train), settings)
+    seeds = seeds or [settings.seed]
+    files = {(name, seed): _file(save, settings, name, seed) for name in ("original", "augmented") for seed in seeds}
+    if there := [file.name for file in files.values() if file is not None and file.exists()]:
+        raise InputError(f"{save} has {first_five(there)} already: give another folder, or move them away")
     comparison = Comparison([], [])
-    for seed in seeds or [settings.seed]:
-        seeded = replace(settings, seed=seed)
-        comparison.original.append(run(original, seeded, name="original", steps=steps, groups=groups))
-        comparison.augmented.append(run(augmented, seeded, name="augmented", test=original, steps=steps, groups=groups))
+    for seed in seeds:
+        for name, data, results in (
+            ("original", original, comparison.original),
+            ("augmented", augmented, comparison.augmented),
+        ):
+            seeded = replace(settings, seed=seed)
+            kept = files[name, seed]
+            results.append(run(data, seeded, name=name, test=original, steps=steps, groups=groups, save=kept))
     return comparison
+
+
+def _file(folder: Path | None, settings: TrainSettings, name: str, seed: int) -> Path | None:
+    """Where a comparison's network is kept, if it is."""
+    slug = re.sub(r"[^A-Za-z0-9_.]+", "-", settings.backbone)
+    return None if folder is None else folder / f"{slug}-{name}-seed{seed}.safetensors"
 
 
 def format_comparison(comparison: Comparison, width: int = 100) -> str:

@@ -85,8 +85,8 @@ class ReidFeatures:
     """Features of a re-ID network, L2-normalised.
 
     Args:
-        weights: its file, as `patn-augment reid-eval --init FILE` reads it.
-        backbone: `resnet50`, `inception_v2` or `torchreid:NAME`.
+        weights: its file: what `patn-augment reid-eval --save` wrote, or any that `--init FILE` reads.
+        backbone: `resnet50`, `inception_v2`, `torchreid:NAME` or `timm:NAME`, for a file that does not say.
         device: where to run.
 
     Raises:
@@ -94,15 +94,17 @@ class ReidFeatures:
     """
 
     def __init__(self, weights: Path, backbone: str = "resnet50", device: torch.device | str = "cpu") -> None:
-        from reid_eval.backbones import build
+        from reid_eval.backbones import build, load_model
+        from reid_eval.model_file import is_model_file
 
-        self.network = build(backbone, 1, init=str(weights)).to(device)
+        saved = is_model_file(weights)
+        self.network = load_model(weights, device) if saved else build(backbone, 1, init=str(weights)).to(device)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """`[N, D]` of uint8 RGB `[N, H, W, 3]`."""
-        from reid_eval.features import extract
+        from reid_eval.features import extract_features
 
-        return extract(self.network, np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        return extract_features(self.network, np.ascontiguousarray(images.transpose(0, 3, 1, 2)), flip=True, amp="off")
 
 
 def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:

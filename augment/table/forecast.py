@@ -10,7 +10,7 @@ import numpy as np
 
 from augment.table.study import Cell, Study
 from reid_eval.runtime import resolve_device
-from reid_eval.train import train_on
+from reid_eval.training import train_on
 
 SLOW = 10.0
 """Seconds of the first two steps from which on those are enough: a GPU's first steps are slow, but never so slow."""

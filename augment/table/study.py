@@ -23,7 +23,7 @@ from reid_eval.settings import TrainSettings
 from reid_eval.table import Records, cell_key
 from reid_eval.table.grid import Place
 from reid_eval.table.runner import TrainingSet
-from reid_eval.train import budget
+from reid_eval.training import budget
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from augment.folder.manifest import read_manifest
 from augment.generators.patn.builders import patn_tiny
 from augment.generators.patn.load import save_generator
 from augment.pose.keypoints import Keypoints, read_keypoints, write_keypoints
+from reid_eval import load_model
+from reid_eval.datasets import read_dataset
 
 REPO = Path(__file__).resolve().parents[3]
 
@@ -128,8 +130,15 @@ def test_reid_eval_names_what_it_does(
 ) -> None:
     """The newest folder is evaluated against what it was made of; both scores and the gain are printed and kept."""
     assert run("generate", "--data", tiny_root, "--ratio", 0.5, "--weights", weights) == 0
-    assert run("reid-eval", "--backbone", "resnet50", "--epochs", 1) == 0
+    assert run("reid-eval", "--backbone", "resnet50", "--epochs", 1, "--save", here / "nets") == 0
     said = capsys.readouterr().out
+    assert sorted(path.name for path in (here / "nets").iterdir()) == [
+        "resnet50-augmented-seed0.safetensors", "resnet50-original-seed0.safetensors"
+    ]  # fmt: skip
+    network = load_model(here / "nets" / "resnet50-augmented-seed0.safetensors")
+    assert network.people == tuple(sorted(set(read_dataset(tiny_root).train["pid"])))
+    assert run("reid-eval", "--backbone", "resnet50", "--epochs", 1, "--save", here / "nets") == 2
+    assert "give another folder" in capsys.readouterr().err
     assert "using the newest augmented folder" in said
     assert "gain" in said
     result = json.loads((here / "runs" / "reid-eval-0001" / "result.json").read_text())
@@ -258,7 +267,7 @@ def test_bad_folders(here: Path, tiny_root: Path, weights: Path, capsys: pytest.
     attempt("ratio 1.5.*0 to 1", tiny_root, "--ratio", 1.5)
     attempt("other than augment|is not", tiny_root, "--device", "toaster")
     if not torch.cuda.is_available():
-        attempt("0 CUDA devices; use --device cpu", tiny_root, "--device", "cuda")
+        attempt(r"0 CUDA devices; use the device cpu \(--device\)", tiny_root, "--device", "cuda")
     (here / "o").mkdir(exist_ok=True)
     (here / "o" / "precious.txt").write_text("mine")
     attempt("o", tiny_root)

@@ -46,7 +46,7 @@ def test_recipe_errors(table: TinyTable, tiny_root: Path) -> None:
         load(columns=[1.5])
     with pytest.raises(InputError, match="rows are named twice"):
         load(rows=[{"kind": "leave_out"}, {"kind": "duplicate", "name": "none"}])
-    with pytest.raises(InputError, match="unknown training settings epoch; the known ones are backbone, init"):
+    with pytest.raises(InputError, match="unknown epoch; the known ones are backbone, init"):
         load("train.epoch=3")
     with pytest.raises(InputError, match="train: seed cannot be set here"):
         load("train.seed=3")

@@ -46,7 +46,7 @@ def test_the_small_table_is_what_its_records_say(
 
     monkeypatch.setattr("augment.table.training_sets.gate_facts", gate_facts)
     monkeypatch.setattr("reid_eval.table.plot.write_plot", lambda *_: False)
-    table = load_table(recipe, ("train.amp=bf16",))
+    table = load_table(recipe, ("train.amp=bf16", "train.bn_statistics=all"))
     assert isinstance(table.data, SynthData)
     study = Study(table, tmp_path, undrawn(table.data), "cpu")
     found = records.found([cell.key for cell in study.cells])

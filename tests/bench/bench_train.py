@@ -1,4 +1,4 @@
-"""Training and inference speed, measured: `python tests/bench_train.py [--device cuda] [--builder patn_market]`.
+"""Training and inference speed, measured: `python tests/bench/bench_train.py [--device cuda] [--builder patn_market]`.
 
 Pairs a second of whole optimisation steps (generator, both discriminators, pools, moving average; no VGG) against a
 plain eager float32 step in the same run; the share of arithmetic that this is of what the device can do at most, as a
