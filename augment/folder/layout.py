@@ -122,8 +122,10 @@ def sweep(out: Path) -> None:
 
     Another process may still be at work: one that loses a file it is writing finds the folder finished.
     """
-    for path in out.glob(f"**/{PART}*"):
-        path.unlink(missing_ok=True)
+    for folder, _, names in os.walk(out):  # which takes no harm from folders that another process removes
+        for name in names:
+            if name.startswith(PART):
+                Path(folder, name).unlink(missing_ok=True)
     (out / UNFINISHED).unlink(missing_ok=True)
     shutil.rmtree(out / SCRATCH, ignore_errors=True)
 

@@ -141,14 +141,13 @@ def differences(old: Job, new: Job) -> str:
 
 
 def folder_files(out: Path) -> Iterator[str]:
-    """POSIX paths of all files of a folder but its manifest, sorted; links to files count as files."""
-    return iter(
-        sorted(
-            name
-            for path in out.rglob("*")
-            if (path.is_file() or path.is_symlink()) and (name := path.relative_to(out).as_posix()) != MANIFEST
-        )
-    )
+    """POSIX paths of all files of a folder but its manifest, sorted; links count as files. Another process may be
+    writing and removing files meanwhile."""
+    found = []
+    for folder, folders, files in os.walk(out):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        found += [Path(folder, name).relative_to(out).as_posix() for name in [*files, *links]]
+    return iter(sorted(name for name in found if name != MANIFEST))
 
 
 def file_entries(out: Path, names: list[str]) -> dict[str, FileEntry]:

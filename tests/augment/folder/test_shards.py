@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from augment.folder import manifest as manifests
 from augment.folder.carry import Source
 from augment.folder.generate import generate, verify
 from augment.folder.layout import sweep
-from augment.folder.manifest import MANIFEST, Manifest, read_manifest
+from augment.folder.manifest import MANIFEST, Manifest, folder_files, read_manifest
 from augment.folder.render import save_image
 from augment.plan.sampler import plan_dataset
 from augment.pose import load_annotations
@@ -218,6 +219,23 @@ def test_a_half_written_file_that_another_swept_away(
     with pytest.raises(FileNotFoundError):
         save_image(pixels, out / "bounding_box_train/new.jpg", (128, 64), 95)
     assert hashes(out) == wholes[plain]
+
+
+def test_folders_that_vanish_under_a_sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two that finish sweep at the same instant: what one has seen and not yet looked into the other removes."""
+    for number in range(6):
+        (tmp_path / f"augmentation/{number}").mkdir(parents=True)
+        (tmp_path / f"augmentation/{number}/.part-x").touch()
+    unlink = Path.unlink
+
+    def all_gone(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok=missing_ok)
+        for other in path.parent.parent.iterdir():
+            shutil.rmtree(other)
+
+    monkeypatch.setattr(Path, "unlink", all_gone)
+    sweep(tmp_path)
+    assert list(folder_files(tmp_path)) == []
 
 
 # --- killed at the end -------------------------------------------------------------------------------------------
