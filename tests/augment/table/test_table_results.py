@@ -35,7 +35,7 @@ def undrawn(source: SynthData) -> TableData:
 def test_the_small_table_is_what_its_records_say(
     recipe: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with tarfile.open(RESULTS / "records.tar.gz") as archive:
+    with tarfile.open(RESULTS / "records.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     records = Records(tmp_path / "records")
     gates = [others["gate"] for key in records if "gate" in (others := records.read(key).facts["others"] or {})]
