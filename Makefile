@@ -32,7 +32,7 @@ test: lint
 	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/pytest -n auto --dist worksteal
 
 bench: setup
-	$(BIN)/python tests/bench.py
+	$(BIN)/python tests/bench/bench.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.runs import Say, describe_run
+from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -87,6 +88,8 @@ def plan_folder(
     """
     from augment.plan.sampler import plan_dataset
 
+    if library is not None and pose_source != "library":
+        raise InputError("the library's poses are for the pose source `library`: give that, too", "pose_source")
     source = _open_source(data, keypoints, layout, _library(library, pose_source == "library"), say)
     style = {"mode": mode, "pose_source": pose_source, "exclude_same_image": exclude_same_image, "seed": seed}
     table, summary = plan_dataset(source.data, source.keypoints, ratio=ratio, library=source.library, **style)
@@ -113,22 +116,27 @@ def read_planned(
         plan: the file.
         data, library, keypoints, layout, say: see `plan_folder`.
         pose_source, exclude_same_image, seed: how other poses are found for images that a gate rejects; None: as the
-            plan looks to have been made, see `augment.plan.sampler.style_of`.
+            plan looks to have been made, see `augment.plan.infer`.
 
     Raises:
-        InputError: as `plan_folder`, or a plan that cannot be read.
+        InputError: as `plan_folder`, or a plan that cannot be read, or that does not fit the data set or
+            the pose source.
     """
-    from augment.plan.file import LIBRARY
-    from augment.plan.sampler import read_plan, style_of
+    from augment.plan.file import LIBRARY, check_plan, read_plan
+    from augment.plan.infer import infer_pose_source
 
     table = read_plan(plan)
     lends = bool(table["pose"].str.startswith(LIBRARY).any())
+    if library is not None and not lends:
+        raise InputError(f"no pose of {plan} is from a library: leave the library out", "library")
     source = _open_source(data, keypoints, layout, _library(library, lends), say)
-    looks = style_of(table)
+    check_plan(table, source.data.train, source.keypoints, source.library)
+    pose_source, exclude = infer_pose_source(table, source.keypoints, pose_source, exclude_same_image)
     say(f"Plan: {plan}, {int((table['action'] == 'generate').sum())} images to generate")
+    if repeats := int(table[table["action"] == "generate"].duplicated(["condition", "pose"]).sum()):
+        say(f"{repeats} of them repeat another one, photo and pose")
     arguments = {"plan": Path(plan).name, "library": Path(library).name if library else None}
-    exclude = looks[1] if exclude_same_image is None else exclude_same_image
-    return Planned(source, table, arguments, pose_source or looks[0], exclude, seed)
+    return Planned(source, table, arguments, pose_source, exclude, seed)
 
 
 def augment_folder(
@@ -175,12 +183,19 @@ def augment_folder(
         link=link,
         resume=resume,
         shard=shard,
-        arguments=planned.arguments,
+        arguments={**planned.arguments, **_redraws(gate)},
     )
     if found is not None:
         root = planned.source.data.root.resolve()
         describe_run(run_file(out), {"data": str(root), "weights": generator.name, "augmented": str(out)})
     return found
+
+
+def _redraws(gate: GateRun | None) -> dict[str, Any]:
+    """How a gate finds other poses: bytes depend on it, and a plan from a file does not tell."""
+    if gate is None:
+        return {}
+    return {"pose_source": gate.source, "exclude_same_image": gate.exclude, "seed": gate.seed}
 
 
 def run_file(out: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,18 +11,73 @@ from torch import Tensor
 
 from reid_eval.backbones import ReidNet
 from reid_eval.datasets import load_images
-from reid_eval.precision import autocast
+from reid_eval.precision import autocast, resolve_amp
 from reid_eval.runtime import InputError, progress
 from reid_eval.transforms import to_float
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
 READ_BLOCK = 1024
 """Images read at a time: a test set of any size fits."""
+
+
+@torch.inference_mode()
+def extract_features(
+    model: ReidNet,
+    images: NDArray[np.uint8] | Tensor | Sequence[Path | str],
+    *,
+    batch_size: int = 128,
+    flip: bool | None = None,
+    amp: str = "auto",
+) -> NDArray[np.float32]:
+    """Features of any images by a re-ID network, at its own size and normalisation, L2-normalised: float32 [N, D].
+
+    Args:
+        model: as `load_model` or `train` give it; its device is used, its mode stays as it was.
+        images: uint8 [N, 3, H, W], RGB, or paths of image files, which are read a block at a time. Those of another
+            size than the model's are resized (bicubic, anti-aliased).
+        batch_size: images a pass.
+        flip: average with the features of the mirrored image before normalising; None: as the model was trained to be
+            evaluated, and yes if it does not say.
+        amp: `auto` (bfloat16 where the device computes it fast), `bf16` or `off`.
+
+    Raises:
+        InputError: images of another kind or shape, or a file that cannot be read.
+    """
+    was_training, device = model.training, model.mean.device
+    amp = resolve_amp(amp, device, model.size)
+    if flip is None:
+        flip = model.settings.eval_flip if model.settings is not None else True
+    try:
+        if isinstance(images, (np.ndarray, Tensor)):
+            stack = _resized(torch.as_tensor(images), model.size)
+            return extract(model, stack, batch_size=batch_size, flip=flip, amp=amp)
+        paths = [str(Path(path).expanduser().absolute()) for path in images]
+        return extract_files(model, Path("/"), paths, model.size, batch_size=batch_size, flip=flip, amp=amp)
+    finally:
+        model.train(was_training)
+
+
+def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images uint8 [N, 3, H, W] at `size`.
+
+    Raises:
+        InputError: another kind or shape.
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise InputError(
+            f"images are {str(images.dtype).removeprefix('torch.')} {list(images.shape)}, expected uint8 [N, 3, H, W]"
+        )
+    if tuple(images.shape[2:]) == size or not len(images):
+        return images
+    blocks = [
+        torch.nn.functional.interpolate(block.float(), size, mode="bicubic", antialias=True).round().clamp(0, 255)
+        for block in images.split(READ_BLOCK)
+    ]
+    return torch.cat([block.to(torch.uint8) for block in blocks])
 
 
 @torch.inference_mode()
@@ -31,7 +87,7 @@ def extract(
     """Features of images in memory, L2-normalised: float32 [N, D].
 
     Args:
-        model: put into evaluation mode; its device is used.
+        model: put into evaluation mode; its device is used. Its `size` is not looked at.
         images: uint8 [N, 3, H, W], RGB.
         batch_size: images a pass.
         flip: average with the features of the mirrored image before normalising.

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from reid_eval.datasets import ReidData, check_images
-from reid_eval.runtime import InputError
-from reid_eval.settings import PRESETS, TrainSettings, preset_name, settings_from
+from reid_eval.printing import format_breakdown, format_comparison
+from reid_eval.results import METRICS, Comparison, RunResult
+from reid_eval.runtime import InputError, first_five
+from reid_eval.settings import PRESETS, TrainSettings, budget, preset_name, settings_from
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-    from rich.table import Table as RichTable
+    from pathlib import Path
 
-    from reid_eval.ranking import Part, Ranking
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from reid_eval.backbones import ReidNet
+    from reid_eval.ranking import Ranking
+    from reid_eval.training import Trained
 
 __all__ = [
     "METRICS",
@@ -26,6 +31,7 @@ __all__ = [
     "RunResult",
     "TrainSettings",
     "compare",
+    "evaluate",
     "format_breakdown",
     "format_comparison",
     "preset_name",
@@ -33,77 +39,6 @@ __all__ = [
     "run",
     "settings_from",
 ]
-
-METRICS = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mINP": "mINP"}
-"""Field of `RunResult` to its name in print."""
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What one training and evaluation gave. Scores are 0..1."""
-
-    name: str
-    backbone: str
-    init: str
-    preset: str
-    seed: int
-    rank1: float
-    rank5: float
-    rank10: float
-    mAP: float
-    mINP: float
-    n_train: int
-    n_generated: int
-    """Generated images among the `n_train`."""
-    n_query: int
-    n_gallery: int
-    n_skipped: int
-    """Queries without a correct image in the gallery, which count for nothing."""
-    steps: int
-    train_accuracy: float
-    """Accuracy on the last tenth of the training images seen."""
-    seconds: float
-    amp: str
-    """`bf16` or `off`."""
-    device: str
-    settings: TrainSettings
-    breakdown: dict[str, dict[str, Part]] = field(default_factory=dict)
-    """Kind of group (`camera`, and what the caller gave, such as `pose`) to group to scores of its queries."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON keeps; NaN, of a group in which no query counts, is None."""
-        parts = {
-            kind: {group: {key: None if value != value else value for key, value in asdict(part).items()}
-                   for group, part in groups.items()}
-            for kind, groups in self.breakdown.items()
-        }  # fmt: skip
-        return {**asdict(self), "settings": self.settings.to_dict(), "breakdown": parts}
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs on the original and on the augmented training images, one of each for every seed, in the same order."""
-
-    original: list[RunResult]
-    augmented: list[RunResult]
-
-    @property
-    def gains(self) -> dict[str, tuple[float, float | None]]:
-        """Metric to the mean gain (augmented - original, seed by seed) and its sample deviation, None for one seed."""
-        return {metric: _mean_sd(self.gain(metric)) for metric in METRICS}
-
-    def gain(self, metric: str) -> list[float]:
-        """Gain in `metric` for every seed."""
-        pairs = zip(self.original, self.augmented, strict=True)
-        return [getattr(augmented, metric) - getattr(original, metric) for original, augmented in pairs]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON keeps."""
-        return {
-            "original": [result.to_dict() for result in self.original],
-            "augmented": [result.to_dict() for result in self.augmented],
-            "gains": {metric: {"mean": mean, "sd": sd} for metric, (mean, sd) in self.gains.items()},
-        }
 
 
 def check_test(data: ReidData) -> None:
@@ -120,6 +55,44 @@ def check_test(data: ReidData) -> None:
         )
 
 
+def evaluate(
+    model: ReidNet, data: ReidData, settings: TrainSettings | None = None, *, amp: str | None = None
+) -> Ranking:
+    """Rank a data set's gallery for each of its queries, by Market-1501's protocol, with a trained network.
+
+    Args:
+        model: as `load_model` or `train` give it.
+        data: with query and gallery; its training images are not looked at.
+        settings: how (`eval_flip`, `eval_batch_size`, `distance`, `rerank`, `amp`); default: the model's own.
+        amp: `bf16` or `off`, instead of what `settings` come to on the model's device.
+
+    Returns:
+        `.mAP`, `.cmc`, `.rank(k)`, `.mINP`, `.skipped` and the scores of each query.
+
+    Raises:
+        InputError: no query or gallery, or unreadable images.
+    """
+    from reid_eval.features import extract_files
+    from reid_eval.precision import resolve_amp
+
+    check_test(data)
+    how = settings or model.settings or TrainSettings(size=model.size)
+    device = model.mean.device
+    query, gallery = (
+        extract_files(
+            model,
+            data.root,
+            table["path"].tolist(),
+            model.size,
+            batch_size=how.eval_batch_size,
+            flip=how.eval_flip,
+            amp=amp or resolve_amp(how.amp, device, model.size),
+        )
+        for table in (data.query, data.gallery)
+    )
+    return rank(query, gallery, data, how, str(device))
+
+
 def run(
     data: ReidData,
     settings: TrainSettings,
@@ -128,6 +101,7 @@ def run(
     test: ReidData | None = None,
     steps: int | None = None,
     groups: Mapping[str, Sequence[Any]] | None = None,
+    save: Path | None = None,
 ) -> RunResult:
     """Train on `data.train`, then rank the gallery for every query.
 
@@ -138,38 +112,35 @@ def run(
         test: where query and gallery are, if not in `data`.
         steps: optimisation steps instead of `settings.epochs` passes.
         groups: kind to a label a query, to break the scores down by; the camera is always one where it is known.
+        save: write the trained network to this file.
 
     Raises:
         InputError: no query or gallery, unreadable images, or settings that this machine or data set cannot take.
     """
     from reid_eval.backbones import check_backbone
-    from reid_eval.features import extract_files
     from reid_eval.ranking import breakdown
-    from reid_eval.train import train
+    from reid_eval.training import train
 
     test = test or data
     check_test(test)
     check_backbone(settings.backbone)
     start = time.perf_counter()
     trained = train(data, settings, steps, f"{settings.backbone}, {name} images, seed {settings.seed}")
-    query, gallery = (
-        extract_files(
-            trained.model,
-            test.root,
-            table["path"].tolist(),
-            settings.size,
-            batch_size=settings.eval_batch_size,
-            flip=settings.eval_flip,
-            amp=trained.amp,
-        )
-        for table in (test.query, test.gallery)
-    )
-    ranking = rank(query, gallery, test, settings, str(trained.model.mean.device))
+    ranking = evaluate(trained.model, test, settings, amp=trained.amp)
+    result = _result(name, settings, data, test, trained, ranking)
     kinds: dict[str, Any] = {**({"camera": test.query["camid"]} if test.has_cameras else {}), **(groups or {})}
+    parts = {kind: breakdown(ranking, labels) for kind, labels in kinds.items()}
+    result = replace(result, seconds=time.perf_counter() - start, breakdown=parts)
+    return result if save is None else replace(result, saved=_save(save, trained, result, data, test))
+
+
+def _result(
+    name: str, settings: TrainSettings, data: ReidData, test: ReidData, trained: Trained, ranking: Ranking
+) -> RunResult:
     return RunResult(
         name=name,
         backbone=settings.backbone,
-        init=settings.init,
+        init=trained.model.init,
         preset=preset_name(settings),
         seed=settings.seed,
         rank1=ranking.rank(1),
@@ -184,12 +155,27 @@ def run(
         n_skipped=len(ranking.skipped),
         steps=trained.steps,
         train_accuracy=trained.accuracy,
-        seconds=time.perf_counter() - start,
+        seconds=0.0,
         amp=trained.amp,
         device=str(trained.model.mean.device),
         settings=settings,
-        breakdown={kind: breakdown(ranking, labels) for kind, labels in kinds.items()},
     )
+
+
+def _save(path: Path, trained: Trained, result: RunResult, data: ReidData, test: ReidData) -> dict[str, str]:
+    """Write a trained network with what it was trained on and what it scored."""
+    from reid_eval.backbones import save_model
+
+    told = result.to_dict()
+    facts = {
+        "name": result.name,
+        "data": {"train": data.root.name, "test": test.root.name, "layout": data.layout}
+        | {key: told[key] for key in ("n_train", "n_generated", "n_query", "n_gallery", "n_skipped")},
+        "scores": {key: told[key] for key in (*METRICS, "train_accuracy")},
+        "steps": result.steps,
+        "amp": result.amp,
+    }
+    return {"file": path.name, "sha256": save_model(path, trained.model, facts)}
 
 
 def rank(
@@ -216,6 +202,7 @@ def compare(
     settings: TrainSettings,
     seeds: list[int] | None = None,
     groups: Mapping[str, Sequence[Any]] | None = None,
+    save: Path | None = None,
 ) -> Comparison:
     """Train on both data sets under the same budget and judge both on the original's query and gallery.
 
@@ -229,12 +216,12 @@ def compare(
         settings: its `seed` is used where `seeds` is empty or None.
         seeds: one pair of trainings each.
         groups: kind to a label for each of the original's queries, see `run`.
+        save: a folder for all trained networks, `BACKBONE-original-seed0.safetensors` and so on.
 
     Raises:
-        InputError: as in `run`; training identities of the augmented set that the original tests on.
+        InputError: as in `run`; training identities of the augmented set that the original tests on; a network of that
+            name in `save`.
     """
-    from reid_eval.train import budget
-
     check_test(original)
     tested = set(original.query["pid"]) | set(original.gallery["pid"])
     leaked = sorted(pid for pid in set(augmented.train["pid"]) & tested if pid > 0)
@@ -246,96 +233,23 @@ def compare(
     check_images(original)
     check_images(augmented, ("train",))
     steps = budget(len(original.train), settings)
+    seeds = seeds or [settings.seed]
+    files = {(name, seed): _file(save, settings, name, seed) for name in ("original", "augmented") for seed in seeds}
+    if there := [file.name for file in files.values() if file is not None and file.exists()]:
+        raise InputError(f"{save} has {first_five(there)} already: give another folder, or move them away")
     comparison = Comparison([], [])
-    for seed in seeds or [settings.seed]:
-        seeded = replace(settings, seed=seed)
-        comparison.original.append(run(original, seeded, name="original", steps=steps, groups=groups))
-        comparison.augmented.append(run(augmented, seeded, name="augmented", test=original, steps=steps, groups=groups))
+    for seed in seeds:
+        for name, data, results in (
+            ("original", original, comparison.original),
+            ("augmented", augmented, comparison.augmented),
+        ):
+            seeded = replace(settings, seed=seed)
+            kept = files[name, seed]
+            results.append(run(data, seeded, name=name, test=original, steps=steps, groups=groups, save=kept))
     return comparison
 
 
-def format_comparison(comparison: Comparison, width: int = 100) -> str:
-    """The comparison as a plain-text table, percent, with what it was measured with; `mean ± sd` for several seeds."""
-    from rich.table import Table
-
-    shown = ("rank1", "rank5", "rank10", "mAP")
-    table = Table("training images", "n", *(METRICS[metric] for metric in shown), title=_title(comparison))
-    for label, results in (("original", comparison.original), ("augmented", comparison.augmented)):
-        scores = [_percent(*_mean_sd([getattr(result, metric) for result in results])) for metric in shown]
-        table.add_row(label, _count(results[0]), *scores)
-    table.add_section()
-    table.add_row("gain", "", *(_percent(*comparison.gains[metric], sign=True) for metric in shown))
-    return _printed(table, width) + _printed(_footnote(comparison), width)
-
-
-def format_breakdown(comparison: Comparison, width: int = 100) -> str:
-    """mAP and rank-1 by group of queries, original against augmented, percent, mean over seeds."""
-    from rich.table import Table
-
-    texts = []
-    for kind, groups in comparison.original[0].breakdown.items():
-        table = Table(kind, "queries", "rank-1", "", "mAP", "", title=f"By {kind} of the query: original, augmented")
-        for group, part in groups.items():
-            sides = [[r.breakdown[kind][group] for r in side] for side in (comparison.original, comparison.augmented)]
-            means = [
-                "-" if part.queries == part.skipped else _percent(float(np.mean([getattr(p, key) for p in side])), None)
-                for key in ("rank1", "mAP")
-                for side in sides
-            ]
-            table.add_row(group, str(part.queries - part.skipped), *means)
-        texts.append(_printed(table, width))
-    return "".join(texts)
-
-
-def _printed(what: RichTable | str, width: int) -> str:
-    import io
-
-    from rich.console import Console
-
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    console.print(what, highlight=False)
-    return str(console.file.getvalue())  # type: ignore[attr-defined]
-
-
-def _title(comparison: Comparison) -> str:
-    first = comparison.original[0]
-    return f"{first.backbone}, init {first.init}, preset {first.preset}"
-
-
-def _footnote(comparison: Comparison) -> str:
-    results = comparison.original + comparison.augmented
-    first, seeds = comparison.original[0], [result.seed for result in comparison.original]
-    lines = [
-        f"Percent; {first.n_query - first.n_skipped} queries, {first.n_gallery} gallery images; both trained for "
-        f"{first.steps} steps of {first.settings.batch_size} images; seed{'s' * (len(seeds) > 1)} "
-        f"{', '.join(map(str, seeds))}; {first.device}, "
-        f"{'bfloat16' if first.amp == 'bf16' else 'float32'}; {sum(result.seconds for result in results):.0f} s."
-    ]
-    if first.settings.rerank:
-        lines.append("Ranked by k-reciprocal encoding (k1 20, k2 6, lambda 0.3).")
-    if comparison.augmented[0].n_generated and (told := _generated(first.settings)):
-        lines.append(f"Generated images: {told}.")
-    if first.preset == "quick":
-        lines.append("Quick preset: small and short, to see that it works. Use the preset ide or bot for figures.")
-    if len(seeds) == 1:
-        lines.append("One seed: a gain of a few points may be chance; several seeds give mean ± sd.")
-    return "\n".join(lines)
-
-
-def _generated(settings: TrainSettings) -> str:
-    """How they enter the training, where that is not the default."""
-    told = {key: value for key, value in settings.facts().items() if key.startswith("generated_")}
-    return ", ".join(f"{key.removeprefix('generated_')} {value}" for key, value in told.items())
-
-
-def _count(result: RunResult) -> str:
-    return f"{result.n_train} ({result.n_generated} generated)" if result.n_generated else str(result.n_train)
-
-
-def _mean_sd(values: list[float]) -> tuple[float, float | None]:
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def _percent(mean: float, sd: float | None, sign: bool = False) -> str:
-    text = f"{100 * mean:+.1f}" if sign else f"{100 * mean:.1f}"
-    return text if sd is None else f"{text} ± {100 * sd:.1f}"
+def _file(folder: Path | None, settings: TrainSettings, name: str, seed: int) -> Path | None:
+    """Where a comparison's network is kept, if it is."""
+    slug = re.sub(r"[^A-Za-z0-9_.]+", "-", settings.backbone)
+    return None if folder is None else folder / f"{slug}-{name}-seed{seed}.safetensors"

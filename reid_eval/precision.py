@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from reid_eval.runtime import InputError
@@ -11,7 +13,7 @@ NARROWEST_ON_CPU = 64
 torch 2.14 on a CPU with AMX: 3x3, maps 1 or 2 wide). Networks that halve five times get there below this width."""
 
 
-def resolve_amp(amp: str, device: torch.device, size: tuple[int, int] = (128, 64)) -> str:
+def resolve_amp(amp: str, device: torch.device, size: tuple[int, int] = (128, 64)) -> Literal["bf16", "off"]:
     """Turn `auto`, `bf16` or `off` into `bf16` or `off`, for images of `size` (H, W).
 
     `auto` takes bfloat16 on CUDA devices that compute it and on CPUs with AMX or AVX512-BF16, where a training step
@@ -29,7 +31,7 @@ def resolve_amp(amp: str, device: torch.device, size: tuple[int, int] = (128, 64
             f"use amp off, or a width of at least {NARROWEST_ON_CPU}"
         )
     if amp != "auto":
-        return amp
+        return "bf16" if amp == "bf16" else "off"
     if device.type == "cuda":
         return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "off"
     return "bf16" if device.type == "cpu" and not narrow and cpu_has_bf16() else "off"

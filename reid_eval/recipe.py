@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from reid_eval.runtime import InputError
-from reid_eval.settings import CHOICES, TrainSettings, settings_from
-from reid_eval.yaml_recipes import override_value, plain_number, read_recipe, recipe_file
+from reid_eval.settings import TrainSettings, settings_from
+from reid_eval.yaml_recipes import override_value, read_recipe, recipe_file
 
 NOT_HERE = ("seed", "device")
-_WORDS = ("preset", "backbone", "init", "losses", *CHOICES)
+"""Settings of a run, not of an experiment: no recipe has them."""
 
 
 def load_settings(name: str, overrides: Sequence[str] = (), shipped: Path | None = None) -> TrainSettings:
@@ -31,7 +31,7 @@ def load_settings(name: str, overrides: Sequence[str] = (), shipped: Path | None
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """`KEY=VALUE`s as a dict, values read as YAML and numbers such as 1e-4 as numbers.
+    """`KEY=VALUE`s as a dict, values read as YAML.
 
     Raises:
         InputError: no equals sign, or a value that is not YAML.
@@ -39,7 +39,7 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for override in overrides:
         override_value(found, override)
-    return {key: _plain(key, value) for key, value in found.items()}
+    return found
 
 
 def settings_of(values: dict[str, Any], source: str) -> TrainSettings:
@@ -48,15 +48,13 @@ def settings_of(values: dict[str, Any], source: str) -> TrainSettings:
     Raises:
         InputError: as in `settings_from`, or a key that is no recipe's to set.
     """
-    plain = {str(key): _plain(str(key), value) for key, value in values.items()}
-    if fixed := sorted(set(NOT_HERE) & set(plain)):
-        raise InputError(f"{source}: {', '.join(fixed)} cannot be set here: see --seed, --device")
-    preset = plain.pop("preset", "quick")
+    plain = {str(key): value for key, value in values.items()}
+    preset = str(plain.pop("preset", "quick"))
+    faults = [f"{', '.join(fixed)} cannot be set here"] if (fixed := sorted(set(NOT_HERE) & set(plain))) else []
     try:
-        return settings_from(preset, plain)
+        settings = settings_from(preset, {key: value for key, value in plain.items() if key not in NOT_HERE})
     except InputError as error:
-        raise InputError(f"{source}: {error}") from None
-
-
-def _plain(key: str, value: Any) -> Any:
-    return value if key in _WORDS else plain_number(value)
+        faults.append(str(error))
+    if faults:
+        raise InputError(f"{source}: {'; '.join(faults)}")
+    return settings

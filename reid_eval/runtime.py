@@ -32,7 +32,14 @@ _UMASK = _read_umask()
 
 
 class InputError(ValueError):
-    """Something the user gave is wrong. The message is one line: what, where, what to do. Exit code 2."""
+    """Something the user gave is wrong. The message is one line: what, where, what to do. Exit code 2.
+
+    `argument` is the parameter that would mend it, if one would: a command line names its option for it.
+    """
+
+    def __init__(self, message: str = "", argument: str | None = None) -> None:
+        super().__init__(message)
+        self.argument = argument
 
 
 def first_five(items: Sequence[Any]) -> str:
@@ -106,18 +113,40 @@ def resolve_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise InputError(f"--device {name!r} is not a device: use auto, cpu, cuda, cuda:N or mps") from None
+        raise InputError(f"device {name!r} is not a device: use auto, cpu, cuda, cuda:N or mps", "device") from None
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise InputError(
-            f"--device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use --device cpu"
+            f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use the device cpu",
+            "device",
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError("--device mps: this machine has no MPS device; use --device cpu")
+        raise InputError("device mps: this machine has no MPS device; use the device cpu", "device")
     return device
 
 
+@contextmanager
+def kept_generators() -> Iterator[None]:
+    """Leave the global random generators of Python, numpy and torch (every device) as they were."""
+    import numpy as np
+    import torch
+
+    python, arrays, host = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+    mps = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(arrays)
+        torch.set_rng_state(host)
+        if cuda:
+            torch.cuda.set_rng_state_all(cuda)
+        if mps is not None:
+            torch.mps.set_rng_state(mps)
+
+
 def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and torch (every device)."""
+    """Seed Python, numpy and torch (every device); within `kept_generators`, unless the process is ours alone."""
     import numpy as np
     import torch
 

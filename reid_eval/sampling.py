@@ -6,6 +6,7 @@ All draws come from one CPU generator, so a seed gives the same batches on every
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import torch
@@ -42,20 +43,39 @@ def batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tenso
         yield deck.draw(size)
 
 
+class Dither:
+    """Whole numbers whose mean is a given share: each is it rounded up or down, and no run of them is off by one.
+
+    Args:
+        share: what they are on average, exact.
+        generator: where the first stands in the pattern is drawn from it, unless the share is a whole number.
+    """
+
+    def __init__(self, share: Fraction, generator: torch.Generator) -> None:
+        self.top, self.bottom = share.numerator, share.denominator
+        self.rest = 0 if self.bottom == 1 else int(torch.randint(self.bottom, (), generator=generator))
+
+    def next(self) -> int:
+        """The next number."""
+        whole, self.rest = divmod(self.rest + self.top, self.bottom)
+        return whole
+
+
 def shared_batches(
-    generated: NDArray[np.bool_], share: float, size: int, generator: torch.Generator
+    generated: NDArray[np.bool_], share: Fraction, size: int, generator: torch.Generator
 ) -> Iterator[Tensor]:
-    """Endless batches of which round(share * size) images are generated; each kind has its own shuffled passes.
+    """Endless batches of which `share` images are generated on average; each kind has its own shuffled passes.
 
     Args:
         generated: bool [N].
-        share: 0..1.
+        share: of a batch's images, 0..size; see `Dither`.
         size: of a batch.
         generator: on the CPU.
     """
-    fake = round(share * size)
+    dither = Dither(share, generator)
     decks = _both(range(len(generated)), generated, generator)
     while True:
+        fake = dither.next()
         yield torch.cat([decks[False].draw(size - fake), decks[True].draw(fake)])
 
 
@@ -64,20 +84,20 @@ def pk_batches(
     generated: NDArray[np.bool_],
     size: int,
     images_per_id: int,
-    share: float,
+    share: Fraction,
     generator: torch.Generator,
 ) -> Iterator[Tensor]:
     """Endless batches of size / K different identities with K images each, for the triplet loss.
 
-    Identities come in shuffled passes, and so do the images of each. With a `share`, round(share * K) of every
-    identity's K are generated, for as many identities as have both kinds; without, they come as they are mixed.
+    Identities come in shuffled passes, and so do the images of each. With a `share`, so many of an identity's K are
+    generated on average, for as many identities as have both kinds; without, they come as they are mixed.
 
     Args:
         labels: int64 [N].
         generated: bool [N].
         size: of a batch, a multiple of `images_per_id`.
         images_per_id: K. An identity with fewer images gives some of them twice.
-        share: 0..1; 0 for free.
+        share: of an identity's images, 0..K, 0 for free; see `Dither`.
         generator: on the CPU.
 
     Raises:
@@ -90,7 +110,7 @@ def pk_batches(
             f"sampler pk: batches of {size} with {images_per_id} images an identity need {people} identities, "
             f"the training set has {len(groups)}: lower batch_size"
         )
-    fake = round(share * images_per_id)
+    dither = Dither(share, generator)
     identities = Deck(range(len(groups)), generator)
     mixed = [Deck(group, generator) for group in groups]
     apart = [_both(group.tolist(), generated, generator) for group in groups]
@@ -99,6 +119,7 @@ def pk_batches(
         decks = apart[identity]
         if not share or not (len(decks[True].cards) and len(decks[False].cards)):
             return mixed[identity].draw(images_per_id)
+        fake = dither.next()
         return torch.cat([decks[False].draw(images_per_id - fake), decks[True].draw(fake)])
 
     while True:
@@ -113,7 +134,8 @@ def make_batches(
     Raises:
         InputError: as in `pk_batches`.
     """
-    share = settings.generated_share if generated.any() else 0.0
+    each = settings.images_per_id if settings.sampler == "pk" else settings.batch_size
+    share = settings.share_per(each) if generated.any() else Fraction(0)
     if settings.sampler == "pk":
         return pk_batches(labels, generated, settings.batch_size, settings.images_per_id, share, generator)
     if share and not generated.all():

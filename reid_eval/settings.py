@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from fractions import Fraction
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from pydantic import Field
+
+from reid_eval.checked import EACH_ONCE, AtLeast0, Count, Positive, Share, checked
 from reid_eval.runtime import InputError
 
-CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": ("sgd", "adam"),
-    "schedule": ("step", "cosine"),
-    "amp": ("auto", "bf16", "off"),
-    "distance": ("cosine", "euclidean"),
-    "neck": ("none", "bnneck"),
-    "sampler": ("shuffle", "pk"),
-    "generated_label": ("hard", "lsr", "lsro"),
-}
-LOSSES = ("id", "triplet")
 LATER = (
     "neck", "losses", "triplet_margin", "triplet_weight", "sampler", "images_per_id", "generated_label",
-    "generated_smoothing", "generated_weight", "generated_share", "rerank",
+    "generated_smoothing", "generated_weight", "generated_share", "bn_statistics", "rerank",
 )  # fmt: skip
-"""Settings that came after the first records: `facts` tells them only where they differ from their default."""
+"""Settings that came after the first records: `facts` tells them only where they differ from what was before them."""
+
+
+Loss = Literal["id", "triplet"]
+Side = Annotated[int, Field(ge=32)]
+"""Pixels: what halves five times needs so many."""
 
 
 @dataclass(frozen=True)
@@ -33,129 +33,136 @@ class TrainSettings:
     """
 
     backbone: str = "resnet50"
-    """`resnet50`, `inception_v2` or `torchreid:NAME`."""
+    """`resnet50`, `inception_v2`, `torchreid:NAME` or `timm:NAME`."""
     init: str = "scratch"
     """`scratch`, `imagenet`, or the path of a weights file."""
-    last_stride: int = 2
-    neck: str = "none"
+    last_stride: Literal[1, 2] = 2
+    neck: Literal["none", "bnneck"] = "none"
     """`bnneck` puts batch normalisation without a bias between features and classifier; its output is what is ranked,
     its input what the triplet loss sees (Luo et al., CVPRW 2019)."""
-    size: tuple[int, int] = (128, 64)
+    size: Annotated[tuple[Side, Side], Field(strict=False)] = (128, 64)
     """(H, W) in pixels; images are resized to it."""
-    epochs: int = 60
-    max_steps: int = 0
+    epochs: Annotated[int, Field(ge=1)] = 60
+    max_steps: Count = 0
     """Stop growing with the data set: at most so many optimisation steps, over which the schedule stretches; 0: off."""
-    batch_size: int = 32
-    optimizer: str = "sgd"
+    batch_size: Annotated[int, Field(ge=2)] = 32
+    optimizer: Literal["sgd", "adam"] = "sgd"
     """`sgd` (Nesterov, momentum 0.9) or `adam`."""
-    lr: float = 0.05
-    trunk_lr_factor: float = 1.0
+    lr: Positive = 0.05
+    trunk_lr_factor: Positive = 1.0
     """The trunk learns at `lr` times this where `init` is not `scratch`; the classifier always at `lr`."""
-    weight_decay: float = 5e-4
-    schedule: str = "step"
+    weight_decay: AtLeast0 = 5e-4
+    schedule: Literal["step", "cosine"] = "step"
     """`step` multiplies the rate by `lr_gamma` at each epoch of `lr_steps`; `cosine` falls to 0 at the end."""
-    lr_steps: tuple[int, ...] = ()
-    lr_gamma: float = 0.1
-    warmup_epochs: float = 0.0
+    lr_steps: Annotated[tuple[Count, ...], Field(strict=False)] = ()
+    lr_gamma: Positive = 0.1
+    warmup_epochs: AtLeast0 = 0.0
     """The rate rises linearly over so many epochs."""
     flip: bool = True
     """Mirror every second image on average."""
-    pad: int = 0
+    pad: Count = 0
     """Shift images by up to so many pixels either way, black at the border; 0 for none."""
-    erasing: float = 0.0
+    erasing: Share = 0.0
     """Probability of random erasing (Zhong et al., AAAI 2020)."""
-    label_smoothing: float = 0.0
+    label_smoothing: Share = 0.0
     """Share of a label's mass that is spread over all identities (Szegedy et al., CVPR 2016)."""
-    losses: tuple[str, ...] = ("id",)
+    losses: Annotated[tuple[Loss, ...], Field(strict=False, min_length=1), EACH_ONCE] = ("id",)
     """`id` (cross-entropy over identities), `triplet` (batch-hard, Hermans et al., 2017), or both, summed."""
-    triplet_margin: float = 0.3
-    triplet_weight: float = 1.0
-    sampler: str = "shuffle"
+    triplet_margin: AtLeast0 = 0.3
+    triplet_weight: AtLeast0 = 1.0
+    sampler: Literal["shuffle", "pk"] = "shuffle"
     """`shuffle`, or `pk`: batches of P identities with K = `images_per_id` images each, P = batch_size / K."""
-    images_per_id: int = 4
-    generated_label: str = "hard"
+    images_per_id: Annotated[int, Field(ge=2)] = 4
+    generated_label: Literal["hard", "lsr", "lsro"] = "hard"
     """Label of generated images: `hard` (as of real ones), `lsr` (smoothed by `generated_smoothing`) or `lsro` (uniform
     over all identities, Zheng, Zheng & Yang, ICCV 2017; such images are no part of triplets)."""
-    generated_smoothing: float = 0.1
-    generated_weight: float = 1.0
+    generated_smoothing: Share = 0.1
+    generated_weight: AtLeast0 = 1.0
     """Of a generated image in the losses; real ones have 1. The mean is weighted."""
-    generated_share: float = 0.0
-    """Share of generated images in every batch, with `pk` of every identity's K; 0: free, as many as come."""
-    bn_batches: int = 0
+    generated_share: Share = 0.0
+    """Share of generated images in the batches, with `pk` of the K of every identity that has both kinds; 0: free, as
+    many as come. Kept on average: where a batch (or K) cannot hold that share, some hold one image more than others."""
+    bn_batches: Count = 0
     """After training, measure batch normalisation's statistics anew over so many batches; 0 keeps the running ones,
     which lag behind a short training (Wu & Johnson, Rethinking "Batch" in BatchNorm, 2021)."""
-    seed: int = 0
+    bn_statistics: Literal["sampler", "all", "real"] = "real"
+    """Of which images: batches as the training draws them (`sampler`), all training images alike (`all`), or the real
+    ones alone (`real`), as what is searched is real (docs/reid_eval.md has what that is worth). The first two are the
+    same but for `pk` and a `generated_share`."""
+    seed: Count = 0
     device: str = "auto"
-    amp: str = "auto"
+    amp: Literal["auto", "bf16", "off"] = "auto"
     """`auto`: bfloat16 where the device computes it fast; `bf16`; `off`."""
     eval_flip: bool = True
     """Average the features of an image and of its mirror image."""
-    eval_batch_size: int = 128
-    distance: str = "cosine"
+    eval_batch_size: Annotated[int, Field(ge=1)] = 128
+    distance: Literal["cosine", "euclidean"] = "cosine"
     rerank: bool = False
     """Rank by k-reciprocal encoding (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3)."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "size", tuple(self.size))
-        object.__setattr__(self, "lr_steps", tuple(self.lr_steps))
-        object.__setattr__(self, "losses", tuple(self.losses))
-        faults = _faults(self)
-        if faults:
-            raise InputError(f"training settings: {'; '.join(faults)}")
+        for key, value in _checked(vars(self)).items():
+            object.__setattr__(self, key, value)
 
     def to_dict(self) -> dict[str, Any]:
         """All settings as plain values that JSON keeps."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def facts(self) -> dict[str, Any]:
-        """What bears on the scores, for a hash: without the device, and without later settings left at their default.
+        """What bears on the scores, for a hash: without the device, and without later settings that change nothing.
 
-        A setting that is added with its old behaviour as default thus changes no hash.
+        A setting that is added with its old behaviour as default thus changes no hash. `amp: auto` stands as it is:
+        what it comes to is the device's, see `reid_eval.precision.resolve_amp`.
         """
-        plain = {field.name: field.default for field in fields(self) if field.name in LATER}
-        told = {key: value for key, value in self.to_dict().items() if key != "device"}
-        return {key: value for key, value in told.items() if key not in LATER or getattr(self, key) != plain[key]}
+        before = {field.name: field.default for field in fields(self) if field.name in LATER}
+        before["bn_statistics"] = "all"
+        now = vars(self) | {"bn_statistics": self._statistics()}
+        told = {key: value for key, value in self.to_dict().items() if key not in LATER or now[key] != before[key]}
+        del told["device"]
+        if self.share_per(self.images_per_id if self.sampler == "pk" else self.batch_size).denominator > 1:
+            told["generated_share_kept"] = "on average"  # it used to be rounded
+        return told
+
+    def _statistics(self) -> str:
+        """`bn_statistics`, or `all` where that is the same."""
+        same = self.bn_statistics == "sampler" and self.sampler == "shuffle" and not self.generated_share
+        return "all" if same or not self.bn_batches else self.bn_statistics
+
+    def share_per(self, count: int) -> Fraction:
+        """How many of `count` images should be generated on average, by `generated_share`; exact."""
+        return Fraction(self.generated_share).limit_denominator(10_000) * count
 
     def without_generated(self) -> TrainSettings:
         """Settings that speak of generated images at their defaults: all the same to a training without any."""
         plain: dict[str, Any] = {f.name: f.default for f in fields(self) if f.name.startswith("generated_")}
-        return replace(self, **plain)
+        return replace(self, **plain, bn_statistics="all" if self.bn_statistics == "real" else self.bn_statistics)
 
 
-def _faults(settings: TrainSettings) -> list[str]:
-    faults = []
-    for key, known in CHOICES.items():
-        if getattr(settings, key) not in known:
-            faults.append(f"{key} is {getattr(settings, key)!r}, choose from {', '.join(known)}")
-    for key, least in (
-        ("epochs", 1),
-        ("batch_size", 2),
-        ("eval_batch_size", 1),
-        ("pad", 0),
-        ("max_steps", 0),
-        ("bn_batches", 0),
-        ("images_per_id", 2),
-        ("triplet_margin", 0),
-        ("triplet_weight", 0),
-        ("generated_weight", 0),
-    ):
-        if getattr(settings, key) < least:
-            faults.append(f"{key} is {getattr(settings, key)}, expected at least {least}")
-    for key in ("erasing", "label_smoothing", "generated_smoothing", "generated_share"):
-        if not 0 <= getattr(settings, key) <= 1:
-            faults.append(f"{key} is {getattr(settings, key)}, expected 0 to 1")
-    for key in ("lr", "trunk_lr_factor"):
-        if getattr(settings, key) <= 0:
-            faults.append(f"{key} is {getattr(settings, key)}, expected more than 0")
-    if len(settings.size) != 2 or min(settings.size) < 32:
-        faults.append(f"size is {settings.size}, expected (H, W) of at least 32 each")
-    if unknown := sorted(set(settings.losses) - set(LOSSES)):
-        faults.append(f"losses are {', '.join(unknown)}, choose from {', '.join(LOSSES)}")
-    if not settings.losses or len(set(settings.losses)) < len(settings.losses):
-        faults.append(f"losses are {list(settings.losses)}, expected one or more of {', '.join(LOSSES)}, each once")
-    if settings.sampler == "pk" and settings.batch_size % settings.images_per_id:
-        faults.append(f"batch_size {settings.batch_size} is no multiple of images_per_id {settings.images_per_id}")
-    return faults
+CHOICES: dict[str, tuple[str, ...]] = {
+    name: get_args(hint)
+    for name, hint in get_type_hints(TrainSettings).items()
+    if get_origin(hint) is Literal and name != "last_stride"
+}
+"""Settings that are one of a few words."""
+
+
+def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
+    """All values, checked one by one and against each other.
+
+    Raises:
+        InputError: all that is wrong.
+    """
+    conflicts = []
+    sampler, batch, each = (values.get(key) for key in ("sampler", "batch_size", "images_per_id"))
+    if sampler == "pk" and isinstance(batch, int) and isinstance(each, int) and each > 0 and batch % each:
+        conflicts.append(f"batch_size {batch} is no multiple of images_per_id {each}")
+    return checked(TrainSettings, values, "training settings", conflicts)
+
+
+def budget(images: int, settings: TrainSettings) -> int:
+    """Optimisation steps of a training on so many images: epochs times batches (rounded up), at most `max_steps`."""
+    steps = settings.epochs * math.ceil(images / settings.batch_size)
+    return min(steps, settings.max_steps or steps)
 
 
 PRESETS: dict[str, TrainSettings] = {
@@ -212,20 +219,12 @@ def settings_from(preset: str = "quick", overrides: Mapping[str, Any] | None = N
     """A preset with some of its keys changed; a value of None leaves the preset's.
 
     Raises:
-        InputError: unknown preset, unknown keys (the message lists the known ones), or values out of range.
+        InputError: unknown preset, unknown keys (the message lists the known ones), and values that cannot be.
     """
+    changes = {key: value for key, value in (overrides or {}).items() if value is not None}
     if preset not in PRESETS:
         raise InputError(f"preset {preset!r}: choose from {', '.join(PRESETS)}")
-    changes = {key: value for key, value in (overrides or {}).items() if value is not None}
-    known = [field.name for field in fields(TrainSettings)]
-    unknown = sorted(set(changes) - set(known))
-    if unknown:
-        raise InputError(f"unknown training settings {', '.join(unknown)}; the known ones are {', '.join(known)}")
-    defaults = PRESETS[preset]
-    wrong = [f"{key} is {value!r}" for key, value in changes.items() if not _same_kind(value, getattr(defaults, key))]
-    if wrong:
-        raise InputError(f"training settings of the wrong type: {'; '.join(wrong)}")
-    return replace(defaults, **changes)
+    return TrainSettings(**_checked(vars(PRESETS[preset]) | changes))
 
 
 def preset_name(settings: TrainSettings) -> str:
@@ -235,14 +234,3 @@ def preset_name(settings: TrainSettings) -> str:
         if replace(preset, **{key: getattr(settings, key) for key in free}) == settings:
             return name
     return "custom"
-
-
-def _same_kind(value: Any, example: Any) -> bool:
-    if isinstance(example, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(example, bool)
-    if isinstance(example, float):
-        return isinstance(value, (int, float))
-    if isinstance(example, tuple):
-        kind = str if example and isinstance(example[0], str) else int
-        return isinstance(value, (tuple, list)) and all(isinstance(item, kind) for item in value)
-    return isinstance(value, type(example))

@@ -64,17 +64,17 @@ def override_value(raw: dict[str, Any], override: str) -> None:
     """
     key, equals, text = override.partition("=")
     if not equals:
-        raise InputError(f"--set {override}: write KEY=VALUE, the value in YAML")
+        raise InputError(f"setting {override!r}: write KEY=VALUE, the value in YAML")
     *parents, last = key.split(".")
     place = raw
     for parent in parents:
         place = place.setdefault(parent, {})
         if not isinstance(place, dict):
-            raise InputError(f"--set {override}: {parent} is not a group of settings")
+            raise InputError(f"setting {override!r}: {parent} is not a group of settings")
     try:
         place[last] = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise InputError(f"--set {override}: the value is not YAML") from None
+        raise InputError(f"setting {override!r}: the value is not YAML") from None
 
 
 def plain_number(value: Any) -> Any:

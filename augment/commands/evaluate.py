@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import click
 
 from augment.api import plan_folder, run_file
 from augment.commands.generate import write_folder
-from augment.commands.options import DEVICE, EXISTING, LAYOUT, SEED
+from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
 from reid_eval.runtime import InputError, write_json
 
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 
 @click.command("reid-eval")
-@click.option("--backbone", help="resnet50, inception_v2 or torchreid:NAME. Default: the recipe's, or resnet50.")
+@click.option("--backbone", help="resnet50, inception_v2, torchreid:NAME or timm:NAME. Default: the recipe's, "
+              "or resnet50.")  # fmt: skip
 @click.option("--data", type=EXISTING, help="The original data set. Default: what the augmented folder was made of.")
 @click.option(
     "--augmented", type=EXISTING, help="The augmented folder. Default: the newest under ./runs, or a new one."
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the preset's.")
 @click.option("--generated-label", type=click.Choice(["hard", "lsr", "lsro"]), help="Default: hard.")
 @click.option("--rerank", is_flag=True, default=None, help="Rank by k-reciprocal encoding (Zhong et al., CVPR 2017).")
+@click.option("--save", type=FOLDER, help="Keep the trained networks in this folder, as safetensors.")
 @click.option("--breakdown", is_flag=True, help="Also print scores by the query's camera and by its pose.")
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds, from --seed on."
@@ -46,6 +48,7 @@ def reid_eval(
     preset: str,
     recipe: str | None,
     changes: tuple[str, ...],
+    save: Path | None,
     breakdown: bool,
     seeds: int,
     seed: int,
@@ -58,9 +61,31 @@ def reid_eval(
     patn-augment reid-eval --backbone inception_v2 --data Market-1501 --augmented Market-1501-p0.5 --preset ide
     patn-augment reid-eval --recipe reid_bot --set init=imagenet --data Market-1501 --augmented Market-1501-p0.5
     """
+    from augment.folder.manifest import MANIFEST, read_manifest
+    from augment.pose.bins import query_bins
+    from reid_eval.backbones import check_backbone
+    from reid_eval.datasets import read_dataset
+    from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
 
-    options = EvaluationOptions(preset, recipe, changes, overrides, list(range(seed, seed + seeds)), layout, breakdown)
-    evaluate_pair(data, augmented, options, click.echo)
+    settings = training_settings(preset, recipe, changes, overrides)
+    check_backbone(settings.backbone)
+    original, folder = find_pair(data, augmented, click.echo)
+    made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else layout
+    first = read_dataset(original, made_as if layout == "auto" else layout)
+    check_test(first)
+    if preset_name(settings) == "quick":
+        click.echo("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
+    second, groups = read_dataset(folder, made_as), query_bins(first)
+    comparison = compare(first, second, settings, list(range(seed, seed + seeds)), groups, save)
+    click.echo(format_comparison(comparison))
+    if breakdown:
+        click.echo(format_breakdown(comparison))
+    target = new_run_dir("reid-eval") / "result.json"
+    write_json(target, comparison.to_dict())
+    describe_run(target.with_name("run.json"), {"data": str(original.resolve()), "augmented": str(folder.resolve())})
+    click.echo(f"Numbers: {target}")
+    if save:
+        click.echo(f"Networks: {save}; read one with reid_eval.load_model, or start from it with --init FILE")
 
 
 def _origin(augmented: Path) -> Path | None:
@@ -105,62 +130,27 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     return _origin(made) or source_data(None, say), made
 
 
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """Options of `patn-augment reid-eval`."""
+def training_settings(
+    preset: str, recipe: str | None, changes: tuple[str, ...], given: dict[str, Any]
+) -> TrainSettings:
+    """The training settings that the options come to.
 
-    preset: str = "quick"
-    recipe: str | None = None
-    """Of `reid_eval.recipe`, in place of the preset."""
-    changes: tuple[str, ...] = ()
-    """`KEY=VALUE`s on top of either."""
-    overrides: dict[str, Any] = field(default_factory=dict)
-    """Settings with an option of their own; None where it was not given."""
-    seeds: list[int] = field(default_factory=lambda: [0])
-    layout: str = "auto"
-    breakdown: bool = False
+    Args:
+        preset: where they start from.
+        recipe: of `reid_eval.recipe`, in place of the preset.
+        changes: `KEY=VALUE`s on top of either.
+        given: settings with an option of their own; None where it was not given.
 
-    def settings(self) -> TrainSettings:
-        """The training settings.
+    Raises:
+        InputError: unknown or unusable settings.
+    """
+    from reid_eval.recipe import load_settings, parse_overrides, settings_of
 
-        Raises:
-            InputError: unknown or unusable settings.
-        """
-        from reid_eval.recipe import load_settings, parse_overrides, settings_of
-
-        given = {key: value for key, value in self.overrides.items() if value is not None}
-        if "epochs" in given:
-            given["max_steps"] = 0
-        if self.recipe is None:
-            start = settings_of({"preset": self.preset, **parse_overrides(self.changes)}, "--set")
-        else:
-            start = load_settings(self.recipe, self.changes, recipes_folder())
-        return replace(start, **given)
-
-
-def evaluate_pair(data: Path | None, augmented: Path | None, options: EvaluationOptions, say: Say) -> Path:
-    """`patn-augment reid-eval`: compare, print, keep the numbers. Returns the file with the numbers."""
-    from augment.folder.manifest import MANIFEST, read_manifest
-    from augment.pose.bins import query_bins
-    from reid_eval.backbones import check_backbone
-    from reid_eval.datasets import read_dataset
-    from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
-
-    settings = options.settings()
-    check_backbone(settings.backbone)
-    original, folder = find_pair(data, augmented, say)
-    made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else options.layout
-    first = read_dataset(original, made_as if options.layout == "auto" else options.layout)
-    check_test(first)
-    if preset_name(settings) == "quick":
-        say("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
-    groups = query_bins(first)
-    comparison = compare(first, read_dataset(folder, made_as), settings, options.seeds, groups)
-    say(format_comparison(comparison))
-    if options.breakdown:
-        say(format_breakdown(comparison))
-    target = new_run_dir("reid-eval") / "result.json"
-    write_json(target, comparison.to_dict())
-    describe_run(target.with_name("run.json"), {"data": str(original.resolve()), "augmented": str(folder.resolve())})
-    say(f"Numbers: {target}")
-    return target
+    given = {key: value for key, value in given.items() if value is not None}
+    if "epochs" in given:
+        given["max_steps"] = 0
+    if recipe is None:
+        start = settings_of({"preset": preset, **parse_overrides(changes)}, "--set")
+    else:
+        start = load_settings(recipe, changes, recipes_folder())
+    return replace(start, **given)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -112,12 +111,7 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
 
     target = (out or new_run_dir("augmented")).absolute()
     shown = out or target.relative_to(Path.cwd())
-    try:
-        manifest = augment_folder(planned, target, generator, **how)
-    except InputError as error:  # libraries know no options
-        raise InputError(
-            str(error).replace("resume it, or name another folder", "add --resume, or name another --out")
-        ) from None
+    manifest = augment_folder(planned, target, generator, **how)
     if manifest is None:
         click.echo(f"This shard is done; {shown} is complete when the others are.")
         return target
@@ -160,9 +154,7 @@ def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
             options[name] = None
     planned = read_planned(plan, say=click.echo, **options)
     if "gate" in given:
-        arguments = {name: getattr(planned, name) for name in ("pose_source", "exclude_same_image", "seed")}
         click.echo(f"Other poses for rejected images come from: {planned.pose_source}")
-        return replace(planned, arguments={**planned.arguments, **arguments})
     return planned
 
 

@@ -74,7 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from reid_eval.runtime import InputError
 
         if isinstance(error, InputError):
-            click.echo(f"Error: {error}", err=True)
+            click.echo(f"Error: {error}{_option_of(error.argument, arguments)}", err=True)
             sys.exit(2)
         click.echo(f"Error: {type(error).__name__}: {error} (add --debug for the traceback)", err=True)
         sys.exit(1)
+
+
+def _option_of(argument: str | None, arguments: Sequence[str]) -> str:
+    """` (--keypoints)`, where that is how the command at hand is given an argument of the library; else nothing."""
+    command = next((cli.commands[word] for word in arguments if word in cli.commands), None)
+    options = command.params if command else []
+    words = {word for param in options for word in param.opts if isinstance(param, click.Option)}
+    option = f"--{(argument or '').replace('_', '-')}"
+    return f" ({option})" if option in words else ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -39,7 +38,8 @@ def train_poses(
     device: str,
 ) -> None:
     """Train a pose estimator on synthetic pedestrians, set its thresholds, and measure it on people it has not seen."""
-    from augment.estimators.make import make_estimator, pose_settings
+    from augment.estimators.posenet.make import make_estimator
+    from augment.estimators.posenet.training_settings import pose_settings
     from reid_eval.runtime import resolve_device
 
     if precision is None and resolve_device(device).type == "cuda":
@@ -49,7 +49,9 @@ def train_poses(
     )
     out.mkdir(parents=True, exist_ok=True)
     command = " ".join(["patn-augment", *_told(out)])
-    make_estimator(settings, out, device, resume, test_identities, command, click.echo)
+    make_estimator(
+        settings, out, device=device, resume=resume, test_identities=test_identities, command=command, say=click.echo
+    )
 
 
 def _told(out: Path) -> list[str]:
@@ -68,36 +70,80 @@ def _told(out: Path) -> list[str]:
 @click.option("--height", type=click.IntRange(min=64), default=512, show_default=True,
               help="Small images are enlarged to this height, their borders repeated.")  # fmt: skip
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images at a time. Default: 32; 256 for a program.")
-@click.option("--sheet", "png", type=FOLDER, help="Picture of images with skeletons. Default: beside --out.")
-@click.option("--json", "target", type=FOLDER, help="Also write the shares found.")
+@click.option("--sheet", type=FOLDER, help="Picture of images with skeletons. Default: beside --out; beside ROOT if "
+              "--out lies in it, where it would be taken for one of its images.")  # fmt: skip
+@click.option("--json", type=FOLDER, help="Also write the shares found.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
 @DEVICE
-def poses(root: Path, name: str, out: Path | None, **options: Any) -> None:
+def poses(
+    root: Path,
+    name: str,
+    out: Path | None,
+    weights: Path | None,
+    prototxt: Path | None,
+    threshold: float | None,
+    height: int,
+    batch_size: int | None,
+    sheet: Path | None,
+    json: Path | None,
+    resume: bool,
+    device: str,
+) -> None:
     """Find the joints of every image of a data set or folder; write them in the format that PATN reads.
+
+    A ROOT with the folders or lists of a data set is read as one, and what is wrong with it is an error; of any other
+    folder all images are taken, at any depth.
 
     \b
     patn-augment poses Market-1501 --estimator keypointrcnn
     patn-augment poses photos --estimator "command:other/bin/python vitpose_program.py"
     """
-    from augment.estimators.workflow import find_poses
+    from augment.estimators.build import build_estimator, estimator_kind
+    from augment.estimators.estimate import describe_estimator, estimate_folder, share_found
+    from augment.estimators.folder_images import annotation_place, folder_images, sheet_place
+    from augment.pose.keypoints import find_annotations
+    from augment.pose.sheets import skeleton_sheet
+    from reid_eval.runtime import resolve_device, write_json
 
-    find_poses(root, name, out, click.echo, **options)
+    kind = estimator_kind(name)
+    folder = folder_images(root)
+    click.echo(folder.message)
+    out = annotation_place(root, kind, out, resume)
+    sheet = sheet_place(folder, out, sheet)
+    if out.exists():
+        click.echo(f"{out} is finished already.")
+    estimator = build_estimator(
+        name, weights=weights, prototxt=prototxt, threshold=threshold, height=height, device=resolve_device(device)
+    )
+    facts = describe_estimator(name, weights, threshold, height)
+    table = estimate_folder(
+        folder, out, estimator, facts, batch_size=batch_size or (32 if kind == name else 256), resume=resume
+    )
+    share = share_found(table)
+    click.echo(share.message)
+    skeleton_sheet(root, folder.paths, table, sheet)
+    if json:
+        write_json(json, {**share._asdict(), **facts, "estimator": kind})
+    click.echo(f"Wrote {out} and {sheet}")
+    own = find_annotations(root)
+    if out not in own:
+        click.echo(f"Use it with --keypoints {out}" + (f" ({root} has {own[0].name} of its own)" if own else ""))
 
 
 @click.command("measure-poses")
 @click.option("--weights", type=EXISTING, help="A file of train-poses. Default: the one that ships.")
 @click.option("--data", type=EXISTING, help="Data set with annotations. Default: unseen synthetic people.")
 @click.option("--identities", type=click.IntRange(min=2), default=512, show_default=True, help="Synthetic people.")
-@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
-@click.option("--sheet", "png", type=FOLDER, help="Also write a picture: annotation above, found below.")
+@click.option("--json", type=FOLDER, help="Also write the figures.")
+@click.option("--sheet", type=FOLDER, help="Also write a picture: annotation above, found below.")
 @DEVICE
 def measure_poses(
-    weights: Path | None, data: Path | None, identities: int, target: Path | None, png: Path | None, device: str
+    weights: Path | None, data: Path | None, identities: int, json: Path | None, sheet: Path | None, device: str
 ) -> None:
     """Measure the shipped estimator: how near its joints are to annotated ones, and which it reports."""
-    from augment.estimators.make import measure_estimator
+    from augment.estimators.posenet.measure import measure_estimator
 
-    measure_estimator(weights, data, identities, device, target, png, click.echo)
+    measure_estimator(weights, data, identities=identities, device=device, json=json, sheet=sheet, say=click.echo)
 
 
 @click.command("pose-library")
@@ -107,11 +153,19 @@ def measure_poses(
               help="Poses to put between each two that follow each other (name0, name1, ...).")  # fmt: skip
 @click.option("--mirror", is_flag=True, help="Add the mirror image of every pose, left and right exchanged.")
 @click.option("--size", type=(int, int), metavar="H W", help="Frame of poses whose names do not tell it (NAME@HxW).")
-@click.option("--sheet", "png", type=FOLDER, help="Also write a picture of up to 120 poses.")
+@click.option("--sheet", type=FOLDER, help="Also write a picture of up to 120 poses.")
 def pose_library(
-    out: Path, source: Path | None, between: int, mirror: bool, size: tuple[int, int] | None, png: Path | None
+    out: Path, source: Path | None, between: int, mirror: bool, size: tuple[int, int] | None, sheet: Path | None
 ) -> None:
     """Write a pose library for `generate --pose-source library`: OUT, as an annotation file."""
-    from augment.estimators.workflow import make_library
+    from augment.pose.keypoints import write_keypoints
+    from augment.pose.library import grown_library
+    from augment.pose.sheets import library_sheet
 
-    make_library(out, source, between, mirror, size, png, click.echo)
+    library = grown_library(source, between, mirror, size)
+    write_keypoints(out, library)
+    usable = int(library.usable.sum())
+    click.echo(f"Wrote {out}: {len(library)} poses, {usable} of them with both shoulders and both hips")
+    if sheet:
+        library_sheet(library, sheet, size)
+        click.echo(f"Wrote {sheet}")

@@ -138,13 +138,14 @@ def _named(names: Iterable[str]) -> list[str]:
 
 
 def _tools(estimator: str, estimator_weights: Path | None, device: str, **files: Any) -> Tools:
-    from augment.estimators.build import EstimatorOptions, build_estimator
+    from augment.estimators.build import build_estimator
     from augment.quality.metrics import Tools
     from reid_eval.runtime import resolve_device
 
     where = resolve_device(device)
-    options = EstimatorOptions(weights=estimator_weights, device=where)
-    return Tools(**files, estimator=lambda: build_estimator(estimator, options), device=where)
+    return Tools(
+        **files, estimator=lambda: build_estimator(estimator, weights=estimator_weights, device=where), device=where
+    )
 
 
 @click.command("calibrate-gate")

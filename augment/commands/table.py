@@ -41,9 +41,16 @@ def table(
     patn-augment table table_quick --out runs/table-quick
     patn-augment table table_market1501 --out runs/table --set data.root=Market-1501
     """
-    from augment.table.run import TableOptions, run_table
+    from augment.table.run import run_table
+    from augment.table.table_recipe import load_table
 
-    options = TableOptions(
-        recipe, out, overrides, weights, device, jobs, parse_shard(shard) if shard else None, max_seconds, dry_run
+    run_table(
+        load_table(recipe, overrides, weights),
+        out,
+        click.echo,
+        device=device,
+        jobs=jobs,
+        shard=parse_shard(shard) if shard else None,
+        max_seconds=max_seconds,
+        dry_run=dry_run,
     )
-    run_table(options, click.echo)

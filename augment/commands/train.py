@@ -15,7 +15,7 @@ from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
     from augment.generators.patn.batch import PairSource
-    from augment.generators.patn.settings import TrainSettings
+    from augment.generators.patn.settings import PATNTrainSettings
     from augment.generators.patn.state import TrainState
     from augment.pairs.training_recipe import Recipe
 
@@ -123,7 +123,7 @@ def train_recipe(
         say(f"Stopped at step {result.step} of {settings.total_steps}; the same command with --resume goes on.")
 
 
-def _told(parsed: Recipe, settings: TrainSettings, names: list[str], licence: str | None) -> dict[str, Any]:
+def _told(parsed: Recipe, settings: PATNTrainSettings, names: list[str], licence: str | None) -> dict[str, Any]:
     """What the weights say of their data, so that anyone can check later whether a plan's dropped images were seen."""
     from augment.generators.lineage import licence_of, lineage
     from augment.generators.weights import names_digest
@@ -135,7 +135,7 @@ def _told(parsed: Recipe, settings: TrainSettings, names: list[str], licence: st
     return told
 
 
-def _sheets(source: PairSource, out: Path, settings: TrainSettings) -> Callable[[TrainState], None]:
+def _sheets(source: PairSource, out: Path, settings: PATNTrainSettings) -> Callable[[TrainState], None]:
     """A function that draws what the generator can do now, always on the same pairs."""
     from augment.generators.patn.patn_transfer import PATNTransfer
     from augment.quality.errors import batch_sheet

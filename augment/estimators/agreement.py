@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.estimators.base import Estimator, Image
+from augment.pose.geometry import scale_joints
+from augment.pose.library import frame_of, shipped_library
 from augment.pose.skeleton import seen
 
 WIDTH = 1 / 32
@@ -106,9 +108,6 @@ def pose_errors(
 @lru_cache
 def reference_poses(size: tuple[int, int]) -> NDArray[np.float32]:
     """Poses of the library that ships for images of `size` (H, W): `[R, 18, 2]` (x, y) pixels, not to be written to."""
-    from augment.pose.geometry import scale_joints
-    from augment.pose.library import frame_of, shipped_library
-
     library = shipped_library()
     frames = [frame_of(name) or size for name in library.names]
     poses = np.stack([scale_joints(xy, frame, size) for xy, frame in zip(library.xy, frames, strict=True)])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from augment.estimators.base import ENLARGED_HEIGHT, Estimator
 from reid_eval.runtime import InputError
@@ -16,63 +15,55 @@ if TYPE_CHECKING:
 COMMAND = "command:"
 
 
-@dataclass(frozen=True)
-class EstimatorOptions:
-    """What the user may say about an estimator; None is its own default.
+class _Asked(NamedTuple):
+    """The arguments of `build_estimator`."""
 
-    Attributes:
-        weights: file of its weights.
-        prototxt: of `openpose`.
-        threshold: the lowest score of a joint; `synth` has one a joint of its own.
-        height: small images are enlarged to this height (not for `synth`, which works at 128x64).
-        device: where to run, for those that run in torch or ONNX Runtime.
-    """
+    weights: Path | None
+    prototxt: Path | None
+    threshold: float | None
+    height: int
+    device: torch.device | str
 
-    weights: Path | None = None
-    prototxt: Path | None = None
-    threshold: float | None = None
-    height: int = ENLARGED_HEIGHT
-    device: torch.device | str = "cpu"
+    @property
+    def shared(self) -> dict[str, Any]:
+        """What most take; without a threshold each has its own default."""
+        threshold = {} if self.threshold is None else {"threshold": self.threshold}
+        return {**threshold, "height": self.height}
 
 
-def _shared(options: EstimatorOptions) -> dict[str, Any]:
-    threshold = {} if options.threshold is None else {"threshold": options.threshold}
-    return {**threshold, "height": options.height}
+def _synth(asked: _Asked) -> Estimator:
+    from augment.estimators.posenet.estimator import SynthEstimator
+
+    if asked.threshold is not None:
+        raise InputError("threshold: synth has one of its own for each joint, which cannot be changed", "threshold")
+    return SynthEstimator(asked.weights, asked.device)
 
 
-def _synth(options: EstimatorOptions) -> Estimator:
-    from augment.estimators.synth import SynthEstimator
-
-    if options.threshold is not None:
-        raise InputError("--threshold: synth has a threshold of its own for each joint")
-    return SynthEstimator(options.weights, options.device)
-
-
-def _keypointrcnn(options: EstimatorOptions) -> Estimator:
+def _keypointrcnn(asked: _Asked) -> Estimator:
     from augment.estimators.keypointrcnn import KeypointRCNN
 
-    return KeypointRCNN(options.weights, options.device, **_shared(options))
+    return KeypointRCNN(asked.weights, asked.device, **asked.shared)
 
 
-def _rtmpose(options: EstimatorOptions) -> Estimator:
+def _rtmpose(asked: _Asked) -> Estimator:
     from augment.estimators.rtmpose import RTMPose
 
-    return RTMPose(options.weights, options.device, **_shared(options))
+    return RTMPose(asked.weights, asked.device, **asked.shared)
 
 
-def _mediapipe(options: EstimatorOptions) -> Estimator:
+def _mediapipe(asked: _Asked) -> Estimator:
     from augment.estimators.mediapipe_pose import MediaPipe
 
-    return MediaPipe(**_shared(options))
+    return MediaPipe(**asked.shared)
 
 
-def _openpose(options: EstimatorOptions) -> Estimator:
+def _openpose(asked: _Asked) -> Estimator:
     from augment.estimators.openpose import OpenPose
 
-    return OpenPose(options.weights, options.prototxt, **_shared(options))
+    return OpenPose(asked.weights, asked.prototxt, **asked.shared)
 
 
-ESTIMATORS: dict[str, Callable[[EstimatorOptions], Estimator]] = {
+ESTIMATORS: dict[str, Callable[[_Asked], Estimator]] = {
     "synth": _synth,
     "keypointrcnn": _keypointrcnn,
     "rtmpose": _rtmpose,
@@ -81,17 +72,40 @@ ESTIMATORS: dict[str, Callable[[EstimatorOptions], Estimator]] = {
 }
 
 
-def build_estimator(name: str, options: EstimatorOptions | None = None) -> Estimator:
+def build_estimator(
+    name: str,
+    *,
+    weights: Path | None = None,
+    prototxt: Path | None = None,
+    threshold: float | None = None,
+    height: int = ENLARGED_HEIGHT,
+    device: torch.device | str = "cpu",
+) -> Estimator:
     """Build an estimator by its name in `ESTIMATORS`, or `command:PROGRAM ARGUMENTS`.
+
+    Args:
+        name: of the estimator.
+        weights: file of its weights; None is its own default.
+        prototxt: of `openpose`.
+        threshold: the lowest score of a joint; None is the estimator's own. `synth` has one a joint and takes no other.
+        height: small images are enlarged to this height (not for `synth`, which works at 128x64).
+        device: where to run, for those that run in torch or ONNX Runtime.
 
     Raises:
         InputError: unknown name, an extra that is not installed, weights that cannot be had.
     """
-    options = options or EstimatorOptions()
+    asked = _Asked(weights, prototxt, threshold, height, device)
     if name.startswith(COMMAND):
         from augment.estimators.command import Command
 
-        return Command(name.removeprefix(COMMAND), **_shared(options))
+        return Command(name.removeprefix(COMMAND), **asked.shared)
     if name not in ESTIMATORS:
-        raise InputError(f"--estimator {name!r}: choose from {', '.join(ESTIMATORS)}, or {COMMAND}PROGRAM ARGUMENTS")
-    return ESTIMATORS[name](options)
+        raise InputError(
+            f"estimator {name!r}: choose from {', '.join(ESTIMATORS)}, or {COMMAND}PROGRAM ARGUMENTS", "estimator"
+        )
+    return ESTIMATORS[name](asked)
+
+
+def estimator_kind(name: str) -> str:
+    """An estimator's name without a program's arguments: as files are named after it."""
+    return COMMAND.rstrip(":") if name.startswith(COMMAND) else name

@@ -18,17 +18,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as PILImage
 
-from augment.estimators.base import (
-    ENLARGED_HEIGHT,
-    Found,
-    Image,
-    best_person,
-    enlarge,
-    keep_credible,
-    shrink,
-    stacked,
-    to_openpose,
-)
+from augment.estimators.base import ENLARGED_HEIGHT, Found, Image
+from augment.estimators.conversions import best_person, enlarge, keep_credible, shrink, stacked, to_openpose
 from augment.pose.skeleton import JOINT_COUNT
 from reid_eval.runtime import InputError
 
@@ -53,7 +44,7 @@ class Command:
     def __init__(self, command: str, threshold: float = _THRESHOLD, height: int = ENLARGED_HEIGHT) -> None:
         self.words, self.threshold, self.height = shlex.split(command), threshold, height
         if not self.words:
-            raise InputError("--estimator command: is empty: write command:PROGRAM ARGUMENTS")
+            raise InputError("estimator command: is empty: write command:PROGRAM ARGUMENTS")
 
     def __call__(self, images: Sequence[Image]) -> Found:
         """See `Estimator`."""
@@ -71,16 +62,14 @@ class Command:
         try:
             done = subprocess.run(self.words, input=lines, capture_output=True, text=True, check=False)
         except OSError as error:
-            raise InputError(f"--estimator command: cannot start {self.words[0]}: {error.strerror}") from None
+            raise InputError(f"estimator command: cannot start {self.words[0]}: {error.strerror}") from None
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise InputError(f"--estimator command: {self.words[0]} ended with {done.returncode}: {last}")
+            raise InputError(f"estimator command: {self.words[0]} ended with {done.returncode}: {last}")
         answers = dict(_parse(line) for line in done.stdout.splitlines() if line.startswith("{"))
         lost = [path for path in paths if path not in answers]
         if lost:
-            raise InputError(
-                f"--estimator command: {self.words[0]} gave no line for {len(lost)} of {len(paths)} images"
-            )
+            raise InputError(f"estimator command: {self.words[0]} gave no line for {len(lost)} of {len(paths)} images")
         return answers
 
 
@@ -92,10 +81,10 @@ def _parse(line: str) -> tuple[str, Found]:
         path = str(answer["image"])
     except (ValueError, KeyError, TypeError):
         raise InputError(
-            f'--estimator command: {line[:80]!r} is not {{"image": PATH, "joints": [[x, y, score], ...]}}'
+            f'estimator command: {line[:80]!r} is not {{"image": PATH, "joints": [[x, y, score], ...]}}'
         ) from None
     if len(joints) not in (0, _COCO_COUNT, JOINT_COUNT):
-        raise InputError(f"--estimator command: {len(joints)} joints for {path}: give 17 (COCO) or 18 (OpenPose)")
+        raise InputError(f"estimator command: {len(joints)} joints for {path}: give 17 (COCO) or 18 (OpenPose)")
     if not len(joints):
         return path, best_person([])
     xy, scores = joints[:, :2], joints[:, 2]

@@ -9,18 +9,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from augment.estimators.base import (
-    ENLARGED_HEIGHT,
-    Found,
-    Image,
-    best_person,
-    enlarge,
-    keep_credible,
-    no_weights,
-    shrink,
-    stacked,
-    to_openpose,
-)
+from augment.estimators.base import ENLARGED_HEIGHT, Found, Image, no_weights
+from augment.estimators.conversions import best_person, enlarge, keep_credible, shrink, stacked, to_openpose
 from reid_eval.runtime import InputError
 
 _PERSON = 0.5  # the lowest score of a detected person

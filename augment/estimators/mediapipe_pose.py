@@ -7,18 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from augment.estimators.base import (
-    ENLARGED_HEIGHT,
-    Found,
-    Image,
-    best_person,
-    enlarge,
-    keep_credible,
-    missing_extra,
-    shrink,
-    stacked,
-    to_openpose,
-)
+from augment.estimators.base import ENLARGED_HEIGHT, Found, Image, missing_extra
+from augment.estimators.conversions import best_person, enlarge, keep_credible, shrink, stacked, to_openpose
 from augment.estimators.mediapipe_program import joints_of, open_model
 
 _THRESHOLD = 0.5

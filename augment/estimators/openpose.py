@@ -9,15 +9,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from augment.estimators.base import (
-    ENLARGED_HEIGHT,
-    Found,
-    Image,
-    enlarge,
-    keep_credible,
-    shrink,
-    stacked,
-)
+from augment.estimators.base import ENLARGED_HEIGHT, Found, Image
+from augment.estimators.conversions import enlarge, keep_credible, shrink, stacked
 from augment.pose.skeleton import JOINT_COUNT
 from reid_eval.runtime import InputError
 
@@ -91,10 +84,10 @@ def peaks(maps: np.ndarray, size: tuple[int, int]) -> Found:
 
 def _build(weights: Path | None, prototxt: Path | None) -> Any:
     if weights is None:
-        raise InputError("--estimator openpose needs --weights pose_iter_440000.caffemodel and --prototxt FILE")
+        raise InputError("estimator openpose needs weights, pose_iter_440000.caffemodel, and its prototxt", "weights")
     beside = sorted(Path(weights).parent.glob("*.prototxt"))
     if prototxt is None and len(beside) != 1:
-        raise InputError(f"--prototxt is needed: {len(beside)} .prototxt files lie beside {weights}")
+        raise InputError(f"prototxt is needed: {len(beside)} .prototxt files lie beside {weights}", "prototxt")
     if not hasattr(cv2.dnn, "readNetFromCaffe"):
         raise InputError(
             f"OpenCV {cv2.__version__} reads no Caffe files any more: pip install 'opencv-python<5' for this estimator"

@@ -6,17 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from augment.estimators.base import (
-    ENLARGED_HEIGHT,
-    Found,
-    Image,
-    enlarge,
-    keep_credible,
-    missing_extra,
-    no_weights,
-    shrink,
-    stacked,
-)
+from augment.estimators.base import ENLARGED_HEIGHT, Found, Image, missing_extra, no_weights
+from augment.estimators.conversions import enlarge, keep_credible, shrink, stacked
 
 _THRESHOLD = 0.43  # what rtmlib itself draws OpenPose skeletons with
 _MODE = "balanced"  # RTMPose-m at 256x192

@@ -1,10 +1,4 @@
-"""Carries out a plan: writes the augmented folder, its keypoints, plan and manifest.
-
-    OUT/bounding_box_train              kept and generated images
-    OUT/query, OUT/bounding_box_test    as they were
-    OUT/market-annotation-train.csv     joints of all training images; a generated one has its target pose
-    OUT/market-annotation-test.csv
-    OUT/augmentation/plan.csv, manifest.json, and what a rendering logs
+"""Carries out a plan: writes the augmented folder (`augment.folder.layout`), its keypoints, plan and manifest.
 
 Every file appears whole or not at all, and the manifest comes last. A killed run goes on with `resume`; several
 processes may share the work as shards, and the last to finish writes the manifest.
@@ -28,7 +22,6 @@ from augment.folder.layout import (
     is_there,
     list_copies,
     place,
-    remove_parts,
     sweep,
     test_annotations,
     told_apart,
@@ -177,8 +170,12 @@ def _conclude(work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple
 
 
 def _finished(out: Path) -> Manifest | None:
-    """The manifest, if there is one."""
-    return read_manifest(out) if (out / MANIFEST).is_file() else None
+    """The manifest, if there is one; what a killed or a slower process left beside it goes."""
+    if not (out / MANIFEST).is_file():
+        return None
+    manifest = read_manifest(out)
+    sweep(out)
+    return manifest
 
 
 def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
@@ -226,9 +223,7 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
     finished = (out / MANIFEST).is_file()
     if not resume:
         state = "finished" if finished else "unfinished"
-        raise InputError(f"{out} holds this job already, {state}: resume it, or name another folder")
-    if finished:
-        sweep(out)
+        raise InputError(f"{out} holds this job already, {state}: resume it, or name another folder", "resume")
     return finished
 
 
@@ -244,7 +239,6 @@ def _finish(work: Work, carried: Carried, job: Job, outputs: list[str]) -> Manif
     from augment.folder.render import target_joints
 
     out, source, plan = work.out, work.source, carried.plan
-    remove_parts(out, images_only=work.shard[1] > 1)
     logs = {PLAN: plan_text(plan), **carried.logs}
     for name, text in logs.items():
         write_text(out / name, text)

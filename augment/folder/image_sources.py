@@ -13,6 +13,7 @@ from augment.generators.transfer import PoseTransfer
 from augment.pose.keypoints import Keypoints
 from augment.pose.library import frame_of
 from reid_eval.datasets import read_dataset
+from reid_eval.datasets.images import read_image
 from reid_eval.runtime import InputError, first_five
 
 
@@ -152,8 +153,4 @@ def _same(number: int) -> int:
 
 
 def _read(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as file:
-            return file.convert("RGB")
-    except OSError as error:
-        raise InputError(f"cannot read image {path}: {error}; remove or replace it") from None
+    return Image.fromarray(read_image(path))

@@ -1,4 +1,14 @@
-"""The parts of an augmented folder that no network makes: kept images, the test splits, and everybody's joints."""
+"""What lies where in an augmented folder, the one place that knows; and its parts that no network makes: kept images,
+the test splits, and everybody's joints.
+
+    OUT/bounding_box_train              kept and generated images
+    OUT/query, OUT/bounding_box_test    as they were
+    OUT/market-annotation-train.csv     joints of all training images; a generated one has its target pose
+    OUT/market-annotation-test.csv
+    OUT/augmentation/plan.csv           the plan as it was carried out
+    OUT/augmentation/gate.csv           with a gate: all attempts
+    OUT/augmentation/manifest.json      there once all else is
+"""
 
 from __future__ import annotations
 
@@ -13,16 +23,42 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augment.folder.manifest import PART, UNFINISHED
-from augment.plan.file import TRAIN
-from augment.pose.keypoints import Keypoints, empty_keypoints
+from augment.plan.file import TRAIN, read_plan
+from augment.pose.keypoints import Keypoints, empty_keypoints, read_keypoints
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError, atomic_path, progress
 
 LINKS = ("copy", "hard", "symlink")
+PLAN = "augmentation/plan.csv"
+GATE_LOG = "augmentation/gate.csv"
+MANIFEST = "augmentation/manifest.json"
+ANNOTATIONS = ("market-annotation-train.csv", "market-annotation-test.csv")
+"""Of the training split, and of the test splits."""
+UNFINISHED = "augmentation/unfinished.json"
+"""The job that a folder is under construction for."""
+PART = ".part-"
+"""How names of files begin that are being written, see `reid_eval.runtime.atomic_path`."""
 SCRATCH = "augmentation/work"
 """What unfinished generations keep for themselves."""
 TEST_FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
+
+
+def folder_plan(out: Path) -> pd.DataFrame:
+    """The plan that was carried out in a folder.
+
+    Raises:
+        InputError: as `augment.plan.file.read_plan`.
+    """
+    return read_plan(out / PLAN)
+
+
+def train_keypoints(out: Path) -> Keypoints:
+    """Joints of a folder's training images, (x, y) pixels of each.
+
+    Raises:
+        InputError: as `augment.pose.keypoints.read_keypoints`.
+    """
+    return read_keypoints(out / ANNOTATIONS[0])
 
 
 def list_copies(data: ReidData, plan: pd.DataFrame) -> list[tuple[str, str]]:
@@ -81,18 +117,15 @@ def is_there(source: Path, target: Path) -> bool:
         return False
 
 
-def remove_parts(out: Path, *, images_only: bool) -> None:
-    """Remove what killed runs left of half-written files; outside the image folders only if nobody else may write."""
-    for folder in (TRAIN, *TEST_FOLDERS.values()):
-        for path in out.glob(f"{folder}/**/{PART}*"):
-            path.unlink(missing_ok=True)
-    if not images_only:
-        for path in [*out.glob(f"{PART}*"), *out.glob(f"augmentation/{PART}*")]:
-            path.unlink(missing_ok=True)
-
-
 def sweep(out: Path) -> None:
-    """Remove what a finished folder needs no more; killed runs may have left it."""
+    """Remove what a finished folder needs no more: marks and records of work, what killed runs left half-written.
+
+    Another process may still be at work: one that loses a file it is writing finds the folder finished.
+    """
+    for folder, _, names in os.walk(out):  # which takes no harm from folders that another process removes
+        for name in names:
+            if name.startswith(PART):
+                Path(folder, name).unlink(missing_ok=True)
     (out / UNFINISHED).unlink(missing_ok=True)
     shutil.rmtree(out / SCRATCH, ignore_errors=True)
 
@@ -167,9 +200,3 @@ def _hard_link(source: Path, target: Path) -> None:
 
 def _symlink(source: Path, target: Path) -> None:
     target.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
-
-
-PLAN = "augmentation/plan.csv"
-
-
-ANNOTATIONS = ("market-annotation-train.csv", "market-annotation-test.csv")

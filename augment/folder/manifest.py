@@ -18,11 +18,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from augment.folder.layout import MANIFEST, PART, UNFINISHED
 from augment.runs import RUNS
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
-
-UNFINISHED = "augmentation/unfinished.json"
-PART = ".part-"
 
 
 class Job(BaseModel):
@@ -96,7 +94,7 @@ def read_manifest(out: Path | str) -> Manifest:
         if not out.is_dir():
             raise InputError(f"{out}: no such folder")
         if (out / UNFINISHED).is_file():
-            raise InputError(f"{out} is unfinished: run the same generate command with --resume")
+            raise InputError(f"{out} is unfinished: run the same generation once more, and have it resume")
         raise InputError(f"{out} has no {MANIFEST}: it is not an augmented folder")
     manifest: Manifest = _load(Manifest, path)
     return manifest
@@ -143,14 +141,13 @@ def differences(old: Job, new: Job) -> str:
 
 
 def folder_files(out: Path) -> Iterator[str]:
-    """POSIX paths of all files of a folder but its manifest, sorted; links to files count as files."""
-    return iter(
-        sorted(
-            name
-            for path in out.rglob("*")
-            if (path.is_file() or path.is_symlink()) and (name := path.relative_to(out).as_posix()) != MANIFEST
-        )
-    )
+    """POSIX paths of all files of a folder but its manifest, sorted; links count as files. Another process may be
+    writing and removing files meanwhile."""
+    found = []
+    for folder, folders, files in os.walk(out):
+        links = [name for name in folders if Path(folder, name).is_symlink()]
+        found += [Path(folder, name).relative_to(out).as_posix() for name in [*files, *links]]
+    return iter(sorted(name for name in found if name != MANIFEST))
 
 
 def file_entries(out: Path, names: list[str]) -> dict[str, FileEntry]:
@@ -224,9 +221,6 @@ def _load(model: type[Any], path: Path) -> Any:
 def _short(value: Any) -> str:
     text = str(value)
     return text[:12] + "..." if len(text) == 64 else text
-
-
-MANIFEST = "augmentation/manifest.json"
 
 
 def newest_augmented(runs_root: Path | str = RUNS) -> Path | None:

@@ -23,8 +23,8 @@ from PIL import Image
 
 from augment.generators.base import PoseGenerator, output_seed, run_generator
 from augment.pose.geometry import scale_joints
-from reid_eval.datasets.images import image_size
-from reid_eval.runtime import InputError, ProgressBar, atomic_path
+from reid_eval.datasets.images import image_size, read_image
+from reid_eval.runtime import ProgressBar, atomic_path
 from reid_eval.transforms import to_float, to_pictures
 
 CHUNK = 8
@@ -163,18 +163,14 @@ def load_task(task: Task, size: tuple[int, int]) -> Loaded:
     Raises:
         InputError: an image cannot be read.
     """
-    try:
-        with Image.open(task.photo) as file:
-            image = file.convert("RGB")
-    except OSError as error:
-        raise InputError(f"cannot read image {task.photo}: {error}; remove or replace it") from None
-    own = (image.height, image.width)
+    pixels = read_image(task.photo)
+    own = (pixels.shape[0], pixels.shape[1])
     lent = image_size(task.donor) if task.donor else task.frame or own
     joints = np.stack([scale_joints(task.source, own, size), scale_joints(task.target, lent, size)])
     if own != size:
-        image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+        pixels = np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.BICUBIC))
     # The last two names tell a folder's images apart in every layout, and no path of this machine is in them
-    return Loaded(np.array(image), joints, own, output_seed("/".join(task.output.parts[-2:])))
+    return Loaded(pixels, joints, own, output_seed("/".join(task.output.parts[-2:])))
 
 
 def compute(generator: Generator, chunk: Sequence[Loaded], settings: Settings) -> NDArray[np.uint8]:

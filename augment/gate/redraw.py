@@ -16,11 +16,10 @@ from augment.folder.carry import Source
 from augment.folder.render import Task
 from augment.gate.attempts import Asked
 from augment.gate.judge import NUMBERS, REASONS, Gate
-from augment.plan.donors import PosePool, redraw_pose, share_of
+from augment.plan.donors import PosePool, kept_pool, library_pool, redraw_pose
 from augment.plan.file import LIBRARY
 from augment.pose.library import frame_of
 
-LOG = "augmentation/gate.csv"
 RETRIES = 2
 _LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
 
@@ -52,6 +51,9 @@ class GateRun:
 class Redrawing:
     """Finds other poses for images of a plan, from the plan's own candidates: kept images, or the library.
 
+    Which poses an image may be tried in is settled for the whole plan beforehand, image by image in its order, so that
+    no photo is made in one pose twice, and so that it matters to no shard what another rejects.
+
     Args:
         run: says where from.
         source: data set, joints, and the pose library where the plan uses one.
@@ -60,48 +62,60 @@ class Redrawing:
 
     def __init__(self, run: GateRun, source: Source, plan: pd.DataFrame) -> None:
         self.run, self.data, self.library = run, source.data, source.library
-        keypoints = source.keypoints
         made = plan[plan["action"] == "generate"]
-        self.pids, self.conditions = made["pid"].tolist(), made["condition"].tolist()
-        groups = made.groupby("condition", sort=False)
-        self.planned = {str(photo): set(part["pose"]) for photo, part in groups}
-        self.siblings = {str(photo): part["output"].tolist() for photo, part in groups}
-        kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
-        rows = keypoints.rows(kept["image"].tolist())
-        good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
-        kept, rows = kept[good], rows[good]
-        pids, camids = (kept[name].to_numpy(np.int64) for name in ("pid", "camid"))
-        self.kept = PosePool(kept["image"].tolist(), pids, camids, keypoints.xy[rows], run.seed)
-        self.places = {name: row for row, name in enumerate(self.kept.names)}
+        names = ("pid", "condition", "pose", "output")
+        self.pids, self.conditions, self.poses, self.outputs = (made[name].tolist() for name in names)
+        self.siblings: dict[str, list[int]] = {}
+        for index, photo in enumerate(self.conditions):
+            self.siblings.setdefault(photo, []).append(index)
+        self.kept = kept_pool(plan, source.keypoints, run.seed)
+        self._settled: dict[str, dict[tuple[int, int], int]] = {}
 
     @cached_property
     def lender(self) -> PosePool:
         """The library's usable poses."""
         assert self.library is not None
-        rows = np.flatnonzero(self.library.usable)
-        nobody = np.full(len(rows), -1, dtype=np.int64)
-        names = [LIBRARY + self.library.names[row] for row in rows.tolist()]
-        return PosePool(names, nobody, nobody, self.library.xy[rows], self.run.seed)
+        return library_pool(self.library, self.run.seed)
 
     def __call__(self, asked: Asked, used: Sequence[str]) -> Asked | None:
-        """The same image in a pose that was not tried yet, and that no other image of the same photo has or gets."""
-        from_library = asked.pose.startswith(LIBRARY)
-        pool = self.lender if from_library else self.kept
-        condition = -1 if from_library else self.places[self.conditions[asked.index]]
-        source = "dataset" if from_library else self.run.source
-        draw = ("gate", asked.output, len(used))
+        """The same image in a pose that no image of the same photo has or gets; None if there is no other.
+
+        Args:
+            asked: the image, in the pose that was rejected.
+            used: the poses that it was tried in.
+        """
         photo = self.conditions[asked.index]
-        taken = list(self.planned[photo] | set(used))
-        free = share_of(pool, asked.output, self.siblings[photo]) & ~np.isin(np.array(pool.names, dtype=object), taken)
-        row = redraw_pose(pool, self.pids[asked.index], condition, free, source, self.run.exclude, *draw)
+        if photo not in self._settled:
+            self._settled[photo] = self._settle(photo)
+        row = self._settled[photo].get((asked.index, len(used)))
         if row is None:
             return None
-        name, old = pool.names[row], asked.task
-        donor = None if from_library else self.data.root / name
-        frame = frame_of(name) if from_library else None
+        pool, old = self._pool(asked.index), asked.task
+        name = pool.names[row]
+        donor, frame = (self.data.root / name, None) if pool is self.kept else (None, frame_of(name))
         return Asked(
             asked.index, Task(old.photo, old.source, donor, pool.xy[row], old.output, frame), name, asked.output
         )
+
+    def _pool(self, index: int) -> PosePool:
+        return self.lender if self.poses[index].startswith(LIBRARY) else self.kept
+
+    def _settle(self, photo: str) -> dict[tuple[int, int], int]:
+        """The rows that lend poses to the images of one photo, by image and number of tries before."""
+        taken = {self.poses[index] for index in self.siblings[photo]}
+        settled = {}
+        for tries in range(1, self.run.retries + 1):
+            for index in self.siblings[photo]:
+                pool = self._pool(index)
+                condition, source = (pool.places[photo], self.run.source) if pool is self.kept else (-1, "dataset")
+                free = np.ones(len(pool), dtype=bool)
+                free[[pool.places[name] for name in taken if name in pool.places]] = False
+                draw = ("gate", self.outputs[index], tries)
+                row = redraw_pose(pool, self.pids[index], condition, free, source, self.run.exclude, *draw)
+                if row is not None:
+                    settled[index, tries] = row
+                    taken.add(pool.names[row])
+        return settled
 
 
 @dataclass(frozen=True)

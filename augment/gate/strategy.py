@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from augment.folder.carry import Carried, Work, tasks_of
+from augment.folder.layout import GATE_LOG
 from augment.gate.attempts import Asked, Chunk, Judging, numbered, read_records, render_gated
-from augment.gate.redraw import LOG, GateRun, Redrawing, log_text, outcome
+from augment.gate.redraw import GateRun, Redrawing, log_text, outcome
 from reid_eval.runtime import progress
 
 
@@ -39,7 +40,7 @@ class GatedRendering:
             return None
         found = outcome(work.plan, attempts, work.source.data.layout)
         reports = {"gate_given_up": found.given_up, "gate_kept_instead": found.kept_instead}
-        return Carried(found.plan, reports, found.facts, {LOG: log_text(attempts)})
+        return Carried(found.plan, reports, found.facts, {GATE_LOG: log_text(attempts)})
 
 
 def _chunks(work: Work) -> list[tuple[int, Chunk]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.estimators.base import Estimator
-from augment.estimators.build import EstimatorOptions, build_estimator
+from augment.estimators.build import build_estimator
 from augment.gate.calibrate import COUNT, FALSE_ALARMS, VERSION, calibrate
 from augment.gate.judge import Gate, GateThresholds
 from augment.pose.keypoints import Keypoints, load_annotations
@@ -60,10 +60,10 @@ def describe(limits: GateThresholds) -> str:
 
 def open_estimator(name: str, weights: Path | None, device: str) -> tuple[Estimator, str | None]:
     """An estimator and the hash of its weights, where they are a file."""
-    from augment.estimators.weights import shipped_weights
+    from augment.estimators.posenet.weights_file import shipped_weights
 
     file = weights or (shipped_weights() if name == "synth" else None)
-    estimator = build_estimator(name, EstimatorOptions(weights=weights, device=resolve_device(device)))
+    estimator = build_estimator(name, weights=weights, device=resolve_device(device))
     return estimator, sha256_file(file) if file else None
 
 

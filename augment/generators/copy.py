@@ -41,4 +41,4 @@ class CopyGenerator:
 
     def describe(self) -> dict[str, Any]:
         """For manifests."""
-        return {"generator": "copy", "version": 1, "size": list(self.size)}
+        return {"generator": "copy", "version": 1, "size": list(self.size), "trained_on": "nothing"}

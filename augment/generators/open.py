@@ -47,7 +47,7 @@ def pick_weights(weights: str | None, device: torch.device | str) -> str:
         return DEFAULT_GPU_WEIGHTS
     if DEFAULT_CPU_WEIGHTS in shipped:
         return DEFAULT_CPU_WEIGHTS
-    raise InputError("no weights ship with this installation: name a weights file (see `patn-augment train --help`)")
+    raise InputError("no weights ship with this installation: train some, or name a weights file", "weights")
 
 
 def open_generator(
@@ -120,9 +120,12 @@ def generator_sha256(generator: PoseGenerator) -> str:
 
 
 def facts_of(generator: PoseGenerator) -> dict[str, Any]:
-    """What a manifest says of a generator beside name and hash: nothing where the hash is that of a weights file."""
-    own_file = isinstance(generator, PATNTransfer) and generator.weights_sha256
-    return {} if own_file else {"generator": generator.describe()}
+    """What a manifest says of a generator beside name and hash: of PATN with a weights file, whose hash that is, only
+    after how many blocks it leaves, if not after the last."""
+    if not (isinstance(generator, PATNTransfer) and generator.weights_sha256):
+        return {"generator": generator.describe()}
+    whole = generator.blocks == generator.network.architecture["n_blocks"]
+    return {} if whole else {"blocks": generator.blocks}
 
 
 def _entry(name: str) -> Callable[..., Any]:

@@ -76,7 +76,7 @@ class WarpGenerator:
 
     def describe(self) -> dict[str, Any]:
         """For manifests."""
-        return {"generator": "warp", "version": 1, "size": list(self.size)}
+        return {"generator": "warp", "version": 1, "size": list(self.size), "trained_on": "nothing"}
 
 
 def _warped(image: Tensor, condition: Tensor, target: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from augment.generators.patn.batch import PairSource
-    from augment.generators.patn.settings import TrainSettings
+    from augment.generators.patn.settings import PATNTrainSettings
 
 
 class SynthSource(BaseModel):
@@ -66,7 +66,7 @@ class FolderSource(BaseModel):
 
 
 class Recipe(BaseModel):
-    """A parsed recipe: where pairs come from (`data`) and how to train (`train`, fields of `TrainSettings`)."""
+    """A parsed recipe: where pairs come from (`data`) and how to train (`train`, fields of `PATNTrainSettings`)."""
 
     model_config = ConfigDict(extra="forbid")
     data: Annotated[SynthSource | FolderSource, Field(discriminator="source")]
@@ -85,22 +85,22 @@ class Recipe(BaseModel):
             return "MIT"
         return f"unspecified; trained on {_folder_name(self.data.root)}"
 
-    def settings(self) -> TrainSettings:
+    def settings(self) -> PATNTrainSettings:
         """The training settings.
 
         Raises:
             InputError: unknown or unusable settings, all in one message.
         """
-        from augment.generators.patn.settings import TrainSettings
+        from augment.generators.patn.settings import PATNTrainSettings
 
-        known = {field.name for field in fields(TrainSettings)}
+        known = {field.name for field in fields(PATNTrainSettings)}
         values = {key: plain_number(value) if key not in _WORDS else value for key, value in self.train.items()}
         if unknown := sorted(set(self.train) - known):
             raise InputError(
                 f"recipe: unknown keys under train: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
             )
         try:
-            return TypeAdapter(TrainSettings).validate_python(values)
+            return TypeAdapter(PATNTrainSettings).validate_python(values)
         except ValidationError as error:
             raise InputError(f"recipe: train: {problems_of(error)}") from None
 

@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from augment.pose.skeleton import normalise, pose_distance, torso, upright
+from augment.plan.file import LIBRARY
+from augment.pose.geometry import normalise, pose_distance, torso, upright
+from augment.pose.keypoints import Keypoints
 from reid_eval.runtime import InputError
 
 POSE_SOURCES = ("dataset", "identity", "camera", "diverse", "library")
@@ -53,6 +56,11 @@ class PosePool:
         return len(self.names)
 
     @cached_property
+    def places(self) -> dict[str, int]:
+        """Row of each name."""
+        return {name: row for row, name in enumerate(self.names)}
+
+    @cached_property
     def keys(self) -> NDArray[np.uint64]:
         """The candidates' hashes, uint64 `[N]`."""
         return np.array([stable_hash(self.seed, "donor", name) for name in self.names], dtype=np.uint64)
@@ -76,13 +84,29 @@ class PosePool:
         return np.asarray(x ^ (x >> np.uint64(31)))
 
 
+def kept_pool(plan: pd.DataFrame, keypoints: Keypoints, seed: int) -> PosePool:
+    """The kept images of people that lend poses in a plan, in its order."""
+    kept = plan[(plan["action"] == "keep") & (plan["pid"] > 0)]
+    rows = keypoints.rows(kept["image"].tolist())
+    good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
+    pids, camids = (kept.loc[good, name].to_numpy(np.int64) for name in ("pid", "camid"))
+    return PosePool(kept.loc[good, "image"].tolist(), pids, camids, keypoints.xy[rows[good]], seed)
+
+
+def library_pool(library: Keypoints, seed: int) -> PosePool:
+    """The usable poses of a library, under the names that a plan gives them."""
+    rows = np.flatnonzero(library.usable)
+    nobody = np.full(len(rows), -1, dtype=np.int64)
+    return PosePool([LIBRARY + library.names[row] for row in rows.tolist()], nobody, nobody, library.xy[rows], seed)
+
+
 def draw_poses(
     pool: PosePool, pid: int, own: Rows, count: int, source: str, exclude: bool, library: bool = False
 ) -> list[tuple[int, int]]:
     """Choose photo and pose of one identity's `count` generated images.
 
     The identity's photos take turns. No photo gets the same pose twice while any of them could get another: where one
-    has had all of its candidates, the next takes its turn. What is asked for beyond that is a repeat.
+    has had all of its candidates, the next takes its turn. What is asked for beyond that repeats, all pairs in turn.
 
     Args:
         pool: all that lend poses; the identity's own among them unless it is a library.
@@ -102,16 +126,18 @@ def draw_poses(
     """
     conditions = [-1] * len(own) if library else own.tolist()
     had: list[set[int]] = [set() for _ in conditions]
-    draw = _Diverse(pool, pid) if source == "diverse" and not library else _Hashed(pool, pid)
+    enough = -(-count // len(own)) + 1 if len(own) else 0  # so many for each photo's turns, itself left out
+    draw = _Diverse(pool, pid, enough) if source == "diverse" and not library else _Hashed(pool, pid)
     chosen = []
     for number in range(count):
         turns = [(number + step) % len(conditions) for step in range(len(conditions))]
         open_ = ((turn, draw.allowed(conditions[turn], source, exclude)) for turn in turns)
-        turn, allowed, taken = next(
-            ((turn, mask, had[turn]) for turn, mask in open_ if int(mask.sum()) > len(had[turn])),
-            (turns[0], draw.allowed(conditions[turns[0]], source, exclude), set()),
-        )
-        row = draw(number, allowed, taken)
+        found = next(((turn, mask) for turn, mask in open_ if int(mask.sum()) > len(had[turn])), None)
+        if found is None:  # all pairs are there: once more from the start, so that none comes again before all did
+            had = [set() for _ in conditions]
+            found = turns[0], draw.allowed(conditions[turns[0]], source, exclude)
+        turn, allowed = found
+        row = draw(number, allowed, had[turn])
         had[turn].add(row)
         chosen.append((turn, row))
     return chosen
@@ -142,14 +168,19 @@ class _Diverse:
     """Farthest-point sampling: each pose is the farthest from all that the identity has, shown or chosen before.
 
     What is farthest of all is a detector's mistake; hence only credible poses are lent, if there are any.
+
+    Args:
+        pool: all that lend poses.
+        pid: the identity.
+        enough: look at so many candidates at least.
     """
 
-    def __init__(self, pool: PosePool, pid: int) -> None:
+    def __init__(self, pool: PosePool, pid: int, enough: int = 0) -> None:
         self.pool, self.pid = pool, pid
         order = np.argsort(pool.scores(pid, "diverse"), kind="stable")[::-1]
         people = order[pool.credible[order]]
         # In hash order, so that ties fall by hash.
-        self.candidates = (people if len(people) > 1 else order)[:DIVERSE_CANDIDATES]
+        self.candidates = (people if len(people) > 1 else order)[: max(DIVERSE_CANDIDATES, enough)]
         self.start = pose_distance(pool.shape[self.candidates], pool.shape[pool.pids == pid]).min(axis=1)
         self.gap = self.start.copy()
 
@@ -208,17 +239,13 @@ def redraw_pose(
     """
     if exclude and condition >= 0 and len(pool) < 2:
         return None
-    allowed = _allowed(pool, pid, condition, source, exclude)
-    if source == "diverse" and (allowed & pool.credible).any():
-        allowed = allowed & pool.credible
-    candidates = np.flatnonzero(allowed & free)
+    candidates = np.flatnonzero(redraw_allowed(pool, pid, condition, source, exclude) & free)
     return int(candidates[np.argmax(pool.scores(pid, *draw)[candidates])]) if len(candidates) else None
 
 
-def share_of(pool: PosePool, mine: str, siblings: Sequence[str]) -> Mask:
-    """Which candidates fall to one of several images that may each look for another pose: bool `[N]`.
-
-    Every candidate falls to one of them, by hash, so that no two can take the same one however late they ask.
-    """
-    owner = np.argmax(np.stack([pool.scores("share", name) for name in siblings]), axis=0)
-    return np.asarray(owner == list(siblings).index(mine))
+def redraw_allowed(pool: PosePool, pid: int, condition: int, source: str, exclude: bool) -> Mask:
+    """Whom a pose may be taken from, bool `[N]`; arguments as in `redraw_pose`."""
+    allowed = _allowed(pool, pid, condition, source, exclude)
+    if source == "diverse" and (allowed & pool.credible).any():
+        allowed = allowed & pool.credible
+    return allowed

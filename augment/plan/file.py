@@ -73,7 +73,8 @@ def check_plan(plan: pd.DataFrame, train: pd.DataFrame, keypoints: Keypoints, li
     if missing:
         raise InputError(
             f"plan does not mention {len(missing)} training images, such as {missing[0]}: was it made "
-            "for another data set? Give that one with --data"
+            "for another data set? Name that one",
+            "data",
         )
     fail("plan", _misfits(plan, train, keypoints, library))
 

@@ -21,8 +21,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from augment.plan.donors import POSE_SOURCES, PosePool, draw_poses, stable_hash
-from augment.plan.file import COLUMNS, LIBRARY, TRAIN, check_plan, read_plan, write_plan
+from augment.plan.donors import POSE_SOURCES, PosePool, draw_poses, library_pool, stable_hash
+from augment.plan.file import COLUMNS, TRAIN, check_plan, read_plan, write_plan
 from augment.pose.keypoints import Keypoints
 from reid_eval.datasets import ReidData
 from reid_eval.datasets.names import image_stem
@@ -82,8 +82,7 @@ def make_plan(
         A table with `COLUMNS`, ordered by pid, then kept and dropped images by path, then generated ones by number.
 
     Raises:
-        InputError: an argument out of its range, a library that is missing or has no usable pose, or training images
-            that are themselves generated.
+        InputError: an argument out of its range, a library without a usable pose, or images that are generated already.
     """
     _check_arguments(ratio, mode, pose_source, library, train)
     rows = keypoints.rows(train["path"].tolist())
@@ -98,7 +97,7 @@ def make_plan(
         if mode == "replace":
             table.loc[_by_hash(images[images["good"]], seed, "drop")[:count], "drop"] = True
     kept = table[table["good"] & ~table["drop"] & (table["pid"] > 0)]
-    lender = _library_pool(library, seed) if pose_source == "library" else None
+    lender = library_pool(library, seed) if pose_source == "library" and library is not None else None
     pool = _pool(kept, keypoints, seed)
     records = [_image_record(image, layout) for image in table.itertuples()]
     for pid, count in wanted.items():
@@ -260,13 +259,6 @@ def _pool(kept: pd.DataFrame, keypoints: Keypoints, seed: int) -> PosePool:
     return PosePool(kept["path"].tolist(), pids, camids, keypoints.xy[kept["row"].to_numpy(np.int64)], seed)
 
 
-def _library_pool(library: Keypoints | None, seed: int) -> PosePool:
-    assert library is not None  # _check_arguments saw to it
-    rows = np.flatnonzero(library.usable)
-    nobody = np.full(len(rows), -1, dtype=np.int64)
-    return PosePool([LIBRARY + library.names[row] for row in rows.tolist()], nobody, nobody, library.xy[rows], seed)
-
-
 def _image_record(image: Any, layout: str) -> tuple[Any, ...]:
     action, output = ("drop", "") if image.drop else ("keep", output_path(image.path, layout))
     return action, image.pid, image.camid, image.path, "", "", output, 0
@@ -287,20 +279,3 @@ def _generated(
         )
         for number, (turn, row) in enumerate(pairs)
     ]  # fmt: skip
-
-
-def style_of(plan: pd.DataFrame) -> tuple[str, bool]:
-    """(pose source, whether a photo's own pose is excluded) that a plan looks as if it was made with.
-
-    A plan does not say. Whatever all of its poses have in common is taken to be meant: `library` if they are a
-    library's, `identity` if they are the person's own, `camera` if of the photo's camera, else `dataset`.
-    """
-    made = plan[plan["action"] == "generate"]
-    own = bool((made["pose"] == made["condition"]).any())
-    if made["pose"].str.startswith(LIBRARY).all():
-        return "library", False
-    images = plan[plan["action"] == "keep"].set_index("image")
-    for source, column in (("identity", "pid"), ("camera", "camid")):
-        if (made["pose"].map(images[column]) == made[column]).all():
-            return source, not own
-    return "dataset", not own

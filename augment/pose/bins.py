@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.pose.skeleton import SHOULDERS, torso, usable
+from augment.pose.geometry import torso
+from augment.pose.keypoints import find_annotations, load_annotations
+from augment.pose.skeleton import SHOULDERS, usable
 
 if TYPE_CHECKING:
     from augment.pose.skeleton import Array
@@ -31,8 +33,6 @@ def pose_bins(xy: Array) -> NDArray[np.str_]:
 
 def query_bins(data: ReidData) -> dict[str, list[str]]:
     """Pose bins of a data set's queries, `{"pose": [Q labels]}`; empty where it has no keypoints of them."""
-    from augment.pose.keypoints import find_annotations, load_annotations
-
     if not find_annotations(data.root):
         return {}
     keypoints = load_annotations(data.root)

@@ -45,12 +45,14 @@ def check_keypoints(data: ReidData, keypoints: Keypoints) -> Match:
         raise InputError(
             f"none of the {len(rows['train'])} training images, such as {data.train['path'].iloc[0]}, has a row in the "
             f"keypoints, whose {len(keypoints.names)} rows name {', '.join(keypoints.names[:1]) or 'nothing'} and so "
-            "on: give the file of the training images with --keypoints"
+            "on: give the keypoints of the training images",
+            "keypoints",
         )
     if not keypoints.usable[rows["train"][rows["train"] >= 0]].any():
         raise InputError(
-            "no training image has usable keypoints (both shoulders and both hips): give the right file with "
-            f"--keypoints ({found.message or 'every row lacks some of them'})"
+            "no training image has usable keypoints (both shoulders and both hips): give the right keypoints "
+            f"({found.message or 'every row lacks some of them'})",
+            "keypoints",
         )
     return found
 

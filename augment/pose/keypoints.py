@@ -205,7 +205,7 @@ def find_annotations(root: Path | str, override: Path | str | None = None) -> li
     """
     if override is not None:
         if not Path(override).is_file():
-            raise InputError(f"--keypoints {override}: no such file")
+            raise InputError(f"keypoints {override}: no such file", "keypoints")
         return [Path(override)]
     for pattern in ("market-annotation-*.csv", "keypoints-*.csv"):
         if found := sorted(Path(root).glob(pattern)):
@@ -223,7 +223,9 @@ def load_annotations(
     """
     files = find_annotations(root, override)
     if not files:
-        raise InputError(f"{root} has no keypoints (market-annotation-*.csv, keypoints-*.csv): give --keypoints FILE")
+        raise InputError(
+            f"{root} has no keypoints (market-annotation-*.csv, keypoints-*.csv): name a file of keypoints", "keypoints"
+        )
     return merge(read_keypoints(file, size) for file in files)
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.pose.geometry import mirror
 from augment.pose.keypoints import Keypoints, read_keypoints
-from augment.pose.skeleton import mirror
 from reid_eval.runtime import InputError
 
 SHIPPED = "gait"
@@ -47,7 +47,7 @@ def shipped_library() -> Keypoints:
     """
     entry = importlib.resources.files("augment") / "pose" / "library_data" / f"{SHIPPED}.csv"
     if not entry.is_file():
-        raise InputError("this installation has no pose library: give --library FILE")
+        raise InputError("this installation has no pose library: name a file", "library")
     return read_keypoints(Path(str(entry)))
 
 
@@ -132,8 +132,24 @@ def with_mirrored(library: Keypoints, size: tuple[int, int] | None = None) -> Ke
     for name, pose in zip(library.names, library.xy, strict=True):
         frame = frame_of(name) or size
         if frame is None:
-            raise InputError(f"library pose {name} does not tell its frame (NAME@HxW): give --size")
+            raise InputError(
+                f"library pose {name} does not tell its frame (NAME@HxW): give a size for such poses", "size"
+            )
         stem, at, end = name.rpartition("@") if frame_of(name) else (name, "", "")
         names.append(f"{stem}/mirror{at}{end}")
         poses.append(mirror(pose, frame[1]))
     return Keypoints(tuple(names), np.stack(poses).astype(np.float32))
+
+
+def grown_library(
+    source: Path | None = None, between: int = 0, mirrored: bool = False, size: tuple[int, int] | None = None
+) -> Keypoints:
+    """A library, the shipped one or the user's, with `between` poses between neighbours, and mirrored.
+
+    Raises:
+        InputError: see `with_between` and `with_mirrored`.
+    """
+    library = read_keypoints(source) if source else shipped_library()
+    if between:
+        library = with_between(library, between)
+    return with_mirrored(library, size) if mirrored else library

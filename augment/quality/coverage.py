@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augment.plan.file import LIBRARY
+from augment.pose.geometry import normalise, pose_distance
 from augment.pose.keypoints import Keypoints
 from augment.pose.library import shipped_library
-from augment.pose.skeleton import normalise, pose_distance, usable
+from augment.pose.skeleton import usable
 
 Poses = NDArray[np.float32]
 Pids = NDArray[np.int64]

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from augment.pose.skeleton import seen, torso
+from augment.pose.geometry import torso
+from augment.pose.skeleton import seen
 
 # Polygons and limbs of each part: trunk, upper arms, thighs, shins. Heads are too small to tell people apart.
 _TRUNK = (2, 5, 11, 8)
@@ -84,8 +85,8 @@ class ReidFeatures:
     """Features of a re-ID network, L2-normalised.
 
     Args:
-        weights: its file, as `patn-augment reid-eval --init FILE` reads it.
-        backbone: `resnet50`, `inception_v2` or `torchreid:NAME`.
+        weights: its file: what `patn-augment reid-eval --save` wrote, or any that `--init FILE` reads.
+        backbone: `resnet50`, `inception_v2`, `torchreid:NAME` or `timm:NAME`, for a file that does not say.
         device: where to run.
 
     Raises:
@@ -93,15 +94,19 @@ class ReidFeatures:
     """
 
     def __init__(self, weights: Path, backbone: str = "resnet50", device: torch.device | str = "cpu") -> None:
-        from reid_eval.backbones import build
+        from reid_eval.backbones import build, load_model
+        from reid_eval.model_file import is_model_file
 
-        self.network = build(backbone, 1, init=str(weights)).to(device)
+        self.sized = is_model_file(weights)  # a trunk alone says nothing of the size of its images
+        self.network = load_model(weights, device) if self.sized else build(backbone, 1, init=str(weights)).to(device)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """`[N, D]` of uint8 RGB `[N, H, W, 3]`."""
-        from reid_eval.features import extract
+        """`[N, D]` of uint8 RGB `[N, H, W, 3]`, resized where the file says for which size it was trained."""
+        from reid_eval.features import extract_features
 
-        return extract(self.network, np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+        if not self.sized:
+            self.network.size = (images.shape[1], images.shape[2])
+        return extract_features(self.network, np.ascontiguousarray(images.transpose(0, 3, 1, 2)), flip=True, amp="off")
 
 
 def cosine(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:

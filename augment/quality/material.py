@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.folder.layout import folder_plan, train_keypoints
 from augment.folder.manifest import read_manifest
 from augment.plan.donors import stable_hash
-from augment.plan.file import read_plan
 from augment.pose.geometry import scale_joints
-from augment.pose.keypoints import Keypoints, load_annotations, read_keypoints
+from augment.pose.keypoints import Keypoints, load_annotations
 from augment.pose.skeleton import usable
 from augment.quality.metrics import Material
 from augment.runs import Say
@@ -30,7 +30,7 @@ _BATCH = 8
 
 def generated_outputs(out: Path) -> list[str]:
     """Paths of an augmented folder's generated images, in the order of its plan."""
-    plan = read_plan(out / "augmentation/plan.csv")
+    plan = folder_plan(out)
     return list(plan.loc[plan["action"] == "generate", "output"])
 
 
@@ -51,8 +51,8 @@ def folder_material(
         InputError: unfinished or no augmented folder, or one without generated images.
     """
     size = read_manifest(out).job.generator_size
-    plan = read_plan(out / "augmentation/plan.csv")
-    keypoints = read_keypoints(out / "market-annotation-train.csv")
+    plan = folder_plan(out)
+    keypoints = train_keypoints(out)
     made, kept = plan[plan["action"] == "generate"], plan[plan["action"] == "keep"]
     if made.empty:
         raise InputError(f"{out} has no generated image to measure")

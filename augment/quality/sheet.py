@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from augment.folder.layout import folder_plan, train_keypoints
 from augment.folder.manifest import read_manifest
 from augment.pictures import Picture, grid, save_sheet
 from augment.plan.donors import stable_hash
-from augment.plan.file import LIBRARY, read_plan
+from augment.plan.file import LIBRARY
 from augment.pose.draw import skeleton_image
-from augment.pose.keypoints import read_keypoints
+from reid_eval.datasets.images import read_image
 from reid_eval.runtime import InputError
 
 COLUMNS = ("condition", "target pose", "generated", "real, that pose")
@@ -69,7 +70,7 @@ def folder_sheet(
     """
     out = Path(out)
     read_manifest(out)
-    plan = read_plan(out / "augmentation/plan.csv")
+    plan = folder_plan(out)
     made = plan[plan["action"] == "generate"]
     if made.empty:
         raise InputError(f"{out} has no generated image to show")
@@ -78,24 +79,19 @@ def folder_sheet(
     made = made.assign(turn=made.groupby("pid").cumcount()).sort_values(["turn", "key"]).head(count).sort_values("pid")
     kept = plan[plan["action"] == "keep"]
     place = dict(zip(kept["image"], kept["output"], strict=True))
-    keypoints = read_keypoints(out / "market-annotation-train.csv")
+    keypoints = train_keypoints(out)
     poses = keypoints.xy[keypoints.rows(made["output"].tolist())]
-    donors = [None if pose.startswith(LIBRARY) else _read(out / place[pose]) for pose in made["pose"]]
+    donors = [None if pose.startswith(LIBRARY) else read_image(out / place[pose]) for pose in made["pose"]]
     sheet = generation_sheet(
-        [_read(out / place[condition]) for condition in made["condition"]],
+        [read_image(out / place[condition]) for condition in made["condition"]],
         list(poses),
-        [_read(out / output) for output in made["output"]],
+        [read_image(out / output) for output in made["output"]],
         donors,
         scale=scale,
     )
     if path is not None:
         save_sheet(sheet, path)
     return sheet
-
-
-def _read(path: Path) -> Picture:
-    with Image.open(path) as image:
-        return np.array(image.convert("RGB"))
 
 
 def _enlarge(picture: Picture, scale: int) -> Picture:

@@ -1,4 +1,5 @@
-"""Drawn pedestrians.
+"""Drawn pedestrians: jointed 3-D bodies in clothes, walking past cameras; nobody's photographs.
 
-In: a seed. Out: data sets and an endless stream, with exact joints and masks.
+In: a seed, and how many people, images and cameras. Out: a data set in Market-1501's layout (`dataset`), or an endless
+stream of tensors (`stream`), with exact joints and masks; the same seed draws the same people everywhere.
 """

@@ -65,7 +65,10 @@ class _Builder:
         offset: Tensor | float = 0.0,
         cut: int = 0,
     ) -> None:
-        """Radii and trim are shares of stature; they become metres here."""
+        """One part; see `Parts`. Radii and trim are shares of stature; they become metres here.
+
+        Many arguments because a part is as many numbers, and each caller names only those that are not the usual ones.
+        """
         h = self.people.stature
 
         def full(value: Tensor | float | int) -> Tensor:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import tempfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from PIL import Image
 
 from augment.pose.keypoints import Keypoints, write_keypoints
@@ -44,7 +46,7 @@ class SynthSettings:
     def check(self) -> None:
         """Raise InputError for numbers that give no usable data set."""
         wrong = [
-            f"--{name.replace('_', '-')} is {value}, must be at least {low}"
+            f"{name} is {value}, must be at least {low}"
             for name, value, low in (
                 ("train_ids", self.train_ids, 1),
                 ("test_ids", self.test_ids, 1),
@@ -54,7 +56,7 @@ class SynthSettings:
             if value < low
         ]
         if self.train_ids + self.test_ids >= 1_000_000:
-            wrong.append("--train-ids and --test-ids together must stay below a million")
+            wrong.append("train_ids and test_ids together must stay below a million")
         if min(self.cameras, self.images_per_id // 2) < 2:
             wrong.append("test identities need two cameras and four images, or no query has a match")
         if wrong:
@@ -154,12 +156,54 @@ def write_dataset(out: Path | str, settings: SynthSettings, device: torch.device
     """
     settings.check()
     out = Path(out).resolve()
+    _check_free(out)
+    with _alone(out):
+        _check_free(out)  # another process may have drawn it while we waited
+        _draw_into(out, settings, device)
+    return out
+
+
+def embedded_dataset(settings: SynthSettings | None = None, device: torch.device | str = "cpu") -> tuple[Path, bool]:
+    """The data set that serves where the user names none: `(folder, was it there already)`, in the user's cache.
+
+    Of several first commands at once one draws and the others wait for it.
+    """
+    settings = settings or SynthSettings()
+    settings.check()
+    digest = f"{settings.train_ids}-{settings.test_ids}-{settings.images_per_id}-{settings.cameras}-{settings.seed}"
+    path = cache_dir().resolve() / f"synthetic-v{_RENDERER}-{digest}"
+    if _is_ready(path, settings):
+        return path, True
+    with _alone(path):
+        if _is_ready(path, settings):
+            return path, True
+        shutil.rmtree(path, ignore_errors=True)
+        _draw_into(path, settings, device)
+    return path, False
+
+
+def _check_free(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty: name a new folder, or remove it first")
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """Hold the lock of the folder `out`, beside it: only one process draws it at a time."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    # A name of its own: two first commands at once must not draw into each other's folder.
-    work = Path(tempfile.mkdtemp(prefix=f".part-{out.name}-", dir=out.parent))
-    work.chmod(0o755)
+    lock = out.parent / f".{out.name}.lock"
+    with FileLock(lock):
+        yield
+        # Whoever still waits for it sees that the folder is complete. After an error the lock stays for the next run.
+        with suppress(OSError):
+            lock.unlink()
+
+
+def _draw_into(out: Path, settings: SynthSettings, device: torch.device | str) -> None:
+    """Draw into a folder beside `out` and rename it; whoever calls holds the lock."""
+    work = out.parent / f".part-{out.name}"
+    shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
+    work.mkdir()
     try:
         _draw_all(work, settings, device)
         write_json(work / FACTS, facts(settings))
@@ -168,23 +212,6 @@ def write_dataset(out: Path | str, settings: SynthSettings, device: torch.device
         work.replace(out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return out
-
-
-def embedded_dataset(settings: SynthSettings | None = None, device: torch.device | str = "cpu") -> tuple[Path, bool]:
-    """The data set that serves where the user names none: `(folder, was it there already)`, in the user's cache."""
-    settings = settings or SynthSettings()
-    digest = f"{settings.train_ids}-{settings.test_ids}-{settings.images_per_id}-{settings.cameras}-{settings.seed}"
-    path = cache_dir() / f"synthetic-v{_RENDERER}-{digest}"
-    if _is_ready(path, settings):
-        return path, True
-    shutil.rmtree(path, ignore_errors=True)
-    try:
-        write_dataset(path, settings, device)
-    except (InputError, OSError):
-        if not _is_ready(path, settings):  # else another process has just drawn it
-            raise
-    return path, False
 
 
 def _is_ready(path: Path, settings: SynthSettings) -> bool:
@@ -199,8 +226,6 @@ def source_data(data: Path | None, say: Say) -> Path:
     """The data set to work on: the user's, or the embedded synthetic one, and say so."""
     if data is not None:
         return data
-    from augment.synth.dataset import embedded_dataset
-
     say("No --data given: using the embedded synthetic data set (drawn pedestrians, nobody's photos).")
     path, ready = embedded_dataset()
     say(f"Data set: {path} ({'reused' if ready else 'drawn now'})")

@@ -2,95 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from filelock import FileLock
 
+from augment.folder.carry import Source
+from augment.folder.generate import RenderSettings, generate
 from augment.folder.manifest import MANIFEST
-from augment.table.table_recipe import Patn
-from reid_eval.runtime import InputError, sha256_bytes, sha256_file
+from augment.gate.judge import Gate
+from augment.gate.redraw import GateRun
+from augment.gate.strategy import GatedRendering
+from augment.gate.thresholds import open_gate
+from augment.generators.open import generator_sha256
+from augment.table.study import Cell, Study
+from augment.table.table_recipe import Generated
+from augment.table.training_sets import JPEG_QUALITY
+from reid_eval.runtime import InputError
 
-if TYPE_CHECKING:
-    from augment.gate.redraw import GateRun
-    from augment.table.study import Cell, Study
 
-JPEG_QUALITY = 95
+class CellFolders:
+    """The folders of a study, as one process makes them."""
 
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self._gates: dict[tuple[int, int], Gate] = {}
+        """Set on the data set for images of a size (H, W), for all gated rows."""
 
-def ensure_folder(study: Study, cell: Cell, device: str) -> None:
-    """Generate the images that a cell trains on, unless they are there; two processes never do one folder twice."""
-    from augment.folder.carry import Source
-    from augment.folder.generate import RenderSettings, generate
-    from augment.gate.strategy import GatedRendering
-    from augment.generators.patn.patn_transfer import PATNTransfer
+    def ensure(self, cell: Cell) -> None:
+        """Generate the images that a cell trains on, unless they are there; two processes never do one folder twice.
 
-    row, seed = study.row(cell.place.row), study.recipe.plan_seed(cell.place.seed)
-    if not isinstance(row, Patn) or not study.training(row, cell.column, seed).others:
-        return
-    out = study.folder(row, cell.column, seed)
-    with _locked(out.with_name(out.name + ".lock")):
-        if (out / MANIFEST).is_file():
+        Raises:
+            InputError: as `augment.folder.generate.generate`, or the generator is no longer what it was.
+        """
+        study = self.study
+        row, seed = study.row(cell.place.row), study.recipe.plan_seed(cell.place.seed)
+        if not isinstance(row, Generated) or not study.sets.asked(row, cell.column, seed).others:
             return
-        name, file = study.weights(row, cell.column, seed)
-        generator = PATNTransfer.open(file, device, Path(name).name)
-        gate = _gate_run(study, row, generator.size, seed, device) if row.gate else None
-        generate(
-            Source(study.data, study.joints()),
-            study.plan(cell.column, seed, row),
-            generator,
-            out,
-            settings=RenderSettings(row.precision, JPEG_QUALITY),
-            rendering=GatedRendering(gate) if gate else None,
-            link="symlink",
-            resume=True,
-            arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
-        )
+        out = study.sets.folder(row, cell.column, seed)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(out.with_name(out.name + ".lock")):  # the system frees it when the process ends, however it ends
+            if (out / MANIFEST).is_file():
+                return
+            known = study.sets.generator(row, cell.column, seed)
+            generator = known.open(study.device)
+            if generator_sha256(generator) != known.sha256:
+                raise InputError(f"generator {known.spec} changed while the table was at work: start it again")
+            generate(
+                Source(study.reid, study.data.joints()),
+                study.sets.plan(cell.column, seed, row),
+                generator,
+                out,
+                settings=RenderSettings(row.precision, JPEG_QUALITY),
+                rendering=GatedRendering(self._gate_run(row, generator.size, seed)) if row.gate else None,
+                link="symlink",
+                resume=True,
+                arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
+            )
 
-
-def gate_facts(row: Patn, seed: int) -> dict[str, Any]:
-    """What determines the gate of a gated row besides the data set: it is set on that, by the estimator that ships.
-
-    Args:
-        row: tells where other poses are looked for.
-        seed: of the plan, and of those draws.
-    """
-    from augment.estimators.agreement import reference_poses
-    from augment.estimators.weights import shipped_weights
-    from augment.gate.calibrate import COUNT, FALSE_ALARMS, VERSION
-    from augment.gate.redraw import RETRIES
-
-    file = shipped_weights()
-    if file is None:
-        raise InputError("this installation has no weights of the estimator synth: rows with `gate: true` need them")
-    return {
-        "estimator": sha256_file(file),
-        "version": VERSION,
-        "images": COUNT,
-        "false_alarms": FALSE_ALARMS,
-        "retries": RETRIES,
-        "pose_source": row.pose_source,
-        "exclude_same_image": row.exclude_same_image,
-        "seed": seed,
-        "references": sha256_bytes(reference_poses((128, 64)).tobytes()),
-    }
-
-
-def _gate_run(study: Study, row: Patn, size: tuple[int, int], seed: int, device: str) -> GateRun:
-    from augment.gate.redraw import GateRun
-    from augment.gate.thresholds import open_gate
-
-    if size not in study.gates:
-        study.gates[size] = open_gate(study.data, study.joints(), None, size, device, lambda _: None)
-    return GateRun(study.gates[size], source=row.pose_source, exclude=row.exclude_same_image, seed=seed)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock that the system frees when the process ends, however it ends."""
-    import fcntl
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    def _gate_run(self, row: Generated, size: tuple[int, int], seed: int) -> GateRun:
+        study = self.study
+        if size not in self._gates:
+            joints = study.data.joints()
+            self._gates[size] = open_gate(study.reid, joints, None, size, study.device, lambda _: None)
+        return GateRun(self._gates[size], source=row.pose_source, exclude=row.exclude_same_image, seed=seed)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from reid_eval.backbones import timm_zoo, torchreid_zoo
 from reid_eval.backbones.inception_v2 import inception_v2_trunk
 from reid_eval.backbones.net import ReidNet
 from reid_eval.backbones.resnet import resnet50_imagenet, resnet50_trunk
-from reid_eval.backbones.zoo import PREFIX, torchreid_names, torchreid_trunk
+from reid_eval.model_file import is_model_file, read_model_file
 from reid_eval.runtime import InputError, first_five
+from reid_eval.settings import TrainSettings
 
 BACKBONES: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
     "resnet50": resnet50_trunk,
     "inception_v2": inception_v2_trunk,
 }
-"""Name to builder: `last_stride` to (trunk, width of its features). `torchreid:NAME` is taken as well, see `build`."""
+"""Name to builder: `last_stride` to (trunk, width of its features). See `build` for torchreid's and timm's models."""
 
 IMAGENET: dict[str, Callable[[], dict[str, Any]]] = {"resnet50": resnet50_imagenet}
 
@@ -28,47 +31,116 @@ def check_backbone(name: str) -> None:
     """Check a backbone's name without building it.
 
     Raises:
-        InputError: unknown name; the message lists the known ones.
+        InputError: unknown name; the message lists the known ones, or those that are spelt alike.
     """
-    if name.startswith(PREFIX):
-        known = torchreid_names()
-        if name.removeprefix(PREFIX) not in known:
-            raise InputError(f"backbone {name!r}: torchreid's models are {', '.join(known)}")
+    if name.startswith(timm_zoo.PREFIX):
+        timm_zoo.check_timm(name.removeprefix(timm_zoo.PREFIX))
+    elif name.startswith(torchreid_zoo.PREFIX):
+        asked, known = name.removeprefix(torchreid_zoo.PREFIX), torchreid_zoo.torchreid_names()
+        if asked not in known:
+            alike = get_close_matches(asked, known, 3)
+            hint = f"did you mean {', '.join(alike)}? " if alike else ""
+            raise InputError(f"backbone {name!r}: {hint}torchreid's models are {', '.join(known)}")
     elif name not in BACKBONES:
+        alike = get_close_matches(name, BACKBONES, 1)
+        hint = f"did you mean {alike[0]}? " if alike else ""
         raise InputError(
-            f"backbone {name!r}: choose from {', '.join(BACKBONES)}, or {PREFIX}NAME for a torchreid model"
+            f"backbone {name!r}: {hint}choose from {', '.join(BACKBONES)}, or {torchreid_zoo.PREFIX}NAME or "
+            f"{timm_zoo.PREFIX}NAME for a model of torchreid or timm"
         )
 
 
-def build(name: str, num_classes: int, *, init: str = "scratch", last_stride: int = 2, neck: str = "none") -> ReidNet:
+def build(
+    name: str,
+    num_classes: int,
+    *,
+    init: str = "scratch",
+    last_stride: int = 2,
+    neck: str = "none",
+    size: tuple[int, int] = (128, 64),
+    people: Sequence[int | str] | None = None,
+) -> ReidNet:
     """Build a backbone with a classifier of `num_classes`.
 
     Args:
-        name: `resnet50`, `inception_v2`, or `torchreid:NAME`.
+        name: `resnet50`, `inception_v2`, `torchreid:NAME` or `timm:NAME`.
         num_classes: identities to tell apart.
-        init: `scratch`; `imagenet` (torchvision's weights, or torchreid's for its own models); or the path of a
-            `.safetensors` or torch file, loaded strictly but for the classifier.
-        last_stride: of the last stage; torchreid's models know 2 only.
+        init: `scratch`; `imagenet` (torchvision's weights, or torchreid's or timm's for their own models); or a file:
+            a network that `save_model` wrote, whose classifier and neck are taken too where its people are `people`,
+            or a `.safetensors` or torch file of a trunk. Loaded strictly; `ReidNet.init` says what was taken.
+        last_stride: of the last stage; torchreid's and timm's models know 2 only.
         neck: see `ReidNet`.
+        size: (H, W) of the images.
+        people: pid or name of each label.
 
     Raises:
         InputError: unknown name or stride; weights that cannot be had, read or fitted.
     """
     check_backbone(name)
-    if name.startswith(PREFIX):
-        if last_stride != 2:
-            raise InputError(
-                f"{name}: last_stride is for {' and '.join(BACKBONES)}, torchreid's models fix their own: use 2"
-            )
-        trunk, width = torchreid_trunk(name.removeprefix(PREFIX), imagenet=init == "imagenet")
-    else:
-        trunk, width = BACKBONES[name](last_stride)
-        if init == "imagenet":
-            load_strictly(trunk, _imagenet(name), f"ImageNet weights of {name}")
-    net = ReidNet(trunk, width, num_classes, neck)
+    net = _bare(name, num_classes, last_stride, neck, size, init == "imagenet")
     if init not in ("scratch", "imagenet"):
-        load_strictly(net.trunk, read_state(Path(init)), init)
+        init = start_from(net, name, Path(init), people)
+    net.init = init
+    net.people = None if people is None else tuple(people)
     return net
+
+
+def build_for(
+    settings: TrainSettings, num_classes: int, size: tuple[int, int], people: Sequence[int | str] | None = None
+) -> ReidNet:
+    """The network that `settings` ask for, which it remembers; see `build`."""
+    net = build(
+        settings.backbone,
+        num_classes,
+        init=settings.init,
+        last_stride=settings.last_stride,
+        neck=settings.neck,
+        size=size,
+        people=people,
+    )
+    net.settings = settings
+    return net
+
+
+def _bare(name: str, num_classes: int, last_stride: int, neck: str, size: tuple[int, int], imagenet: bool) -> ReidNet:
+    """The network with random or ImageNet weights."""
+    if name in BACKBONES:
+        trunk, width = BACKBONES[name](last_stride)
+        if imagenet:
+            load_strictly(trunk, _imagenet(name), f"ImageNet weights of {name}")
+        return ReidNet(trunk, width, num_classes, neck, size)
+    if last_stride != 2:
+        raise InputError(
+            f"{name}: last_stride is for {' and '.join(BACKBONES)}, torchreid's and timm's models fix their own: use 2"
+        )
+    if name.startswith(timm_zoo.PREFIX):
+        made = timm_zoo.timm_trunk(name.removeprefix(timm_zoo.PREFIX), size, imagenet)
+        return ReidNet(made.trunk, made.width, num_classes, neck, size, made.mean, made.std)
+    trunk, width = torchreid_zoo.torchreid_trunk(name.removeprefix(torchreid_zoo.PREFIX), imagenet)
+    return ReidNet(trunk, width, num_classes, neck, size)
+
+
+def start_from(net: ReidNet, name: str, path: Path, people: Sequence[int | str] | None) -> str:
+    """Load a file into `net`, in place; returns what was taken, in words.
+
+    Raises:
+        InputError: unreadable, of another backbone, or tensors that do not fit.
+    """
+    if not is_model_file(path):
+        load_strictly(net.trunk, read_state(path), str(path))
+        return f"{path.name}: trunk"
+    file = read_model_file(path)
+    if file.metadata.get("backbone") != name:
+        raise InputError(f"{path} holds a {file.metadata.get('backbone')}, not a {name}: give the same backbone")
+    source = f"{path.name} (sha256 {file.sha256[:12]})"
+    own = net.state_dict()
+    fits = own.keys() == file.tensors.keys() and all(own[key].shape == file.tensors[key].shape for key in own)
+    if fits and people is not None and file.metadata.get("people") == list(people):
+        fit(net, file.tensors, str(path))
+        return f"{source}: trunk and classifier, for the same people"
+    trunk = {key.removeprefix("trunk."): value for key, value in file.tensors.items() if key.startswith("trunk.")}
+    fit(net.trunk, trunk, str(path))
+    return f"{source}: trunk; a new classifier"
 
 
 def _imagenet(name: str) -> dict[str, Any]:
@@ -115,7 +187,20 @@ def load_strictly(trunk: nn.Module, state: dict[str, Any], source: str) -> None:
         InputError: names the missing, unexpected and misshapen tensors.
     """
     own = trunk.state_dict()
-    state = {key: value for key, value in state.items() if key in own or not key.startswith(("fc.", "classifier."))}
+    fit(
+        trunk,
+        {key: value for key, value in state.items() if key in own or not key.startswith(("fc.", "classifier."))},
+        source,
+    )
+
+
+def fit(module: nn.Module, state: Mapping[str, torch.Tensor], source: str) -> None:
+    """Load `state`; every key of either side must be in the other.
+
+    Raises:
+        InputError: names the missing, unexpected and misshapen tensors, and one that holds no finite numbers.
+    """
+    own = module.state_dict()
     missing = sorted(set(own) - set(state))
     unexpected = sorted(set(state) - set(own))
     shapes = sorted(key for key in set(own) & set(state) if own[key].shape != state[key].shape)
@@ -124,6 +209,8 @@ def load_strictly(trunk: nn.Module, state: dict[str, Any], source: str) -> None:
         for what, keys in (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
         if keys
     ]
+    if wild := [key for key, value in state.items() if not value.isfinite().all()]:
+        faults.append(f"{len(wild)} not finite: {first_five(wild)}")
     if faults:
         raise InputError(f"{source} does not fit this backbone: {'; '.join(faults)}")
-    trunk.load_state_dict(state)
+    module.load_state_dict(dict(state))

@@ -73,6 +73,19 @@ def load_images(
 
 
 def _read(path: Path, size: tuple[int, int], resample: Image.Resampling) -> NDArray[np.uint8]:
+    image = _open(path)
+    if image.size != size:
+        image = image.resize(size, resample)
+    return np.asarray(image, np.uint8).transpose(2, 0, 1)
+
+
+def read_image(path: Path) -> NDArray[np.uint8]:
+    """uint8 RGB [H, W, 3] of an image file; InputError if it cannot be read."""
+    return np.array(_open(path), np.uint8)
+
+
+def _open(path: Path) -> Image.Image:
+    """An image file in full, as RGB."""
     fault = None
     try:
         with Image.open(path) as file:
@@ -83,9 +96,7 @@ def _read(path: Path, size: tuple[int, int], resample: Image.Resampling) -> NDAr
         raise InputError(
             f"{path}: cannot read this image ({fault}); restore it from the data set's archive, or delete it"
         )
-    if image.size != size:
-        image = image.resize(size, resample)
-    return np.asarray(image, np.uint8).transpose(2, 0, 1)
+    return image
 
 
 def _fault(path: Path) -> str | None:

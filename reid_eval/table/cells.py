@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,6 +78,10 @@ class Records:
     def path(self, key: str) -> Path:
         """Where the record of a cell is, or would be."""
         return self.folder / f"{key}.json"
+
+    def __iter__(self) -> Iterator[str]:
+        """Keys of all records of the folder, sorted."""
+        return iter(sorted(path.stem for path in self.folder.glob("*.json") if not path.name.startswith(".")))
 
     def __contains__(self, key: str) -> bool:
         return self.path(key).is_file()

@@ -20,7 +20,7 @@ from reid_eval.harness import rank
 from reid_eval.ranking import Ranking
 from reid_eval.settings import TrainSettings
 from reid_eval.table.cells import Queries, Record, Scores
-from reid_eval.train import Trained, train_on
+from reid_eval.training import Trained, train_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from reid_eval.datasets import check_images, load_images, parse_market_name, read_dataset
+from reid_eval.datasets.images import read_image
 from reid_eval.datasets.names import guess_grammar, image_stem
 from reid_eval.runtime import InputError
 
@@ -266,3 +267,16 @@ def test_real_images(pets_mini: Path) -> None:
     data = read_dataset(pets_mini)
     assert (len(data.train), len(data.query), len(data.gallery)) == (730, 26, 521)
     assert check_images(data, ["query"]) == 26
+
+
+def test_read_image(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.full((3, 2), 7, np.uint8)).save(path)
+    image = read_image(path)
+    assert (image.shape, image.dtype, image.min(), image.max()) == ((3, 2, 3), np.uint8, 7, 7)
+    image[0] = 1  # its own memory
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(InputError, match=r"a\.png: cannot read this image"):
+        read_image(path)
+    with pytest.raises(InputError, match=r"none\.png: cannot read this image \(missing\)"):
+        read_image(tmp_path / "none.png")

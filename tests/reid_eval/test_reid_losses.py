@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from fractions import Fraction
 from itertools import islice
 
 import numpy as np
@@ -113,7 +114,7 @@ def test_a_deck_deals_every_card_before_any_comes_again() -> None:
 
 def test_a_fixed_share_of_every_batch() -> None:
     generated = np.arange(20) >= 12
-    order = shared_batches(generated, 0.25, 8, torch.Generator().manual_seed(0))
+    order = shared_batches(generated, Fraction(2), 8, torch.Generator().manual_seed(0))
     drawn = torch.stack(list(islice(order, 6)))
     assert [int(generated[row].sum()) for row in drawn.numpy()] == [2] * 6
     real = drawn[:, :6].reshape(3, 12)
@@ -131,7 +132,7 @@ def people() -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("share", [0.0, 0.5])
 def test_batches_of_identities(share: float) -> None:
     labels, generated = people()
-    order = pk_batches(labels, generated, 12, 4, share, torch.Generator().manual_seed(0))
+    order = pk_batches(labels, generated, 12, 4, Fraction(4 * share), torch.Generator().manual_seed(0))
     drawn = torch.stack(list(islice(order, 50))).numpy()
     for row in drawn:
         assert sorted(Counter(labels[row].tolist()).values()) == [4, 4, 4]
@@ -161,3 +162,21 @@ def test_settings_choose_the_batches() -> None:
     assert first(replace(plain, generated_share=0.5), np.zeros(27, bool)) == first(plain)
     with pytest.raises(InputError, match=r"batches of 24 with 4 images an identity need 6 identities, .* has 5"):
         first(replace(plain, sampler="pk", batch_size=24))
+
+
+@pytest.mark.parametrize("share", [0.0625, 0.125, 0.3, 0.5, 0.625, 0.99])
+@pytest.mark.parametrize("sampler", ["pk", "shuffle"])
+def test_any_share_is_kept_on_average(share: float, sampler: str) -> None:
+    """Also one that no batch can hold: 0.125 of four images an identity is one image in every second identity."""
+    labels = np.repeat(np.arange(6), 8)
+    generated = np.tile(np.arange(8) % 2 == 1, 6)
+    settings = TrainSettings(sampler=sampler, batch_size=8, images_per_id=4, generated_share=share)
+    order = make_batches(labels, generated, settings, torch.Generator().manual_seed(3))
+    drawn = [generated[next(order).numpy()] for _ in range(300)]
+    counts = np.array([batch.sum() for batch in drawn])
+    assert counts.mean() / 8 == pytest.approx(share, abs=0.003)
+    people = 2 if sampler == "pk" else 1
+    assert counts.max() - counts.min() <= people  # each holds the share rounded down or up
+    if sampler == "pk":
+        each = np.array([batch.reshape(2, 4).sum(1) for batch in drawn]).ravel()
+        assert set(each) <= {int(4 * share), int(4 * share) + 1}

@@ -129,7 +129,7 @@ def test_written_tables(tmp_path: Path) -> None:
 
 def test_the_records_that_ship_are_the_table_that_ships(tmp_path: Path) -> None:
     folder = Path(__file__).resolve().parents[2] / "docs" / "results" / "table_synth"
-    with tarfile.open(folder / "records.tar.gz") as archive:
+    with tarfile.open(folder / "records.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
     records = Records(tmp_path / "records")
     found = records.found([path.stem for path in (tmp_path / "records").iterdir()])  # checks each key against its facts

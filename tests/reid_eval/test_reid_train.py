@@ -18,7 +18,7 @@ from reid_eval.precision import resolve_amp
 from reid_eval.runtime import InputError
 from reid_eval.sampling import batches
 from reid_eval.settings import PRESETS, TrainSettings, preset_name, settings_from
-from reid_eval.train import budget, learning_rate, make_optimizer, train_on, train_step
+from reid_eval.training import budget, learning_rate, make_optimizer, measure_statistics, train_on, train_step
 from reid_eval.transforms import erase, shift_and_flip, to_float
 
 SMALL = TrainSettings(
@@ -212,17 +212,17 @@ def test_narrowest_width_is_computed_right_in_bf16() -> None:
 
 
 def test_settings_errors() -> None:
-    with pytest.raises(InputError, match=r"unknown training settings epoch, learn; the known ones are backbone, init"):
+    with pytest.raises(InputError, match=r"unknown epoch, learn; the known ones are backbone, init"):
         settings_from("quick", {"learn": 1, "epoch": 2})
     with pytest.raises(InputError, match="preset 'slow': choose from quick, ide, bot"):
         settings_from("slow")
     with pytest.raises(
-        InputError, match=r"optimizer is 'lion', choose from sgd, adam; epochs is 0, expected at least 1"
+        InputError, match=r"epochs is 0, should be at least 1; optimizer is 'lion', should be 'sgd' or 'adam'"
     ):
         settings_from("ide", {"optimizer": "lion", "epochs": 0})
-    with pytest.raises(InputError, match="wrong type: epochs is '3'; flip is 1"):
+    with pytest.raises(InputError, match="epochs is '3', should be an integer; flip is 1, should be a boolean"):
         settings_from("ide", {"epochs": "3", "flip": 1})
-    with pytest.raises(InputError, match=r"size is \(128,\), expected \(H, W\)"):
+    with pytest.raises(InputError, match=r"size\[1\] is missing"):
         TrainSettings(size=(128,))  # type: ignore[arg-type]
     changed = settings_from("ide", {"size": [128, 64], "lr": 1, "seed": None})
     assert (changed.size, changed.lr, changed.seed) == ((128, 64), 1, 0)
@@ -252,3 +252,55 @@ def test_distances() -> None:
         distances(query, gallery, "l1")
     with pytest.raises(InputError, match="width 8, gallery features 4"):
         distances(query, gallery[:, :4])
+
+
+class Watched(torch.nn.Module):
+    """Batch normalisation that keeps what it saw."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.norm(images)
+
+
+@pytest.mark.parametrize(("which", "mean"), [("real", -1.0), ("all", 0.0), ("sampler", -0.5)])
+def test_statistics_are_of_the_images_that_the_setting_says(which: str, mean: float) -> None:
+    """Real images are black, generated ones white, half of all; the sampler takes a quarter of generated ones."""
+    stack = torch.zeros(16, 3, 8, 8, dtype=torch.uint8)
+    stack[8:] = 255
+    labels, generated = np.arange(16) % 8, np.arange(16) >= 8
+    settings = TrainSettings(
+        bn_batches=8, bn_statistics=which, batch_size=8, generated_share=0.25 if which == "sampler" else 0.0
+    )
+    model = Watched()
+    measure_statistics(model, stack, labels, generated, settings)  # type: ignore[arg-type]
+    torch.testing.assert_close(model.norm.running_mean, torch.full((3,), mean), atol=0.1, rtol=0)
+    assert not model.norm.training or model.training
+
+
+def test_statistics_of_generated_images_alone_where_there_are_no_others() -> None:
+    stack = torch.full((8, 3, 8, 8), 255, dtype=torch.uint8)
+    model = Watched()
+    settings = TrainSettings(bn_batches=2, batch_size=4)
+    measure_statistics(model, stack, np.arange(8), np.ones(8, bool), settings)  # type: ignore[arg-type]
+    torch.testing.assert_close(model.norm.running_mean, torch.ones(3))
+
+
+def test_training_leaves_the_callers_generators_and_flags_alone(people: People) -> None:
+    import random
+
+    def state() -> tuple[object, ...]:
+        name, keys, *rest = np.random.get_state()
+        flags = (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic, torch.get_num_threads())
+        return random.getstate(), name, tuple(keys), tuple(rest), tuple(torch.get_rng_state().tolist()), flags
+
+    images, labels = people(3, 4)
+    before = state()
+    settings = replace(SMALL, backbone="torchreid:osnet_x0_25", epochs=1, batch_size=4)
+    first = train_on(images, labels, settings, 2)
+    assert state() == before
+    torch.rand(7)  # and what the caller draws changes no training
+    again = train_on(images, labels, settings, 2)
+    assert first.losses == again.losses

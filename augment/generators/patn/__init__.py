@@ -1,4 +1,4 @@
 """PATN (Zhu et al., CVPR 2019): networks, losses, training.
 
-In: batches of pairs (`batch.PairSource`) and `settings.TrainSettings`. Out: a trained generator's weights and a log.
+In: batches of pairs (`batch.PairSource`), `settings.PATNTrainSettings`. Out: a trained generator's weights and a log.
 """

@@ -18,7 +18,7 @@ FREE_ON_RESUME = ("checkpoint_every", "log_every", "check_every", "sheet_every",
 
 
 @dataclass(frozen=True)
-class TrainSettings:
+class PATNTrainSettings:
     """Settings of one training. Fields after `seed` are extras that the authors' code does not have.
 
     Attributes:

@@ -19,7 +19,7 @@ from augment.generators.patn.graph import GraphedStep
 from augment.generators.patn.image_pool import ImagePool
 from augment.generators.patn.load import load_generator
 from augment.generators.patn.losses import PerceptualLoss, load_perceptual
-from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.settings import PATNTrainSettings
 from reid_eval.runtime import InputError
 
 
@@ -94,7 +94,7 @@ class TrainState:
 
 
 def build_state(
-    settings: TrainSettings, device: torch.device | str = "cpu", processes: Processes | None = None
+    settings: PATNTrainSettings, device: torch.device | str = "cpu", processes: Processes | None = None
 ) -> TrainState:
     """Networks as the seed makes them, optimizers, empty pools; the same in every process but for dropout's draws.
 
@@ -175,7 +175,7 @@ def _compile(generator: PATNGenerator, discriminators: tuple[PATNDiscriminator, 
         part.compile(dynamic=False)  # shapes never change; else the second size would be compiled for any
 
 
-def _adam(network: nn.Module, settings: TrainSettings, device: torch.device) -> Adam:
+def _adam(network: nn.Module, settings: PATNTrainSettings, device: torch.device) -> Adam:
     """Adam in one kernel where this PyTorch has it for the device (a CPU: since 2.4).
 
     In a CUDA graph the rate has to be a tensor: a number would be frozen into the recording.
@@ -197,6 +197,6 @@ def _load_adam(optimizer: Adam, state: dict[str, Any]) -> None:
         group["lr"] = rate
 
 
-def memory_format_of(settings: TrainSettings) -> torch.memory_format:
+def memory_format_of(settings: PATNTrainSettings) -> torch.memory_format:
     """Of the networks and what they are fed."""
     return torch.channels_last if settings.channels_last else torch.contiguous_format

@@ -11,14 +11,14 @@ from torch.optim import Adam
 
 from augment.generators.patn.batch import PairBatch, step_generator
 from augment.generators.patn.losses import gan_loss, l1_loss
-from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import DiscriminatorState, TrainState, memory_format_of
 from augment.pose.heatmaps import pose_maps
 
 LOSS_NAMES = ("total", "l1", "perceptual", "gan_appearance", "gan_shape", "d_appearance", "d_shape")
 
 
-def train_step(state: TrainState, batch: PairBatch, settings: TrainSettings) -> Tensor:
+def train_step(state: TrainState, batch: PairBatch, settings: PATNTrainSettings) -> Tensor:
     """One iteration in the authors' order: generator, appearance discriminator, shape discriminator.
 
     Losses (section 3.3): the generator's is `λ_gan (A + S) / 2 + λ_l1 L1 + λ_perceptual P`; each discriminator's is
@@ -66,7 +66,7 @@ def _inputs(state: TrainState, batch: PairBatch, adversarial: bool) -> dict[str,
     return inputs
 
 
-def _compute(state: TrainState, inputs: dict[str, Tensor], settings: TrainSettings, adversarial: bool) -> Tensor:
+def _compute(state: TrainState, inputs: dict[str, Tensor], settings: PATNTrainSettings, adversarial: bool) -> Tensor:
     """The step's arithmetic: nothing here looks at a value, so that a CUDA graph can hold it."""
     layout = memory_format_of(settings)
     image, target = (inputs[name].contiguous(memory_format=layout) for name in ("image", "target"))
@@ -97,7 +97,7 @@ def _update_generator(
     target: Tensor,
     target_map: Tensor,
     mask: Tensor | None,
-    settings: TrainSettings,
+    settings: PATNTrainSettings,
     adversarial: bool,
 ) -> dict[str, Tensor]:
     losses = {"l1": l1_loss(generated, target, mask, settings.mask_weight, state.processes.average)}
@@ -125,7 +125,7 @@ def _update_generator(
 
 
 def _update_discriminator(
-    state: TrainState, discriminator: DiscriminatorState, real: Tensor, pooled: Tensor, settings: TrainSettings
+    state: TrainState, discriminator: DiscriminatorState, real: Tensor, pooled: Tensor, settings: PATNTrainSettings
 ) -> Tensor:
     discriminator.optimizer.zero_grad(set_to_none=True)
     if settings.discriminators_at_once:
@@ -142,13 +142,13 @@ def _update_discriminator(
     return loss
 
 
-def _scores(state: TrainState, discriminator: DiscriminatorState, pairs: Tensor, settings: TrainSettings) -> Tensor:
+def _scores(state: TrainState, discriminator: DiscriminatorState, pairs: Tensor, settings: PATNTrainSettings) -> Tensor:
     # A context of its own each time: autocast keeps casts of weights, which are stale after an update
     with _autocast(state, settings):
         return discriminator.network(pairs)
 
 
-def blocks_at(step: int, architecture: dict[str, Any], settings: TrainSettings) -> int:
+def blocks_at(step: int, architecture: dict[str, Any], settings: PATNTrainSettings) -> int:
     """Blocks that the generator uses in this iteration: of seed and step alone, so that resuming needs no state."""
     most = int(architecture["n_blocks"])
     if not architecture.get("any_depth") or most == 1:
@@ -159,7 +159,7 @@ def blocks_at(step: int, architecture: dict[str, Any], settings: TrainSettings) 
 
 
 @torch.no_grad()
-def _update_average(state: TrainState, settings: TrainSettings) -> None:
+def _update_average(state: TrainState, settings: PATNTrainSettings) -> None:
     """Move the average towards the generator; early on it follows faster, or the start would linger."""
     if state.average is None:
         return
@@ -179,5 +179,5 @@ def _set_rate(optimizer: Adam, rate: float) -> None:
             group["lr"] = rate
 
 
-def _autocast(state: TrainState, settings: TrainSettings) -> AbstractContextManager[Any]:
+def _autocast(state: TrainState, settings: PATNTrainSettings) -> AbstractContextManager[Any]:
     return torch.autocast(state.device.type, torch.bfloat16, enabled=settings.precision == "bf16")

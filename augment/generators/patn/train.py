@@ -21,7 +21,7 @@ from augment.generators.lineage import lineage
 from augment.generators.patn.batch import PairSource
 from augment.generators.patn.distributed import Processes
 from augment.generators.patn.load import save_generator
-from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import TrainState, build_state
 from augment.generators.patn.step import LOSS_NAMES, train_step
 from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_json, write_text
@@ -50,7 +50,7 @@ class TrainResult:
 
 
 def train_generator(
-    settings: TrainSettings,
+    settings: PATNTrainSettings,
     source: PairSource,
     out: Path | str,
     device: torch.device | str = "cpu",
@@ -108,7 +108,7 @@ def train_generator(
     return TrainResult(state.step, finished, out / CHECKPOINT, weights, state.losses)
 
 
-def _facts(state: TrainState, settings: TrainSettings) -> dict[str, Any]:
+def _facts(state: TrainState, settings: PATNTrainSettings) -> dict[str, Any]:
     """What a finished training tells of itself."""
     return {
         "settings": asdict(settings),
@@ -118,7 +118,7 @@ def _facts(state: TrainState, settings: TrainSettings) -> dict[str, Any]:
     }
 
 
-def save_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings) -> None:
+def save_checkpoint(path: Path | str, state: TrainState, settings: PATNTrainSettings) -> None:
     """Write everything needed to go on, atomically.
 
     Raises:
@@ -137,7 +137,7 @@ def save_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings
     state.processes.agree(True)  # nobody goes on before the file is there
 
 
-def load_checkpoint(path: Path | str, state: TrainState, settings: TrainSettings) -> None:
+def load_checkpoint(path: Path | str, state: TrainState, settings: PATNTrainSettings) -> None:
     """Bring `state` and the random generators to where `save_checkpoint` was called.
 
     Raises:
@@ -191,7 +191,9 @@ class Scalars:
 class _Loop:
     """Runs steps; holds what was fed and what came out since the losses were last looked at."""
 
-    def __init__(self, settings: TrainSettings, source: PairSource, out: Path, state: TrainState, start: float) -> None:
+    def __init__(
+        self, settings: PATNTrainSettings, source: PairSource, out: Path, state: TrainState, start: float
+    ) -> None:
         self.settings, self.source, self.out, self.state, self.start = settings, source, out, state, start
         self.pending: list[tuple[int, object, Tensor]] = []
         self.check_every = settings.check_every or (1 if state.device.type == "cpu" else 20)

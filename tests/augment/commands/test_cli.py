@@ -14,12 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 from drawn import hashes
+from gated import Blind
 
 from augment.commands.main import cli, main
 from augment.folder.manifest import read_manifest
 from augment.generators.patn.builders import patn_tiny
 from augment.generators.patn.load import save_generator
 from augment.pose.keypoints import Keypoints, read_keypoints, write_keypoints
+from reid_eval import load_model
+from reid_eval.datasets import read_dataset
 
 REPO = Path(__file__).resolve().parents[3]
 
@@ -127,8 +130,15 @@ def test_reid_eval_names_what_it_does(
 ) -> None:
     """The newest folder is evaluated against what it was made of; both scores and the gain are printed and kept."""
     assert run("generate", "--data", tiny_root, "--ratio", 0.5, "--weights", weights) == 0
-    assert run("reid-eval", "--backbone", "resnet50", "--epochs", 1) == 0
+    assert run("reid-eval", "--backbone", "resnet50", "--epochs", 1, "--save", here / "nets") == 0
     said = capsys.readouterr().out
+    assert sorted(path.name for path in (here / "nets").iterdir()) == [
+        "resnet50-augmented-seed0.safetensors", "resnet50-original-seed0.safetensors"
+    ]  # fmt: skip
+    network = load_model(here / "nets" / "resnet50-augmented-seed0.safetensors")
+    assert network.people == tuple(sorted(set(read_dataset(tiny_root).train["pid"])))
+    assert run("reid-eval", "--backbone", "resnet50", "--epochs", 1, "--save", here / "nets") == 2
+    assert "give another folder" in capsys.readouterr().err
     assert "using the newest augmented folder" in said
     assert "gain" in said
     result = json.loads((here / "runs" / "reid-eval-0001" / "result.json").read_text())
@@ -253,11 +263,11 @@ def test_bad_folders(here: Path, tiny_root: Path, weights: Path, capsys: pytest.
     bare = _copy(tiny_root, here / "bare")
     for file in bare.glob("*.csv"):
         file.unlink()
-    attempt("no keypoints.*give --keypoints FILE", bare)
+    attempt(r"no keypoints.*name a file of keypoints \(--keypoints\)", bare)
     attempt("ratio 1.5.*0 to 1", tiny_root, "--ratio", 1.5)
     attempt("other than augment|is not", tiny_root, "--device", "toaster")
     if not torch.cuda.is_available():
-        attempt("0 CUDA devices; use --device cpu", tiny_root, "--device", "cuda")
+        attempt(r"0 CUDA devices; use the device cpu \(--device\)", tiny_root, "--device", "cuda")
     (here / "o").mkdir(exist_ok=True)
     (here / "o" / "precious.txt").write_text("mine")
     attempt("o", tiny_root)
@@ -348,8 +358,11 @@ def test_options_of_the_gate_want_the_gate(
     assert f"{words[0]} is for --gate: give both, or neither" in capsys.readouterr().err
 
 
-def test_a_manifest_records_what_was_done(here: Path, tiny_root: Path, weights: Path) -> None:
+def test_a_manifest_records_what_was_done(
+    here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A plan of identity poses, through the gate: other poses come from the identity, too, and that is recorded."""
+    monkeypatch.setattr("augment.gate.thresholds.open_gate", lambda *_, **__: Blind(1.0))
     run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", "0.5", "--pose-source", "identity")
     words = ("generate", "--data", tiny_root, "--plan", here / "plan.csv", "--weights", weights)
     assert run(*words, "--out", here / "plain") == 0
@@ -362,6 +375,21 @@ def test_a_manifest_records_what_was_done(here: Path, tiny_root: Path, weights: 
     }  # fmt: skip
     assert run(*words, "--out", here / "other", "--gate", "--pose-source", "camera") == 0
     assert read_manifest(here / "other").job.arguments["pose_source"] == "camera"
+    log = (here / "gated/augmentation/gate.csv").read_text().splitlines()[1:]
+    tried = [line.split(",")[1:4] for line in log]
+    assert any(attempt == "1" for _, attempt, _ in tried)
+    assert all(Path(output).name[:4] == Path(pose).name[:4] for output, _, pose in tried)
+    _fails(capsys, r"pose_source library contradicts.*\(--pose-source\)", *words, "--gate", "--pose-source", "library")
+
+
+def test_a_library_that_no_pose_comes_from(
+    here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    library = ("--library", tiny_root / "market-annotation-test.csv")
+    generate = ("generate", "--data", tiny_root, "--weights", weights)
+    _fails(capsys, r"pose source `library`: give that, too \(--pose-source\)", *generate, "--ratio", 0.5, *library)
+    assert run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.5) == 0
+    _fails(capsys, r"no pose of .*plan.csv is from a library", *generate, "--plan", here / "plan.csv", *library)
 
 
 def test_training_goes_on_only_with_the_same_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,8 @@ from drawn import standing
 from toy import Says
 
 from augment.estimators.agreement import WIDTH, agreement, pose_errors, reference_poses, similarity
-from augment.estimators.heads import mass_near
-from augment.estimators.synth import SynthEstimator, look
+from augment.estimators.posenet.estimator import SynthEstimator, look
+from augment.estimators.posenet.maps import mass_near
 from augment.pose.skeleton import MIRROR
 from augment.synth.pedestrians import PedestrianRenderer
 

@@ -11,11 +11,13 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from drawn import SIZE, draw_person, standing
+from drawn import SIZE, draw_dataset, draw_person, standing
 from PIL import Image
 
 from augment.commands.main import main
-from augment.estimators.base import (
+from augment.estimators.build import ESTIMATORS, build_estimator
+from augment.estimators.command import Command
+from augment.estimators.conversions import (
     FROM_BLAZEPOSE,
     FROM_COCO,
     enlarge,
@@ -23,15 +25,15 @@ from augment.estimators.base import (
     shrink,
     to_openpose,
 )
-from augment.estimators.build import ESTIMATORS, EstimatorOptions, build_estimator
-from augment.estimators.command import Command
-from augment.estimators.estimate import estimate_folder, folder_images, row_names, share_found
+from augment.estimators.estimate import estimate_folder, share_found
+from augment.estimators.folder_images import annotation_place, folder_images, row_names, sheet_place
 from augment.estimators.keypointrcnn import KeypointRCNN
 from augment.estimators.mediapipe_pose import MediaPipe
 from augment.estimators.mediapipe_program import COCO
 from augment.estimators.openpose import OpenPose, peaks
 from augment.estimators.rtmpose import RTMPose
 from augment.pose import JOINTS, read_keypoints
+from reid_eval.datasets import read_dataset
 from reid_eval.runtime import InputError
 
 # The names of COCO's 17 joints in its own order, from its data set's `categories`.
@@ -153,7 +155,7 @@ def test_keypointrcnn_without_a_network_says_what_to_do(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("torch.hub.download_url_to_file", fail)
     monkeypatch.setenv("TORCH_HOME", "/nonexistent-cache")
-    with pytest.raises(InputError, match=r"weights of keypointrcnn cannot be downloaded .*give --weights FILE"):
+    with pytest.raises(InputError, match=r"weights of keypointrcnn cannot be downloaded .*give a file of weights"):
         build_estimator("keypointrcnn")
 
 
@@ -254,16 +256,16 @@ def _spot(rows: int, columns: int, x: int, y: int) -> np.ndarray:
 
 
 def test_openpose_says_what_it_needs(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="needs --weights"):
+    with pytest.raises(InputError, match="openpose needs weights"):
         build_estimator("openpose")
     model = tmp_path / "pose.caffemodel"
     model.write_bytes(b"")
-    with pytest.raises(InputError, match=r"--prototxt is needed: 0 \.prototxt files"):
-        build_estimator("openpose", EstimatorOptions(weights=model))
+    with pytest.raises(InputError, match=r"prototxt is needed: 0 \.prototxt files"):
+        build_estimator("openpose", weights=model)
     (tmp_path / "pose.prototxt").write_text("nothing")
     reason = "cannot read it" if hasattr(cv2.dnn, "readNetFromCaffe") else "opencv-python<5"
     with pytest.raises(InputError, match=reason):
-        build_estimator("openpose", EstimatorOptions(weights=model))
+        build_estimator("openpose", weights=model)
 
 
 PROGRAM = """
@@ -348,11 +350,11 @@ class Middle:
 
 def test_a_data_set_is_written_as_its_rows_are_read(tiny_root: Path, tmp_path: Path) -> None:
     out = tmp_path / "k.csv"
-    table = estimate_folder(tiny_root, out, Middle(), {}, batch_size=4)
+    table = estimate_folder(folder_images(tiny_root), out, Middle(), {}, batch_size=4)
     again = read_keypoints(out, size=SIZE)
     assert again.names == table.names
     assert len(again) == 9 + 6 + 4 + 12
-    assert (again.rows(folder_images(tiny_root)) >= 0).all()
+    assert (again.rows(folder_images(tiny_root).paths) >= 0).all()
     np.testing.assert_array_equal(again.xy, table.xy)
 
 
@@ -361,7 +363,7 @@ def test_a_plain_folder_with_equal_names(tmp_path: Path) -> None:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         Image.fromarray(np.zeros((8, 4, 3), np.uint8)).save(tmp_path / name)
     (tmp_path / "notes.txt").write_text("no image")
-    paths = folder_images(tmp_path)
+    paths = folder_images(tmp_path).paths
     assert paths == ["a/1.png", "b/1.png", "b/2.jpg"]
     assert row_names(paths) == ["a/1.png", "b/1.png", "2.jpg"]
     (tmp_path / "empty").mkdir()
@@ -372,16 +374,16 @@ def test_a_plain_folder_with_equal_names(tmp_path: Path) -> None:
 def test_a_killed_run_goes_on(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("augment.estimators.estimate._SAVE_EVERY", 0.0)
     whole, out = tmp_path / "whole.csv", tmp_path / "k.csv"
-    estimate_folder(tiny_root, whole, Middle(), {}, batch_size=4)
+    estimate_folder(folder_images(tiny_root), whole, Middle(), {}, batch_size=4)
     with pytest.raises(KeyboardInterrupt):
-        estimate_folder(tiny_root, out, Middle(stop=3), {"a": 1}, batch_size=4)
+        estimate_folder(folder_images(tiny_root), out, Middle(stop=3), {"a": 1}, batch_size=4)
     assert not out.exists()
-    with pytest.raises(InputError, match="add --resume"):
-        estimate_folder(tiny_root, out, Middle(), {"a": 1}, batch_size=4)
+    with pytest.raises(InputError, match="resume it, or remove"):
+        estimate_folder(folder_images(tiny_root), out, Middle(), {"a": 1}, batch_size=4)
     with pytest.raises(InputError, match="another estimator or other options"):
-        estimate_folder(tiny_root, out, Middle(), {"a": 2}, batch_size=4, resume=True)
+        estimate_folder(folder_images(tiny_root), out, Middle(), {"a": 2}, batch_size=4, resume=True)
     rest = Middle()
-    estimate_folder(tiny_root, out, rest, {"a": 1}, batch_size=4, resume=True)
+    estimate_folder(folder_images(tiny_root), out, rest, {"a": 1}, batch_size=4, resume=True)
     assert rest.images == 31 - 12
     assert out.read_bytes() == whole.read_bytes()
     assert [path.name for path in tmp_path.glob(".*")] == []
@@ -389,9 +391,9 @@ def test_a_killed_run_goes_on(tiny_root: Path, tmp_path: Path, monkeypatch: pyte
 
 def test_nothing_found_in_most_images_is_an_error(tiny_root: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="middle found nobody in 16 of 31 images"):
-        estimate_folder(tiny_root, tmp_path / "k.csv", Middle(blind=16), {})
+        estimate_folder(folder_images(tiny_root), tmp_path / "k.csv", Middle(blind=16), {})
     assert not (tmp_path / "k.csv").exists()
-    table = estimate_folder(tiny_root, tmp_path / "j.csv", Middle(blind=15), {})
+    table = estimate_folder(folder_images(tiny_root), tmp_path / "j.csv", Middle(blind=15), {})
     share = share_found(table)
     assert share.found == pytest.approx(16 / 31)
     assert share.joints["Lank"] == pytest.approx(16 / 31, abs=1e-4)
@@ -413,8 +415,88 @@ def test_the_command_writes_file_sheet_and_shares(
         main(words)
     assert error.value.code == 2
     assert "is there already" in capsys.readouterr().err
+    main([*words, "--resume"])
+    assert f"{out} is finished already." in capsys.readouterr().out
     program[1].write_text("nobody")
     with pytest.raises(SystemExit) as error:
         main([*words[:5], str(tmp_path / "x.csv")])
     assert error.value.code == 2
     assert "found nobody in 31 of 31 images" in capsys.readouterr().err
+
+
+def _images(root: Path, *names: str) -> None:
+    for number, name in enumerate(names):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        picture = np.random.default_rng(number).integers(0, 255, (128, 64, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(root / name)
+
+
+def test_a_data_set_with_a_fault_is_an_error(tmp_path: Path) -> None:
+    root = draw_dataset(tmp_path / "set", {2: 3}, {101: 3, 102: 3}, ())
+    _images(root, "elsewhere/1.jpg")
+    whole = folder_images(root)
+    assert (whole.layout, len(whole.paths)) == ("market1501", 9), "folders that are no split are no part of it"
+    assert "is a data set (market1501): 9 images" in whole.message
+    first = min((root / "query").iterdir())
+    first.rename(first.with_name("me.jpg"))
+    with pytest.raises(InputError, match=r"1 file names do not follow market1501's grammar .*query/me\.jpg"):
+        folder_images(root)
+    with pytest.raises(InputError, match="did you mean"):
+        folder_images(tmp_path)
+    people = tmp_path / "people"
+    _images(people, "a/0.jpg", "a/1.jpg", "b/0.jpg")
+    assert folder_images(people)[1:] == (["a/0.jpg", "a/1.jpg", "b/0.jpg"], "folders")
+    _images(people, "stray.jpg")
+    with pytest.raises(InputError, match=r"1 images lie outside any identity's folder: stray\.jpg"):
+        folder_images(people)
+
+
+def test_a_folder_that_is_plainly_no_data_set(tmp_path: Path) -> None:
+    _images(tmp_path / "flat", "x.jpg", "y.webp", ".hidden.jpg")
+    assert folder_images(tmp_path / "flat")[1:] == (["x.jpg", "y.webp"], None)
+    _images(tmp_path / "deep", "2024/may/x.jpg", "2024/june/y.png", ".trash/may/z.png")
+    deep = folder_images(tmp_path / "deep")
+    assert deep.paths == ["2024/june/y.png", "2024/may/x.jpg"]
+    assert "is no data set: all 2 images in it" in deep.message
+
+
+def test_the_sheet_of_one_folder_an_identity_lies_beside_it(
+    tmp_path: Path, program: tuple[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "people"
+    _images(root, "a/0.jpg", "a/1.jpg", "b/0.jpg", "b/1.jpg")
+    main(["poses", str(root), "--estimator", f"command:{program[0]}"])
+    said = capsys.readouterr().out
+    sheet = tmp_path / "people.keypoints-command.sheet.png"
+    assert sheet.is_file()
+    assert f"{root} is a data set (folders): 4 images" in said
+    assert f"Wrote {root / 'keypoints-command.csv'} and {sheet}" in said
+    assert len(read_dataset(root).train) == 4, "and the data set reads as before"
+    with pytest.raises(SystemExit):
+        main(["poses", str(root), "--estimator", f"command:{program[0]}", "--out", str(tmp_path / "k.csv"),
+              "--sheet", str(root / "sheet.png")])  # fmt: skip
+    assert "would lie among the images" in (error := capsys.readouterr().err)
+    assert "name a place outside (--sheet)" in error
+    with pytest.raises(SystemExit):
+        main(["poses", str(root), "--estimator", f"command:{program[0]}"])
+    assert "is there already: name another file, or remove it (--out)" in capsys.readouterr().err
+
+
+def test_places_of_files(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = folder_images(tiny_root)
+    beside = tiny_root.parent / f"{tiny_root.name}.keypoints-synth.sheet.png"
+    assert sheet_place(folder, tiny_root / "keypoints-synth.csv") == beside
+    assert sheet_place(folder, tmp_path / "k.csv") == tmp_path / "k.sheet.png"
+    assert sheet_place(folder, tmp_path / "k.csv", tiny_root / "look.png") == tiny_root / "look.png", "no split folder"
+    with pytest.raises(InputError, match="among the images"):
+        sheet_place(folder, tmp_path / "k.csv", tiny_root / "query" / "look.png")
+    monkeypatch.chdir(tiny_root)
+    here = folder_images(Path())
+    assert sheet_place(here, Path("keypoints-synth.csv")) == beside.resolve()
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(InputError, match="cannot write the contact sheet into"):
+        sheet_place(folder, tiny_root / "keypoints-synth.csv")
+    assert annotation_place(tmp_path, "synth") == tmp_path / "keypoints-synth.csv"
+    (tmp_path / "keypoints-rtmpose.csv").write_text("")
+    with pytest.raises(InputError, match=r"has keypoints-rtmpose\.csv already"):
+        annotation_place(tmp_path, "synth")

@@ -129,7 +129,7 @@ def test_interrupted_and_resumed_gives_the_same_bytes(
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
         run(tiny_data, keypoints, plan, out, batch_size=8, generator=Toy(stop=3))
-    with pytest.raises(InputError, match=r"is unfinished: run the same generate command with --resume"):
+    with pytest.raises(InputError, match=r"is unfinished: run the same generation once more"):
         verify(out)
     with pytest.raises(InputError, match=r"holds this job already, unfinished: resume it"):
         run(tiny_data, keypoints, plan, out)
@@ -251,7 +251,7 @@ def test_a_corrupt_image_is_named(tmp_path: Path) -> None:
     data, keypoints = read_dataset(root), load_annotations(root)
     plan, _ = plan_dataset(data, keypoints, ratio=1.0, mode="add")
     (root / "bounding_box_train" / "0001_c1s1_000003_00.jpg").write_bytes(b"")
-    with pytest.raises(InputError, match=r"cannot read image .*0001_c1s1_000003_00.jpg.*remove or replace it"):
+    with pytest.raises(InputError, match=r"0001_c1s1_000003_00.jpg: cannot read this image \(0 bytes\).*delete it"):
         run(data, keypoints, plan, tmp_path / "out")
 
 

@@ -244,7 +244,7 @@ def test_damaged_images_are_named(tiny_root: Path, folder: Path, tmp_path: Path)
     shutil.copytree(folder, root)
     for path in root.glob("bounding_box_train/*_gen*.jpg"):
         path.write_bytes(b"\xff\xd8 cut")
-    with pytest.raises(InputError, match=r"cannot read image .*_gen000\d\.jpg"):
+    with pytest.raises(InputError, match=r"_gen000\d\.jpg: cannot read this image"):
         mixed(tiny_root, root)[0]
 
 

@@ -76,7 +76,7 @@ def test_folders_without_a_manifest(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"has no augmentation/manifest.json: it is not an augmented folder"):
         verify(tmp_path / "empty")
     (folder / MANIFEST).rename(folder / "augmentation/unfinished.json")
-    with pytest.raises(InputError, match="is unfinished: run the same generate command with --resume"):
+    with pytest.raises(InputError, match="is unfinished: run the same generation once more"):
         verify(folder)
 
 

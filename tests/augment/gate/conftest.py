@@ -15,7 +15,7 @@ from augment.folder.carry import Source
 from augment.folder.generate import generate
 from augment.plan.sampler import make_plan, read_plan
 from augment.pose import load_annotations, read_keypoints
-from augment.pose.skeleton import normalise, pose_distance
+from augment.pose.geometry import normalise, pose_distance
 from reid_eval.datasets import read_dataset
 
 

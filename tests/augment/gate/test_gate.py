@@ -14,7 +14,7 @@ from drawn import hashes, standing
 from toy import Says, Toy
 
 from augment.commands.main import main
-from augment.estimators.synth import SynthEstimator
+from augment.estimators.posenet.estimator import SynthEstimator
 from augment.folder.carry import Source
 from augment.folder.generate import generate, verify
 from augment.folder.layout import SCRATCH
@@ -22,7 +22,7 @@ from augment.folder.manifest import Manifest, read_manifest
 from augment.gate.judge import Gate, GateThresholds, Verdict
 from augment.gate.redraw import GateRun, outcome
 from augment.gate.strategy import GatedRendering
-from augment.plan.donors import PosePool, redraw_pose, share_of
+from augment.plan.donors import PosePool, redraw_pose
 from augment.plan.sampler import make_plan, read_plan
 from augment.pose import load_annotations, read_keypoints
 from augment.pose.library import shipped_library
@@ -48,12 +48,6 @@ def test_redrawing_never_repeats_and_ends() -> None:
     assert redraw_pose(pool(), 1, 0, free(0), "identity", False) == 1
     assert redraw_pose(pool(), 1, 0, free(0, 2), "camera", False) == 4
     assert redraw_pose(pool(), 1, 0, free(0, 2, 4), "camera", False) is None
-
-
-def test_images_of_one_photo_look_in_shares_of_their_own() -> None:
-    shares = [share_of(pool(), name, ["a", "b", "c"]) for name in ("a", "b", "c")]
-    np.testing.assert_array_equal(np.sum(shares, axis=0), np.ones(6))
-    assert share_of(pool(), "a", ["a"]).all()
 
 
 def test_a_manifest_tells_no_path_of_a_program() -> None:

@@ -11,18 +11,23 @@ import numpy as np
 import pytest
 import torch
 
+from augment.folder.carry import Source
+from augment.folder.generate import generate
 from augment.generators.patn.blocks import is_norm
-from augment.generators.patn.builders import build_generator
+from augment.generators.patn.builders import build_generator, patn_tiny
 from augment.generators.patn.load import load_generator, save_generator
 from augment.generators.patn.patn_transfer import PATNTransfer
-from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import build_state
 from augment.generators.patn.step import blocks_at
 from augment.generators.patn.train import train_generator
 from augment.generators.weights import read_weights
 from augment.pairs.tensors import TensorPairs
+from augment.plan.sampler import make_plan
+from augment.pose import load_annotations
 from augment.quality.depth import depth_curve
 from augment.quality.plots import plot_depths, plot_losses
+from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError
 
 torch.set_num_threads(1)
@@ -41,12 +46,12 @@ def pairs() -> TensorPairs:
     return TensorPairs(images, joints, np.arange(6) // 3 + 1, masks=np.ones((6, 16, 16), np.uint8))
 
 
-def settings(**changes: Any) -> TrainSettings:
+def settings(**changes: Any) -> PATNTrainSettings:
     plain = {
         "generator": "patn_tiny", "overrides": {**SMALL, "any_depth": True}, "ndf": 4, "d_blocks": 1, "batch_size": 2,
         "constant_steps": 4, "decay_steps": 2, "epoch_steps": 1, "pool_size": 2, "perceptual": "off",
     }  # fmt: skip
-    return TrainSettings(**{**plain, **changes})
+    return PATNTrainSettings(**{**plain, **changes})
 
 
 @pytest.mark.parametrize("norm_name", ["batch", "instance"])
@@ -141,3 +146,18 @@ def test_what_is_no_log(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "log").write_text(text)
     with pytest.raises(InputError, match=message):
         plot_losses(tmp_path / "log", tmp_path / "losses.png")
+
+
+def test_a_folder_is_begun_for_one_depth(tmp_path: Path, tiny_data: ReidData) -> None:
+    """Weights alone do not tell two depths apart: the manifest does, and an unfinished folder goes on with its own."""
+    torch.manual_seed(0)
+    weights = tmp_path / "any.safetensors"
+    save_generator(weights, patn_tiny(ngf=4, n_blocks=2, dropout=0.0, any_depth=True), {"data": "x", "size": [128, 64]})
+    keypoints = load_annotations(tiny_data.root)
+    source, plan = Source(tiny_data, keypoints), make_plan(tiny_data.train, keypoints, ratio=0.2)
+    early, whole = (PATNTransfer.open(weights).use_blocks(blocks) for blocks in (1, 2))
+    manifest = generate(source, plan, early, tmp_path / "out")
+    assert manifest is not None
+    assert manifest.job.arguments == {"blocks": 1}
+    with pytest.raises(InputError, match=r"made with other settings \(blocks: 1, now None\)"):
+        generate(source, plan, whole, tmp_path / "out", resume=True)

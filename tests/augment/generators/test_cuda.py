@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from augment.generators.patn.batch import PairBatch
-from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import build_state
 from augment.generators.patn.step import train_step
 
@@ -16,13 +16,13 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 GPU = torch.device("cuda")
 
 
-def settings(**changes: Any) -> TrainSettings:
+def settings(**changes: Any) -> PATNTrainSettings:
     plain = {
         "generator": "patn_tiny", "overrides": {"ngf": 8, "n_blocks": 2, "dropout": 0.0}, "ndf": 8, "d_blocks": 1,
         "d_dropout": 0.0, "batch_size": 4, "constant_steps": 6, "decay_steps": 4, "epoch_steps": 1, "pool_size": 5,
         "perceptual": "off", "gan_start": 2, "ema_decay": 0.9,
     }  # fmt: skip
-    return TrainSettings(**{**plain, **changes})
+    return PATNTrainSettings(**{**plain, **changes})
 
 
 def batch(step: int) -> PairBatch:
@@ -32,7 +32,7 @@ def batch(step: int) -> PairBatch:
     return PairBatch(*(t.to(GPU) for t in (images[0], joints[0], joints[1], images[1])))
 
 
-def losses(chosen: TrainSettings) -> torch.Tensor:
+def losses(chosen: PATNTrainSettings) -> torch.Tensor:
     state = build_state(chosen, GPU)
     return torch.stack([train_step(state, batch(step), chosen) for step in range(10)]).cpu()
 

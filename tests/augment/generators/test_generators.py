@@ -172,9 +172,10 @@ def test_weights_open_as_patn(small: Path) -> None:
     assert (generator.pose_channels, generator.device, generator.blocks) == (18, torch.device("cpu"), 1)
     told = generator.describe()
     assert told["weights_sha256"] == generator.weights_sha256 == generator_sha256(generator)
-    assert (told["blocks"], facts_of(generator)) == (1, {})
+    assert (told["blocks"], facts_of(generator)) == (1, {"blocks": 1})
     shipped = open_generator("patn-synth-tiny", "cpu")
     assert (shipped.name, shipped.size, shipped.sigma) == ("patn-synth-tiny", (128, 64), 6.0)
+    assert facts_of(shipped) == {}
 
 
 def test_controls_open_by_name() -> None:

@@ -12,7 +12,7 @@ import torch
 
 from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.load import load_generator
-from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import build_state
 from augment.generators.patn.step import LOSS_NAMES, train_step
 from augment.generators.patn.train import TrainingDivergedError, load_checkpoint, save_checkpoint, train_generator
@@ -38,8 +38,8 @@ TINY: dict[str, Any] = {
 }
 
 
-def settings(**changes: Any) -> TrainSettings:
-    return TrainSettings(**{**TINY, **changes})
+def settings(**changes: Any) -> PATNTrainSettings:
+    return PATNTrainSettings(**{**TINY, **changes})
 
 
 def pairs(seed: int = 0, people: int = 3, each: int = 3, size: tuple[int, int] = (16, 8)) -> TensorPairs:
@@ -77,7 +77,7 @@ def assert_same_bits(a: Path, b: Path) -> None:
 
 
 def test_defaults_are_the_paper() -> None:
-    s = TrainSettings()
+    s = PATNTrainSettings()
     assert (s.total_steps, s.total_steps * s.batch_size) == (87_500, 2_800_000)
     assert (s.lr, s.beta1, s.lambda_gan, s.lambda_l1, s.lambda_perceptual) == (2e-4, 0.5, 5, 10, 10)
     assert (s.gan, s.pool_size, s.ndf, s.d_blocks, s.sigma) == ("bce", 50, 64, 3, 6)
@@ -85,7 +85,7 @@ def test_defaults_are_the_paper() -> None:
 
 
 def test_schedule_is_their_lambda_rule() -> None:
-    s = TrainSettings()
+    s = PATNTrainSettings()
     for epoch in (1, 2, 498, 499, 500, 501, 600, 699, 700):  # theirs count from 1, their scheduler from 0
         expected = 2e-4 * (1.0 - max(0, (epoch - 1) + 1 + 1 - 500) / float(200 + 1))
         for step in ((epoch - 1) * 125, epoch * 125 - 1):

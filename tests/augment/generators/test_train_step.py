@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.losses import PerceptualLoss
-from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import DiscriminatorState, TrainState, build_state
 from augment.generators.patn.step import LOSS_NAMES, train_step
 from reid_eval.runtime import InputError
@@ -23,7 +23,7 @@ torch.set_num_threads(1)
 STEPS, SIZE = 4, (16, 8)
 
 
-def settings(**changes: Any) -> TrainSettings:
+def settings(**changes: Any) -> PATNTrainSettings:
     plain = {
         "generator": "patn_tiny",
         "overrides": {"ngf": 4, "n_blocks": 2, "norm": changes.pop("norm", "batch")},
@@ -37,7 +37,7 @@ def settings(**changes: Any) -> TrainSettings:
         "pool_size": 4,
         "seed": 5,
     }
-    return TrainSettings(**{**plain, **changes})
+    return PATNTrainSettings(**{**plain, **changes})
 
 
 def batch(step: int) -> PairBatch:
@@ -57,7 +57,7 @@ def vgg() -> PerceptualLoss:
 class Reference:
     """The authors' TransferModel: `forward`, `backward_G`, `backward_D_PP`, `backward_D_PB`, in their order."""
 
-    def __init__(self, state: TrainState, s: TrainSettings) -> None:
+    def __init__(self, state: TrainState, s: PATNTrainSettings) -> None:
         self.s, self.gen = s, copy.deepcopy(state.generator)
         self.d_pp, self.d_pb = (copy.deepcopy(j.network) for j in (state.appearance, state.shape))
         self.vgg = copy.deepcopy(state.perceptual)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from itertools import pairwise
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pandas as pd
 import pytest
 from drawn import some_pose
 
+from augment.plan.file import plan_text
+from augment.plan.infer import infer_pose_source
 from augment.plan.sampler import (
     POSE_SOURCES,
     check_plan,
@@ -16,12 +19,11 @@ from augment.plan.sampler import (
     plan_dataset,
     read_plan,
     replaced_count,
-    style_of,
     summarise,
     write_plan,
 )
 from augment.pose import Keypoints, load_annotations, normalise, pose_distance
-from augment.pose.skeleton import upright
+from augment.pose.geometry import upright
 from reid_eval.datasets import ReidData, read_dataset
 from reid_eval.runtime import InputError
 
@@ -164,6 +166,70 @@ def test_donors_take_turns_within_an_identity() -> None:
     plan = make_plan(train, keypoints, ratio=1, mode="add", pose_source="identity")
     made = plan[plan["action"] == "generate"]
     assert made["pose"].nunique() == made["condition"].nunique() == 10
+
+
+def pairs_there_are(train: pd.DataFrame, kept: list[str], source: str, exclude: bool, library: int) -> dict[int, int]:
+    """{pid: pairs of photo and pose} that a pose source has, by brute force."""
+    pid, camid = (train.set_index("path")[column].to_dict() for column in ("pid", "camid"))
+    found: dict[int, int] = {}
+    for photo in kept:
+        others = [name for name in kept if not (exclude and name == photo)]
+        home = {"identity": pid, "camera": camid}.get(source)
+        own = [name for name in others if home and home[name] == home[photo]]
+        donors = library if source == "library" else len(own or others)
+        found[pid[photo]] = found.get(pid[photo], 0) + donors
+    return found
+
+
+@pytest.mark.parametrize("source", POSE_SOURCES)
+@pytest.mark.parametrize(("mode", "ratio"), [("add", 2.0), ("add", 7.0), ("replace", 0.8)])
+@pytest.mark.parametrize("exclude", [False, True])
+def test_no_photo_gets_a_pose_twice_while_there_is_another(source: str, mode: str, ratio: float, exclude: bool) -> None:
+    for seed in range(3):
+        train, keypoints = people({1: 5, 2: 3, 3: 8}, seed=seed)
+        library = Keypoints(keypoints.names[:4], keypoints.xy[:4])
+        given = {"ratio": ratio, "mode": mode, "pose_source": source}
+        plan = make_plan(train, keypoints, library=library, exclude_same_image=exclude, seed=seed, **given)
+        made, kept = plan[plan["action"] == "generate"], plan.loc[plan["action"] == "keep", "image"].tolist()
+        if source == "diverse" and upright(keypoints.xy[keypoints.rows(kept)]).sum() < len(kept):
+            continue
+        there = pairs_there_are(train, kept, source, exclude, len(library))
+        repeats = 0
+        for pid, rows in made.groupby("pid"):
+            times = rows.groupby(["condition", "pose"]).size()
+            assert len(times) == min(len(rows), there[int(pid)])
+            assert times.max() <= -(-len(rows) // there[int(pid)])  # and none comes a third time before all did twice
+            repeats += len(rows) - len(times)
+        summary = summarise(plan, train, keypoints, **given)
+        assert summary.repeats == repeats
+        assert (f"{repeats} generated images repeat another one" in summary.message) == bool(repeats)
+
+
+def test_one_photo_can_be_made_in_more_poses_than_diverse_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("augment.plan.donors.DIVERSE_CANDIDATES", 8)
+    train, keypoints = people({1: 1, 2: 6, 3: 6})
+    plan = make_plan(train, keypoints, ratio=11, mode="add", pose_source="diverse", exclude_same_image=True)
+    made = plan[(plan["action"] == "generate") & (plan["pid"] == 1)]
+    assert len(made) == 11
+    assert not made.duplicated(["condition", "pose"]).any()
+
+
+ALWAYS = {
+    "dataset": "2f2172da7a6f",
+    "identity": "032359dbacfe",
+    "camera": "65664bef6a4e",
+    "diverse": "ea0c3609b7a5",
+    "library": "7fbe7979454a",
+}
+
+
+def test_plans_without_repeats_are_what_they_always_were() -> None:
+    """The hashes of plans of the sampler that did not look out for repeats, where it made none."""
+    train, keypoints = people({1: 9, 2: 7, 3: 8})
+    for source, expected in ALWAYS.items():
+        plan = make_plan(train, keypoints, ratio=0.4, pose_source=source, library=keypoints, seed=2)
+        assert summarise(plan, train, keypoints, ratio=0.4).repeats == 0
+        assert hashlib.sha256(plan_text(plan).encode()).hexdigest()[:12] == expected, source
 
 
 def test_diverse_poses_cover_more_than_random_ones() -> None:
@@ -412,7 +478,7 @@ def test_what_a_plan_looks_as_if_it_was_made_with() -> None:
             plan = make_plan(
                 train, keypoints, ratio=2.0, mode="add", pose_source=source, library=library, exclude_same_image=exclude
             )
-            looks = style_of(plan)
-            assert looks[0] == source
+            looks = infer_pose_source(plan, keypoints)
+            assert looks[0] in (source, "diverse" if source == "dataset" else source)
             if source in ("identity", "camera"):  # by chance no photo may lend its own pose where many lend theirs
                 assert looks[1] == exclude

@@ -145,7 +145,7 @@ def test_merge_wants_one_pose_a_name() -> None:
 
 def test_annotations_are_found_and_can_be_overridden(tmp_path: Path) -> None:
     assert find_annotations(tmp_path) == []
-    with pytest.raises(InputError, match=r"has no keypoints .*--keypoints FILE"):
+    with pytest.raises(InputError, match=r"has no keypoints .*name a file of keypoints"):
         load_annotations(tmp_path)
     (tmp_path / "keypoints-train.csv").write_text(HEADER)
     assert [path.name for path in find_annotations(tmp_path)] == ["keypoints-train.csv"]
@@ -154,7 +154,7 @@ def test_annotations_are_found_and_can_be_overridden(tmp_path: Path) -> None:
     assert load_annotations(tmp_path).names == ("test.jpg", "train.jpg")
     own = tmp_path / "keypoints-train.csv"
     assert find_annotations(tmp_path, own) == [own]
-    with pytest.raises(InputError, match=r"--keypoints .*nowhere.csv: no such file"):
+    with pytest.raises(InputError, match=r"keypoints .*nowhere.csv: no such file"):
         find_annotations(tmp_path, tmp_path / "nowhere.csv")
 
 

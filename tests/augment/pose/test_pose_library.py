@@ -15,8 +15,9 @@ from augment.folder.carry import Source
 from augment.folder.generate import generate
 from augment.plan.sampler import make_plan
 from augment.pose import Keypoints, load_annotations, read_keypoints, write_keypoints
+from augment.pose.geometry import upright
 from augment.pose.library import frame_of, interpolate, pose_name, shipped_library, with_between, with_mirrored
-from augment.pose.skeleton import JOINTS, MIRROR, upright
+from augment.pose.skeleton import JOINTS, MIRROR
 from augment.synth.gait_poses import gait_library
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError

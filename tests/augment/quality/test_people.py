@@ -7,8 +7,8 @@ import pytest
 from drawn import SIZE, some_pose, standing
 
 from augment.pose import JOINTS
+from augment.pose.geometry import normalise
 from augment.pose.library import shipped_library
-from augment.pose.skeleton import normalise
 from augment.quality.coverage import pose_diversity, pose_space, pose_space_picture
 from augment.quality.joints import head_boxes, pckh
 from augment.quality.likeness import colour_drift, cosine, part_colours

@@ -41,6 +41,31 @@ def test_identity_by_a_reid_network(tmp_path: Path) -> None:
     assert measure_quality(other, tools, ["identity"]).value("identity") < 0.9999
 
 
+def test_a_saved_reid_network_says_its_backbone_and_size(tmp_path: Path) -> None:
+    from augment.quality.likeness import ReidFeatures
+    from reid_eval.backbones import build_for, save_model
+    from reid_eval.features import extract_features
+    from reid_eval.settings import TrainSettings
+
+    torch.manual_seed(0)
+    settings = TrainSettings(backbone="torchreid:osnet_x0_25", size=(64, 32))
+    network = build_for(settings, 3, settings.size).eval()
+    file = tmp_path / "reid.safetensors"
+    save_model(file, network)
+    m = material(4)
+    assert measure_quality(m, Tools(reid=file), ["identity"]).value("identity") == pytest.approx(1, abs=1e-5)
+    expected = extract_features(network, m.generated.transpose(0, 3, 1, 2).copy(), amp="off")
+    np.testing.assert_allclose(ReidFeatures(file)(m.generated), expected, atol=1e-5)
+    # A trunk alone is used at the size of the images, as it always was.
+    trunk = tmp_path / "trunk.pth"
+    torch.save(network.trunk.state_dict(), trunk)
+    features = ReidFeatures(trunk, settings.backbone)
+    network.size = m.generated.shape[1:3]
+    whole = extract_features(network, m.generated.transpose(0, 3, 1, 2).copy(), amp="off")
+    np.testing.assert_allclose(features(m.generated), whole, atol=1e-5)
+    assert not np.allclose(whole, expected, atol=1e-3)
+
+
 def material(count: int = 12) -> Material:
     rng = np.random.default_rng(1)
     poses = np.stack([some_pose(rng) for _ in range(count)])

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from PIL import Image
 from augment.pairs.stream import StreamPairs
 from augment.pose.keypoints import load_annotations
 from augment.synth.dataset import FACTS, SynthSettings, embedded_dataset, plan_shots, write_dataset
+from augment.synth.dataset import _draw_all as draw_all
 from augment.synth.draws import Draws, hashed_uniforms
 from augment.synth.pedestrians import PedestrianRenderer, Rendered
 from augment.synth.raster import make_solids, rasterise
@@ -271,7 +275,7 @@ def test_a_folder_with_something_in_it_is_refused(folder: Path) -> None:
 
 
 def test_settings_that_give_no_data_set_are_refused() -> None:
-    with pytest.raises(InputError, match=r"--cameras is 0, must be at least 1"):
+    with pytest.raises(InputError, match="cameras is 0, must be at least 1"):
         SynthSettings(cameras=0).check()
     with pytest.raises(InputError, match="two cameras and four images"):
         SynthSettings(cameras=1).check()
@@ -292,6 +296,76 @@ def test_the_embedded_data_set_is_drawn_once(tmp_path: Path, monkeypatch: pytest
     assert embedded_dataset(settings) == (path, True)
     (path / FACTS).write_text("{}")  # another version's
     assert embedded_dataset(settings) == (path, False)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name], "neither locks nor parts are left"
+
+
+def test_two_first_runs_at_once_draw_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATN_AUGMENT_CACHE", str(tmp_path))
+    drawn = []
+
+    def slowly(*arguments: Any) -> None:
+        drawn.append(arguments)
+        time.sleep(0.2)
+        draw_all(*arguments)
+
+    monkeypatch.setattr("augment.synth.dataset._draw_all", slowly)
+    settings = SynthSettings(train_ids=1, test_ids=1, images_per_id=4, cameras=2)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda _: embedded_dataset(settings), range(2)))
+    assert len(drawn) == 1
+    (path,) = tmp_path.iterdir()
+    assert sorted(answers) == [(path, False), (path, True)]
+    assert len(read_dataset(path).train) == 4
+
+
+def test_two_runs_into_one_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(*arguments: Any) -> None:
+        time.sleep(0.2)
+        draw_all(*arguments)
+
+    def write(_: int) -> str:
+        try:
+            return write_dataset(tmp_path / "set", SynthSettings(1, 1, 4, 2)).name
+        except InputError as error:
+            return str(error)
+
+    monkeypatch.setattr("augment.synth.dataset._draw_all", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = sorted(pool.map(write, range(2)))
+    assert "set is not empty: name a new folder" in first
+    assert second == "set"
+
+
+_KILLED_RUN = """
+import sys, time
+import augment.synth.dataset as dataset
+
+dataset._draw_all = lambda *_: print("draws", flush=True) or time.sleep(60)
+dataset.write_dataset(sys.argv[1], dataset.SynthSettings())
+"""
+
+
+def test_a_killed_run_leaves_a_part_that_the_next_one_sweeps(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    run = subprocess.Popen([sys.executable, "-c", _KILLED_RUN, str(out)], stdout=subprocess.PIPE, text=True)
+    assert run.stdout is not None
+    assert run.stdout.readline() == "draws\n"
+    run.kill()
+    run.wait()
+    assert [entry.name for entry in tmp_path.glob(".part-*")] == [".part-set"]
+    write_dataset(out, SynthSettings(train_ids=1, test_ids=1, images_per_id=4, cameras=2))
+    assert [entry.name for entry in tmp_path.iterdir()] == ["set"]
+
+
+def test_an_error_leaves_no_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("augment.synth.dataset._draw_all", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write_dataset(tmp_path / "set", SynthSettings())
+    assert list(tmp_path.glob(".part-*")) == []
+    assert not (tmp_path / "set").exists()
 
 
 # --- the stream -------------------------------------------------------------------------------------------------

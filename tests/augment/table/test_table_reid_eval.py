@@ -14,7 +14,7 @@ from drawn import standing
 
 from augment.commands.main import main
 from augment.pose.bins import pose_bins, query_bins
-from augment.pose.skeleton import mirror
+from augment.pose.geometry import mirror
 from augment.table.study import open_study
 from augment.table.table_recipe import load_table
 from reid_eval.datasets import ReidData
@@ -62,8 +62,8 @@ def test_recipes_labels_and_breakdown_on_the_command_line(
     ("options", "message"),
     [
         (("--recipe", "bag"), "no re-ID recipe 'bag': give a file, or one of reid_bot, reid_ide"),
-        (("--set", "lrr=1"), "unknown training settings lrr; the known ones are backbone"),
-        (("--preset", "bot", "--set", "losses=[circle]"), "losses are circle, choose from id, triplet"),
+        (("--set", "lrr=1"), "training settings: unknown lrr; the known ones are backbone"),
+        (("--preset", "bot", "--set", "losses=[circle]"), "losses[0] is 'circle', should be 'id' or 'triplet'"),
         (("--backbone", "vgg"), "backbone 'vgg': choose from resnet50, inception_v2"),
     ],
 )
@@ -118,12 +118,11 @@ def test_rows_of_a_table_that_learn_otherwise(tiny_root: Path, tmp_path: Path) -
     assert len(study.cells) == 4  # none, patn, patn lsro at 0.5; one training at 1.0, where nothing is generated
     assert keys["patn lsro", "0.5"].settings.generated_label == "lsro"
     assert "generated_label" not in keys["patn", "0.5"].facts["settings"]
-    assert study.folder(study.row("patn"), study.columns[0], 0) == study.folder(
-        study.row("patn lsro"), study.columns[0], 0
-    )
+    plain, other = (study.sets.folder(study.row(name), study.columns[0], 0) for name in ("patn", "patn lsro"))
+    assert plain == other
     assert keys["patn lsro", "0.5"].facts["others"] == keys["patn", "0.5"].facts["others"]
     row = study.row("patn lsro")
-    training = study.training(row, study.columns[0], 0)
+    training = study.sets.asked(row, study.columns[0], 0)
     assert training.mask.sum() == training.generated == len(training.others) > 0
     assert not training.mask[: len(training.real)].any()
     with pytest.raises(InputError, match="rows: train: lr: a row has only settings named generated_"):

@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import update_bn
 
-from reid_eval.backbones import ReidNet, build
+from reid_eval.backbones import ReidNet, build_for
 from reid_eval.datasets import ReidData, load_images
 from reid_eval.losses import Targets, reid_loss
 from reid_eval.precision import autocast, resolve_amp
-from reid_eval.runtime import InputError, progress, resolve_device, seed_everything
-from reid_eval.sampling import batches, make_batches
-from reid_eval.settings import TrainSettings
+from reid_eval.runtime import InputError, kept_generators, progress, resolve_device, seed_everything
+from reid_eval.sampling import Deck, make_batches
+from reid_eval.settings import TrainSettings, budget, settings_from
 from reid_eval.transforms import draw_boxes, draw_shifts, move, paint, shift_and_flip, to_float
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
 
@@ -36,12 +39,6 @@ class Trained:
     amp: str
     """`bf16` or `off`: what was used."""
     steps: int
-
-
-def budget(images: int, settings: TrainSettings) -> int:
-    """Optimisation steps of a training on so many images: epochs times batches (rounded up), at most `max_steps`."""
-    steps = settings.epochs * math.ceil(images / settings.batch_size)
-    return min(steps, settings.max_steps or steps)
 
 
 def learning_rate(settings: TrainSettings, epoch: float) -> float:
@@ -108,8 +105,9 @@ def train_on(
     steps: int | None = None,
     generated: NDArray[np.bool_] | None = None,
     label: str = "",
+    people: Sequence[int | str] | None = None,
 ) -> Trained:
-    """Train a network on images in memory.
+    """Train a network on images in memory; the caller's global random generators stay as they are.
 
     The same seed, machine and thread count give the same network on a CPU; CUDA kernels add rounding noise.
 
@@ -120,6 +118,8 @@ def train_on(
         steps: optimisation steps instead of `settings.epochs` passes; the schedule stretches over them.
         generated: bool [N], which images are generated; None: none of them.
         label: of the progress bar; default: the backbone.
+        people: pid (or name) of each label, [C], kept with the network; a file of `init` for the same people gives
+            its classifier, too.
 
     Raises:
         InputError: fewer than two identities, or fewer than a batch of `pk` needs; or the loss is no longer a number.
@@ -128,18 +128,20 @@ def train_on(
     if classes < 2:
         raise InputError(f"training needs at least two identities, this data set has {classes}")
     device = resolve_device(settings.device)
-    amp = resolve_amp(settings.amp, device, (images.shape[2], images.shape[3]))
-    seed_everything(settings.seed)
-    model = build(settings.backbone, classes, init=settings.init, last_stride=settings.last_stride, neck=settings.neck)
-    model = model.to(device).to(memory_format=torch.channels_last).train()
-    stack = torch.as_tensor(images).to(device)
-    steps = budget(len(stack), settings) if steps is None else steps
+    size = (images.shape[2], images.shape[3])
+    amp = resolve_amp(settings.amp, device, size)
     made = np.zeros(len(labels), np.bool_) if generated is None else np.array(generated, np.bool_)
-    draws = draw(labels, made, steps, settings, (stack.shape[2], stack.shape[3]), device)
-    losses, right = _loop(model, stack, draws, settings, amp, label or settings.backbone)
-    _check_finite(losses[-1], settings)
-    if settings.bn_batches:
-        _measure_statistics(model, stack, settings, amp)
+    steps = budget(len(images), settings) if steps is None else steps
+    with kept_generators():
+        seed_everything(settings.seed)
+        model = build_for(settings, classes, size, people)
+        model = model.to(device).to(memory_format=torch.channels_last).train()
+        stack = torch.as_tensor(images).to(device)
+        draws = draw(labels, made, steps, settings, size, device)
+        losses, right = _loop(model, stack, draws, settings, amp, label or settings.backbone)
+        _check_finite(losses[-1], settings)
+        if settings.bn_batches:
+            measure_statistics(model, stack, labels, made, settings, amp)
     tail = right[-max(1, steps // 10) :]
     return Trained(model.eval(), losses, sum(tail) / (len(tail) * settings.batch_size), amp, steps)
 
@@ -234,21 +236,36 @@ def _loop(
 
 
 @torch.no_grad()
-def _measure_statistics(model: ReidNet, stack: Tensor, settings: TrainSettings, amp: str) -> None:
-    """Set batch normalisation's statistics to their mean over `bn_batches` plain batches."""
-    layers = [module for module in model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None  # a plain average over the batches
+def measure_statistics(
+    model: ReidNet,
+    stack: Tensor,
+    labels: NDArray[np.int64],
+    generated: NDArray[np.bool_],
+    settings: TrainSettings,
+    amp: str = "off",
+) -> None:
+    """Set batch normalisation's statistics, in place, to their mean over `bn_batches` plain batches.
+
+    Args:
+        model: on the stack's device.
+        stack: uint8 [N, 3, H, W].
+        labels: int64 [N].
+        generated: bool [N].
+        settings: `bn_statistics` says of which images; mirrored by chance if `flip`, not shifted or erased.
+        amp: `bf16` or `off`.
+    """
     generator = torch.Generator().manual_seed(settings.seed)
-    order = batches(len(stack), settings.batch_size, generator)
-    for _ in range(settings.bn_batches):
-        images = shift_and_flip(stack, next(order), 0, settings.flip, generator)
-        with autocast(amp, stack.device):
-            model(to_float(images))
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
+    if settings.bn_statistics == "sampler":
+        order = make_batches(labels, generated, settings, generator)
+    else:
+        only_real = settings.bn_statistics == "real" and not generated.all()
+        deck = Deck(np.flatnonzero(~generated) if only_real else range(len(stack)), generator)
+        order = iter(lambda: deck.draw(settings.batch_size), None)
+    batches = (
+        to_float(shift_and_flip(stack, next(order), 0, settings.flip, generator)) for _ in range(settings.bn_batches)
+    )
+    with autocast(amp, stack.device):
+        update_bn(batches, model)
 
 
 def _check_finite(loss: float, settings: TrainSettings) -> float:
@@ -257,12 +274,22 @@ def _check_finite(loss: float, settings: TrainSettings) -> float:
     return loss
 
 
-def train(data: ReidData, settings: TrainSettings, steps: int | None = None, label: str = "") -> Trained:
+def train(
+    data: ReidData, settings: TrainSettings | str = "quick", steps: int | None = None, label: str = ""
+) -> Trained:
     """Train on the training images of a data set; see `train_on`.
+
+    Args:
+        data: as `read_dataset` gives it.
+        settings: or the name of a preset.
+        steps: optimisation steps instead of `settings.epochs` passes.
+        label: of the progress bar.
 
     Raises:
         InputError: an image cannot be read, or as in `train_on`.
     """
+    settings = settings_from(settings) if isinstance(settings, str) else settings
     images = load_images(data.root, data.train["path"], settings.size)
     generated = (data.train["source"] == "generated").to_numpy()
-    return train_on(images, data.train_labels(), settings, steps, generated, label)
+    people = [data.identities.get(pid, pid) for pid in sorted(set(data.train["pid"].tolist()))]
+    return train_on(images, data.train_labels(), settings, steps, generated, label, people)

@@ -1,4 +1,4 @@
-"""Training and inference speed, measured: `python tests/bench_train.py [--device cuda] [--builder patn_market]`.
+"""Training and inference speed, measured: `python tests/bench/bench_train.py [--device cuda] [--builder patn_market]`.
 
 Pairs a second of whole optimisation steps (generator, both discriminators, pools, moving average; no VGG) against a
 plain eager float32 step in the same run; the share of arithmetic that this is of what the device can do at most, as a
@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.builders import BUILDERS
-from augment.generators.patn.settings import TrainSettings
+from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import TrainState, build_state
 from augment.generators.patn.step import train_step
 from augment.pose.heatmaps import pose_maps
@@ -71,7 +71,7 @@ def ceiling(device: torch.device) -> float:
     return rate(lambda: a @ b, 2 * size**3, device, 1.0)
 
 
-def step_flops(settings: TrainSettings, device: torch.device) -> dict[str, float]:
+def step_flops(settings: PATNTrainSettings, device: torch.device) -> dict[str, float]:
     """Floating-point operations of one pair: the generator forward, a whole step with and without discriminators."""
     plain = replace(settings, compile=False)
     state, batch = build_state(plain, device), batch_of(2, device)
@@ -86,7 +86,7 @@ def step_flops(settings: TrainSettings, device: torch.device) -> dict[str, float
     return counts
 
 
-def pairs_a_second(settings: TrainSettings, device: torch.device, least: float) -> tuple[float, float]:
+def pairs_a_second(settings: PATNTrainSettings, device: torch.device, least: float) -> tuple[float, float]:
     """The rate of whole steps, and the seconds that the first took (compilation, cuDNN's choice of algorithms)."""
     start = time.perf_counter()
     state, batch = build_state(settings, device), batch_of(settings.batch_size, device)
@@ -99,7 +99,7 @@ def pairs_a_second(settings: TrainSettings, device: torch.device, least: float) 
 
 
 def bench_steps(
-    settings: TrainSettings, batches: list[int], device: torch.device, least: float
+    settings: PATNTrainSettings, batches: list[int], device: torch.device, least: float
 ) -> list[dict[str, Any]]:
     """One row a variant and batch size."""
     top, flops = ceiling(device), step_flops(settings, device)
@@ -131,7 +131,7 @@ def bench_steps(
     return rows
 
 
-def shares(settings: TrainSettings, count: int, device: torch.device) -> str:
+def shares(settings: PATNTrainSettings, count: int, device: torch.device) -> str:
     """Where a step's time goes, by operator."""
     wanted = replace(settings, batch_size=count, gan_start=0, precision="bf16", compile=device.type == "cuda")
     state: TrainState = build_state(wanted, device)
@@ -195,7 +195,7 @@ def main() -> None:
     for number, name in enumerate(list(VARIANTS)):
         if chosen.variants and number not in chosen.variants:
             del VARIANTS[name]
-    settings = TrainSettings(generator=chosen.builder, ndf=chosen.ndf, perceptual="off", ema_decay=0.999)
+    settings = PATNTrainSettings(generator=chosen.builder, ndf=chosen.ndf, perceptual="off", ema_decay=0.999)
     bench_render(device, chosen.seconds)
     bench_inference(chosen.builder, device, chosen.seconds)
     rows = bench_steps(settings, chosen.batches, device, chosen.seconds)

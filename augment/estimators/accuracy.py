@@ -9,13 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augment.estimators.network import PoseNet
-from augment.estimators.synth import locate
 from augment.pose.skeleton import JOINT_COUNT, JOINTS, MIRROR, seen
-from augment.synth.stream import UNSEEN_WORLD
-from reid_eval.runtime import progress
-
-_BATCH = 256
+from augment.synth.stream import UNSEEN_WORLD, PedestrianStream, StreamSettings
 
 
 class Annotated(NamedTuple):
@@ -34,25 +29,12 @@ def synthetic_people(
     device: torch.device | str = "cpu",
 ) -> Annotated:
     """People of a world nobody trained in, with the joints that an estimator should report."""
-    from augment.synth.stream import PedestrianStream, StreamSettings
-
     settings = StreamSettings(world, identities, images_per_id, cameras, size)
     drawn = PedestrianStream(settings, device).generation(0)
     return Annotated(drawn.image, drawn.keypoints.cpu().numpy())
 
 
-def predict(network: PoseNet, images: Tensor, flip: bool = True) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Positions `[N, 18, 2]` and scores `[N, 18]` for uint8 `[N, 3, H, W]` on the network's device."""
-    pieces = []
-    with progress("Finding joints", len(images)) as bar:
-        for batch in images.split(_BATCH):
-            pieces.append(locate(network, batch, flip))
-            bar.advance(len(batch))
-    xy, score = (torch.cat(column).cpu().numpy() for column in zip(*pieces, strict=True))
-    return xy, score
-
-
-def calibrate(score: NDArray[np.floating], there: NDArray[np.bool_]) -> NDArray[np.float64]:
+def best_thresholds(score: NDArray[np.floating], there: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The threshold of each joint at which reporting `score >= threshold` has the highest F1.
 
     Args:
@@ -72,7 +54,7 @@ def calibrate(score: NDArray[np.floating], there: NDArray[np.bool_]) -> NDArray[
     return best
 
 
-def figures(
+def joint_accuracy(
     xy: NDArray[np.floating], reported: NDArray[np.bool_], truth: NDArray[np.floating], height: int
 ) -> dict[str, Any]:
     """Compare with annotations.

@@ -13,11 +13,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from augment.estimators.agreement import WIDTH, over_asked
-from augment.estimators.heads import decode, flip_back, mass_near
-from augment.estimators.network import PoseNet
-from augment.estimators.weights import PoseWeights, load_weights
+from augment.estimators.posenet.maps import decode, flip_back, mass_near
+from augment.estimators.posenet.network import PoseNet
+from augment.estimators.posenet.weights_file import PoseWeights, load_weights
 from augment.pose.skeleton import JOINT_COUNT
+from reid_eval.runtime import progress
 from reid_eval.transforms import to_float
+
+_BATCH = 256
 
 
 @torch.no_grad()
@@ -50,6 +53,17 @@ def locate(network: PoseNet, images: Tensor, flip: bool = True) -> tuple[Tensor,
     maps, seen = look(network, images, flip)
     xy, mass = decode(maps)
     return xy, seen.sigmoid() * mass
+
+
+def locate_all(network: PoseNet, images: Tensor, flip: bool = True) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """`locate` for any number of images, uint8 `[N, 3, H, W]` on the network's device: `[N, 18, 2]` and `[N, 18]`."""
+    pieces = []
+    with progress("Finding joints", len(images)) as bar:
+        for batch in images.split(_BATCH):
+            pieces.append(locate(network, batch, flip))
+            bar.advance(len(batch))
+    xy, score = (torch.cat(column).cpu().numpy() for column in zip(*pieces, strict=True))
+    return xy, score
 
 
 class Letterboxed(NamedTuple):

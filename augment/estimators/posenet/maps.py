@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from augment.estimators.network import STRIDE
+from augment.estimators.posenet.network import STRIDE
 from augment.pose.skeleton import MIRROR
 
 _REACH = 3  # cells around the peak that the sub-pixel position is averaged over

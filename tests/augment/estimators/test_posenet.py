@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from augment.estimators.augmentation import Luck, _affine, _mirror, _warp, augment, blocky
-from augment.estimators.heads import decode, flip_back, target_maps
-from augment.estimators.make import pose_settings
-from augment.estimators.network import BUILDERS, build_network
-from augment.estimators.score import calibrate, figures
-from augment.estimators.settings import CALIBRATION_WORLD, PoseTrainSettings
-from augment.estimators.synth import SynthEstimator, letterbox, locate
-from augment.estimators.training import CHECKPOINT, LOG, train_poses
-from augment.estimators.weights import load_weights, save_weights
+from augment.estimators.accuracy import best_thresholds, joint_accuracy
+from augment.estimators.posenet.augmentation import Luck, _affine, _mirror, _warp, augment, blocky
+from augment.estimators.posenet.estimator import SynthEstimator, letterbox, locate
+from augment.estimators.posenet.maps import decode, flip_back, target_maps
+from augment.estimators.posenet.network import BUILDERS, build_network
+from augment.estimators.posenet.training import CHECKPOINT, LOG, train_poses
+from augment.estimators.posenet.training_settings import CALIBRATION_WORLD, PoseTrainSettings, pose_settings
+from augment.estimators.posenet.weights_file import load_weights, save_weights
 from augment.pose.skeleton import MIRROR
 from reid_eval.runtime import InputError
 
@@ -148,7 +147,7 @@ def test_training_is_resumed_to_the_bit(tmp_path: Path) -> None:
 
     class _KilledError(Exception): ...
 
-    import augment.estimators.training as module
+    import augment.estimators.posenet.training as module
 
     with pytest.MonkeyPatch.context() as patch:
         original = module._Loop._save
@@ -171,12 +170,12 @@ def test_training_is_resumed_to_the_bit(tmp_path: Path) -> None:
     steps = [json.loads(line)["step"] for line in (tmp_path / "parts" / LOG).read_text().splitlines()]
     assert steps == [1, 2, 3, 4, 5]
     with pytest.raises(InputError, match=r"lr was 0\.002, is 0\.1"):
-        train_poses(pose_settings(("lr=0.1",), **{k: v for k, v in vars(TINY).items() if k != "lr"}),
+        train_poses(TINY.model_copy(update={"lr": 0.1}),
                     tmp_path / "parts", resume=True)  # fmt: skip
 
 
 def test_training_learns(tmp_path: Path) -> None:
-    settings = pose_settings((), **{**vars(TINY), "steps": 24, "lr": 1e-2, "batch_size": 8, "steps_per_generation": 99})
+    settings = TINY.model_copy(update={"steps": 24, "lr": 1e-2, "batch_size": 8, "steps_per_generation": 99})
     train_poses(settings, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / LOG).read_text().splitlines()]
     first, last = (np.mean([line["place"] for line in part]) for part in (lines[:3], lines[-3:]))
@@ -185,12 +184,26 @@ def test_training_learns(tmp_path: Path) -> None:
 
 def test_settings_are_checked() -> None:
     with pytest.raises(InputError, match="world 778 is kept for measuring") as caught:
-        PoseTrainSettings(world=CALIBRATION_WORLD, steps=0)
-    assert "steps must be positive" in str(caught.value)
-    with pytest.raises(InputError, match="KEY=VALUE"):
+        PoseTrainSettings(world=CALIBRATION_WORLD, steps=0, lr=float("nan"), network="resnet")
+    for problem in ("steps: Input should be greater than 0", "lr: Input should be a finite number", "posenet_tiny"):
+        assert problem in str(caught.value)
+    with pytest.raises(InputError, match="write KEY=VALUE"):
+        pose_settings(("colour",))
+    with pytest.raises(InputError, match="colour: unknown key; known: batch_size"):
         pose_settings(("colour=1",))
-    with pytest.raises(InputError, match="--set steps=many: write a whole number"):
+    with pytest.raises(InputError, match="steps: Input should be a valid integer"):
         pose_settings(("steps=many",))
+    with pytest.raises(InputError, match=r"size.*multiple of 16"):
+        pose_settings(("size=100x64",))
+    assert pose_settings(("size=256x128", "lr=1e-4"), seed=3, steps=None).model_dump(mode="json") == {
+        **PoseTrainSettings().model_dump(mode="json"), "size": [256, 128], "lr": 1e-4, "seed": 3
+    }  # fmt: skip
+
+
+def test_the_training_leaves_the_callers_random_numbers_alone(tmp_path: Path) -> None:
+    before = torch.random.get_rng_state()
+    train_poses(TINY.model_copy(update={"steps": 1}), tmp_path)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_the_rate_rises_and_falls_to_nothing() -> None:
@@ -267,7 +280,7 @@ def test_thresholds_by_hand() -> None:
     score = np.tile(np.array([[0.9], [0.8], [0.3], [0.2]]), (1, 18))
     there = np.tile(np.array([[True], [True], [False], [False]]), (1, 18))
     there[:, 5] = False
-    best = calibrate(score, there)
+    best = best_thresholds(score, there)
     assert 0.3 < best[0] <= 0.8
     assert best[5] == 0.5
 
@@ -283,7 +296,7 @@ def test_figures_by_hand() -> None:
     xy[1, 0] = (30, 30)  # right, but not reported
     reported = np.zeros((2, 18), bool)
     reported[0, :3] = True
-    result = figures(xy, reported, truth, 128)
+    result = joint_accuracy(xy, reported, truth, 128)
     assert result["pck05"] == pytest.approx(1 / 3, abs=1e-4)
     assert result["pck10"] == pytest.approx(2 / 3, abs=1e-4)
     assert result["located05"] == pytest.approx(2 / 3, abs=1e-4)
@@ -298,15 +311,15 @@ def test_figures_by_hand() -> None:
 def test_figures_know_front_taken_for_back() -> None:
     truth = np.random.default_rng(0).uniform(0, 64, (1, 18, 2)) * 4
     xy = truth[:, list(MIRROR)]
-    result = figures(xy, np.ones((1, 18), bool), truth, 128)
+    result = joint_accuracy(xy, np.ones((1, 18), bool), truth, 128)
     assert result["located05"] < 0.5
     assert result["located05_unsided"] == 1.0
 
 
 def test_the_shipped_weights_find_unseen_people() -> None:
+    from augment.estimators.accuracy import synthetic_people
     from augment.estimators.build import build_estimator
-    from augment.estimators.score import synthetic_people
-    from augment.estimators.weights import shipped_weights
+    from augment.estimators.posenet.weights_file import shipped_weights
     from augment.pose.skeleton import seen
 
     file = shipped_weights()
@@ -315,7 +328,7 @@ def test_the_shipped_weights_find_unseen_people() -> None:
     people = synthetic_people(identities=4)
     estimator = build_estimator("synth")
     xy, scores = estimator(list(people.images.permute(0, 2, 3, 1).numpy()))
-    measured = figures(np.nan_to_num(xy), seen(xy), people.xy, 128)
+    measured = joint_accuracy(np.nan_to_num(xy), seen(xy), people.xy, 128)
     assert measured["pck05"] > 0.9
     assert measured["precision"] > 0.85
     assert scores.shape == (16, 18)
@@ -326,7 +339,7 @@ def test_the_shipped_weights_find_unseen_people() -> None:
 
 
 def test_shipped_weights_tell_no_machine() -> None:
-    from augment.estimators.weights import shipped_weights
+    from augment.estimators.posenet.weights_file import shipped_weights
 
     file = shipped_weights()
     assert file is not None

@@ -11,18 +11,18 @@ import hashlib
 import json
 import math
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from augment.estimators.augmentation import Example, augment
-from augment.estimators.heads import decode, target_maps
-from augment.estimators.network import PoseNet, build_network
-from augment.estimators.settings import PoseTrainSettings
-from augment.estimators.stock import Pool
+from augment.estimators.posenet.augmentation import Example, augment
+from augment.estimators.posenet.maps import decode, target_maps
+from augment.estimators.posenet.network import PoseNet, build_network
+from augment.estimators.posenet.pool import Pool
+from augment.estimators.posenet.training_settings import PoseTrainSettings
 from augment.synth.stream import PedestrianStream, StreamSettings
 from reid_eval.runtime import InputError, atomic_path, progress, write_text
 
@@ -47,8 +47,10 @@ class Trainer:
 
     def __init__(self, settings: PoseTrainSettings, device: torch.device | str) -> None:
         self.settings, self.device = settings, torch.device(device)
-        torch.manual_seed(settings.seed)
-        self.network = build_network(settings.network).to(self.device).to(memory_format=torch.channels_last)
+        with torch.random.fork_rng(devices=[]):  # the caller's own random numbers go on as if nothing had been
+            torch.random.default_generator.manual_seed(settings.seed)
+            network = build_network(settings.network)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network).eval().requires_grad_(False)
         decayed = [p for p in self.network.parameters() if p.ndim > 1]
         plain = [p for p in self.network.parameters() if p.ndim <= 1]
@@ -118,11 +120,9 @@ def train_poses(
     out, start = Path(out), time.monotonic()
     checkpoint = out / CHECKPOINT
     if checkpoint.exists() and not resume:
-        raise InputError(f"{out} already holds a training: give --resume to go on, or another folder")
+        raise InputError(f"{out} already holds a training: resume it, or name another folder", "resume")
     trainer = Trainer(settings, device)
     saved = _load(checkpoint, settings) if checkpoint.exists() else None
-    if trainer.device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # all batches have one shape
     stream = StreamSettings(
         settings.world, settings.identities, settings.images_per_id, settings.cameras, settings.size
     )
@@ -133,9 +133,14 @@ def train_poses(
         pool.seconds = saved["render_seconds"]
     else:
         pool.grow(quiet=False)
-    _Loop(settings, trainer, pool, out, start).run()
+    benchmark = torch.backends.cudnn.benchmark
+    try:
+        torch.backends.cudnn.benchmark = benchmark or trainer.device.type == "cuda"  # all batches have one shape
+        _Loop(settings, trainer, pool, out, start).run()
+    finally:
+        torch.backends.cudnn.benchmark = benchmark
     facts = {
-        "settings": asdict(settings),
+        "settings": settings.model_dump(),
         "steps": trainer.step,
         "images_seen": trainer.step * settings.batch_size,
         "images_drawn": pool.drawn * settings.identities * settings.images_per_id,
@@ -192,7 +197,7 @@ class _Loop:
         values = torch.stack([place, presence, error]).tolist()
         if not all(math.isfinite(value) for value in values[:2]):
             raise RuntimeError(
-                f"step {self.trainer.step}: losses are {values[0]} and {values[1]}; lower --set lr, or use float32"
+                f"step {self.trainer.step}: losses are {values[0]} and {values[1]}; lower lr, or use float32"
             )
         line = {
             "step": self.trainer.step,
@@ -212,7 +217,7 @@ class _Loop:
     def _save(self) -> None:
         contents = {
             "format": _FORMAT,
-            "settings": json.loads(json.dumps(asdict(self.settings))),
+            "settings": self.settings.model_dump(mode="json"),
             "state": self.trainer.state_dict(),
             "drawn": self.pool.drawn,
             "render_seconds": self.pool.seconds,

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from augment.estimators.network import PoseNet
+from augment.estimators.posenet.network import PoseNet
 from augment.generators.weights import load_strictly, read_weights, write_weights
 from augment.pose.skeleton import JOINT_COUNT
 from reid_eval.runtime import InputError
@@ -73,7 +73,7 @@ def load_weights(path: Path | str | None = None, device: torch.device | str = "c
     """
     path = path or shipped_weights()
     if path is None:
-        raise InputError("this installation has no shipped estimator weights: give --weights FILE")
+        raise InputError("this installation has no shipped estimator weights: give a file of weights", "weights")
     file = read_weights(Path(path), METADATA_KEY, "pose estimator of patn-augment")
     try:
         size, thresholds = (tuple(file.metadata[key]) for key in ("size", "thresholds"))

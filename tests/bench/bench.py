@@ -136,7 +136,7 @@ def epoch_seconds(work: Callable[[int], object]) -> float:
 def _our_epochs(root: Path, network: str, batch: int, epochs: int) -> None:
     from reid_eval.datasets import read_dataset
     from reid_eval.settings import TrainSettings
-    from reid_eval.train import train
+    from reid_eval.training import train
 
     optimiser = {"optimizer": "adam", "lr": 3e-4}
     settings = TrainSettings(backbone=f"torchreid:{network}", epochs=epochs, batch_size=batch, pad=8, **optimiser)

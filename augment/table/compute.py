@@ -1,0 +1,106 @@
+"""Computes cells and writes their records, in this process or in several."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+
+import torch
+
+from augment.table.cell_folders import CellFolders
+from augment.table.study import Cell, Study
+from reid_eval.runtime import InputError, hide_progress, resolve_device
+from reid_eval.table import Record
+from reid_eval.table.runner import Runner
+
+
+def compute(
+    study: Study, cells: list[Cell], jobs: int = 1, deadline: float | None = None
+) -> Iterator[tuple[Record, Cell]]:
+    """Compute cells and write their records, yielding each; stop starting new ones after `deadline` (time.time()).
+
+    Raises:
+        InputError: a cell cannot be computed, or a worker process was killed.
+    """
+    if jobs == 1 or len(cells) < 2:
+        yield from _compute_here(study, cells, deadline)
+        return
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    pool = ProcessPoolExecutor(
+        min(jobs, len(cells)), context, initializer=_start_worker, initargs=(study, threads, deadline)
+    )
+    try:
+        waiting: dict[Future[Record | None], Cell] = {pool.submit(_work, cell): cell for cell in cells}
+        for future in as_completed(waiting):
+            record = future.result()
+            if record is not None:
+                yield record, waiting[future]
+    except BrokenProcessPool:
+        raise InputError(
+            "a worker process was killed, maybe for want of memory: the same command goes on; lower jobs", "jobs"
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _compute_here(study: Study, cells: list[Cell], deadline: float | None) -> Iterator[tuple[Record, Cell]]:
+    if not cells:
+        return
+    worker = _Worker(study, deadline)
+    for cell in cells:
+        record = worker.record(cell)
+        if record is not None:
+            yield record, cell
+
+
+class _Worker:
+    """What a process keeps from one cell to the next: images on the device, above all."""
+
+    def __init__(self, study: Study, deadline: float | None) -> None:
+        self.study, self.deadline = study, deadline
+        self.runner, self.folders = Runner(study.reid, resolve_device(study.device)), CellFolders(study)
+
+    def record(self, cell: Cell) -> Record | None:
+        """Compute one cell and write its record; None once the time is up."""
+        records = self.study.records
+        if cell.key in records:  # another shard, or another table in the same folder, was faster
+            return records.read(cell.key)
+        if self.deadline is not None and time.time() >= self.deadline:
+            return None
+        self.folders.ensure(cell)
+        training = self.study.training(cell)
+        record = self.runner.run(cell.key, cell.facts, training, cell.settings, cell.steps, cell.name)
+        records.write(record)
+        return record
+
+
+_here: list[_Worker] = []
+"""The worker that a worker process is."""
+
+
+def _start_worker(study: Study, threads: int, deadline: float | None) -> None:
+    # Ctrl-C reaches all processes of a terminal: a worker ends its cell, and is given no other.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    hide_progress()
+    torch.set_num_threads(threads)
+    _here.append(_Worker(study, deadline))
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever, and hold its memory on the device."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _work(cell: Cell) -> Record | None:
+    return _here[0].record(cell)

@@ -1,0 +1,76 @@
+"""The layout of a table for printing: rows labelled with what the leak check found, and the notes under it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from augment.table.leaks import WORST, Label, Leak, find_leak
+from augment.table.study import Study
+from augment.table.table_recipe import Generated, SynthData
+from reid_eval.table import Grid
+
+
+def table_grid(study: Study) -> Grid:
+    """The layout of a study's table."""
+    recipe = study.recipe
+    labels, notes = {}, [_about(study)]
+    for row in recipe.rows:
+        if isinstance(row, Generated):
+            label, told = leak_notes(row, row_leaks(study, row))
+            labels[row.name] = f"{row.name} ({label})"
+            notes += told
+    return Grid(
+        title=recipe.title,
+        rows=tuple(row.name for row in recipe.rows),
+        columns=tuple(column.label for column in study.columns),
+        backbones=recipe.backbones,
+        seeds=recipe.seeds,
+        baseline=recipe.baseline_row,
+        keys={place: cell.key for place, cell in study.places.items()},
+        labels=labels,
+        notes=tuple(notes),
+    )
+
+
+def row_leaks(study: Study, row: Generated) -> dict[str, Leak]:
+    """Column's label to the worst that is known over the plans, where the row generates anything."""
+    found: dict[str, Leak] = {}
+    for column in study.columns:
+        for seed in dict.fromkeys(map(study.recipe.plan_seed, study.recipe.seeds)):
+            plan = study.sets.plan(column, seed, row)
+            if not (plan["action"] == "generate").any():
+                continue
+            leak = find_leak(study.sets.generator(row, column, seed).history, plan, study.reid)
+            old = found.get(column.label, leak)
+            found[column.label] = max(old, leak, key=lambda one: WORST.index(one.label))
+    return found
+
+
+def leak_notes(row: Generated, leaks: dict[str, Leak]) -> tuple[Label, list[str]]:
+    """The row's label, the worst of its columns', and sentences that say why."""
+    label: Label = max((leak.label for leak in leaks.values()), key=WORST.index, default="leakage-free")
+    notes = []
+    for leak in dict.fromkeys(leaks.values()):
+        where = ", ".join(name for name, one in leaks.items() if one == leak)
+        head = "LEAK: the" if leak.label == "leaky" else "The"
+        notes.append(f"{head} generator of `{row.name}` ({row.weights}) is {leak.label} at p = {where}: {leak.reason}.")
+    return label, notes
+
+
+def _about(study: Study) -> str:
+    recipe, data = study.recipe, study.reid
+    every = {name: recipe.settings(name, recipe.seeds[0]) for name in recipe.backbones}
+    starts = " and ".join(f"{name} from {_init_words(settings.init)}" for name, settings in every.items())
+    settings = every[recipe.backbones[0]]
+    people = data.train.loc[data.train["pid"] > 0, "pid"].nunique()
+    kind = "synthetic data set" if isinstance(recipe.data, SynthData) else f"data set {data.root.name}"
+    return (
+        f"{kind[0].upper()}{kind[1:]}: {people} training identities, {len(data.train)} images; p is the share "
+        f"of each identity's images that is kept. Networks start: {starts}; "
+        f"{settings.size[0]}x{settings.size[1]}, batches of {settings.batch_size}, {settings.optimizer}, "
+        f"learning rate {settings.lr:g}."
+    )
+
+
+def _init_words(init: str) -> str:
+    return {"scratch": "random weights (no ImageNet)", "imagenet": "ImageNet weights"}.get(init, Path(init).name)

@@ -1,0 +1,193 @@
+"""What each row trains on: plans, generators, other methods' folders, and the facts that go into a cell's key.
+
+OUT/plans/DATA/*.csv        the plans, read again where they are, so that records stay valid on another machine
+OUT/folders/...             augmented folders, made when a cell needs them (see `augment.table.cell_folders`)
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from augment.folder.layout import PLAN
+from augment.plan.file import plan_text, read_plan, write_plan
+from augment.plan.sampler import plan_dataset
+from augment.table.row_generators import RowGenerator, row_generator
+from augment.table.table_data import TableData, files_sha
+from augment.table.table_recipe import Column, Duplicate, Folder, Generated, LeaveOut, Row
+from reid_eval.datasets import ReidData, check_images, read_dataset
+from reid_eval.runtime import InputError, sha256_bytes, sha256_file
+from reid_eval.table import cell_key
+from reid_eval.table.runner import TrainingSet
+
+JPEG_QUALITY = 95
+
+
+@dataclass
+class TrainingSets:
+    """The training sets of a table. Seeds are those of plans. Pickles, for worker processes.
+
+    Attributes:
+        out: of the table; plans and folders are in it.
+        data: the data set.
+        device: where generators work.
+    """
+
+    out: Path
+    data: TableData
+    device: str
+    _plans: dict[str, pd.DataFrame] = field(default_factory=dict)
+    _generators: dict[tuple[str, bool], RowGenerator] = field(default_factory=dict)
+    _folders: dict[Path, tuple[ReidData, str]] = field(default_factory=dict)
+
+    def plan(self, column: Column, seed: int, row: Row | Generated | None = None) -> pd.DataFrame:
+        """The plan of a column and a plan seed, from `out/plans` where it is there; poses as `row` wants them."""
+        source, exclude = "dataset", False
+        if isinstance(row, Generated):
+            source, exclude = row.pose_source, row.exclude_same_image
+        name = f"{column.name}-{source}{'-other' if exclude else ''}-seed{seed}.csv"
+        if name not in self._plans:
+            path = self.out / "plans" / self.data.sha256[:12] / name
+            if path.is_file():
+                self._plans[name] = read_plan(path)
+            else:
+                self._plans[name], _ = plan_dataset(
+                    self.data.reid,
+                    self.data.joints(),
+                    ratio=column.ratio,
+                    mode=column.mode,
+                    pose_source=source,
+                    exclude_same_image=exclude,
+                    seed=seed,
+                )
+                write_plan(path, self._plans[name])
+        return self._plans[name]
+
+    def generator(self, row: Generated, column: Column, seed: int) -> RowGenerator:
+        """The generator of a row in a column."""
+        spec = _filled(row.weights, column, seed)
+        key = spec, row.asked_for
+        if key not in self._generators:
+            self._generators[key] = row_generator(spec, self.device, row.asked_for)
+        return self._generators[key]
+
+    def other(self, row: Folder, column: Column, seed: int) -> tuple[ReidData, str]:
+        """The data set of another method and the hash of its training files.
+
+        Raises:
+            InputError: it cannot be read, or trains on people that are tested on.
+        """
+        path = Path(_filled(row.folder, column, seed))
+        if path not in self._folders:
+            found, own = read_dataset(path), self.data.reid
+            check_images(found, ("train",))
+            tested = set(own.query["pid"]) | set(own.gallery["pid"])
+            if leaked := sorted(pid for pid in set(found.train["pid"]) & tested if pid > 0):
+                raise InputError(f"{path} trains on {len(leaked)} identities that are tested on: {leaked[:5]}")
+            self._folders[path] = found, files_sha(found, ("train",))
+        return self._folders[path]
+
+    def asked(self, row: Row, column: Column, seed: int) -> TrainingSet:
+        """What a row trains on in a column. Generated images need not be there yet, and the gate may give some up."""
+        if isinstance(row, Folder):
+            data, _ = self.other(row, column, seed)
+            return TrainingSet(
+                real=(),
+                folder=data.root,
+                others=tuple(data.train["path"]),
+                pids=tuple(data.train["pid"].tolist()),
+                made=tuple((data.train["source"] == "generated").tolist()),
+            )
+        return self._planned(row, column, seed, self.plan(column, seed, row))
+
+    def made(self, row: Row, column: Column, seed: int) -> TrainingSet:
+        """As `asked`, once the images are there: of a gated row, what its plan came to."""
+        asked = self.asked(row, column, seed)
+        if not (isinstance(row, Generated) and row.gate and asked.others):
+            return asked
+        # What the gate gave up is not there, and a real image is in its place.
+        return self._planned(row, column, seed, read_plan(self.folder(row, column, seed) / PLAN))
+
+    def _planned(self, row: Row, column: Column, seed: int, plan: pd.DataFrame) -> TrainingSet:
+        kept, made = plan[plan["action"] == "keep"], plan[plan["action"] == "generate"]
+        pids = (*kept["pid"].tolist(), *made["pid"].tolist())
+        if isinstance(row, LeaveOut) or made.empty:
+            return TrainingSet(tuple(kept["image"]), pids=tuple(kept["pid"].tolist()))
+        if isinstance(row, Duplicate):
+            return TrainingSet((*kept["image"], *made["condition"]), pids=pids)
+        assert isinstance(row, Generated)
+        folder = self.folder(row, column, seed)
+        return TrainingSet(tuple(kept["image"]), folder, tuple(made["output"]), pids, (True,) * len(made))
+
+    def folder(self, row: Generated, column: Column, seed: int) -> Path:
+        """Where the images of a generator's row are, or will be."""
+        spec = self.generator(row, column, seed).spec
+        digest = cell_key(self._generation(row, column, seed))[:10]
+        # Named after what makes it: rows that only learn from it in another way share it.
+        return self.out / "folders" / f"{_slug(Path(spec).stem)}-p{column.name}-plan{seed}-{digest}"
+
+    def facts(self, row: Row, column: Column, seed: int) -> dict[str, Any]:
+        """What determines the images of a training set: for a key."""
+        training = self.asked(row, column, seed)
+        others = None
+        if isinstance(row, Folder):
+            others = {"files": self.other(row, column, seed)[1]}
+        elif isinstance(row, Generated) and training.others:
+            others = self._generation(row, column, seed)
+        real = sha256_bytes("\n".join(training.real).encode())
+        return {"data": self.data.sha256, "real": real, "others": others}
+
+    def _generation(self, row: Generated, column: Column, seed: int) -> dict[str, Any]:
+        generator = self.generator(row, column, seed)
+        return {
+            "plan": sha256_bytes(plan_text(self.plan(column, seed, row)).encode()),
+            "weights": generator.sha256,
+            "size": list(generator.size),
+            "sigma": generator.sigma,
+            "precision": row.precision,
+            "jpeg_quality": JPEG_QUALITY,
+            **({"gate": gate_facts(row, seed)} if row.gate else {}),
+        }
+
+
+def gate_facts(row: Generated, seed: int) -> dict[str, Any]:
+    """What determines the gate of a gated row besides the data set: it is set on that, by the estimator that ships.
+
+    Args:
+        row: tells where other poses are looked for.
+        seed: of the plan, and of those draws.
+
+    Raises:
+        InputError: no estimator ships with this installation.
+    """
+    from augment.estimators.agreement import reference_poses
+    from augment.estimators.posenet.weights_file import shipped_weights
+    from augment.gate.calibrate import COUNT, FALSE_ALARMS, VERSION
+    from augment.gate.redraw import RETRIES
+
+    file = shipped_weights()
+    if file is None:
+        raise InputError("this installation has no weights of the estimator synth: rows with `gate: true` need them")
+    return {
+        "estimator": sha256_file(file),
+        "version": VERSION,
+        "images": COUNT,
+        "false_alarms": FALSE_ALARMS,
+        "retries": RETRIES,
+        "pose_source": row.pose_source,
+        "exclude_same_image": row.exclude_same_image,
+        "seed": seed,
+        "references": sha256_bytes(reference_poses((128, 64)).tobytes()),
+    }
+
+
+def _filled(template: str, column: Column, seed: int) -> str:
+    return template.replace("{p}", column.name).replace("{seed}", str(seed))
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "row"

@@ -1,0 +1,82 @@
+"""Other poses for rejected images: never one that the same photo has, and the same ones whoever asks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from drawn import draw_dataset
+from gated import Blind
+from toy import Toy
+
+from augment.folder.carry import Source, tasks_of
+from augment.folder.generate import generate
+from augment.gate.attempts import Asked
+from augment.gate.redraw import GateRun, Redrawing
+from augment.gate.strategy import GatedRendering
+from augment.plan.file import read_plan
+from augment.plan.sampler import make_plan
+from augment.pose import Keypoints, load_annotations
+from reid_eval.datasets import ReidData, read_dataset
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory: pytest.TempPathFactory) -> tuple[ReidData, Keypoints]:
+    """Three people with five, four and four images."""
+    root = draw_dataset(tmp_path_factory.mktemp("few"), {1: 5, 2: 4, 3: 4}, {101: 3})
+    return read_dataset(root), load_annotations(root)
+
+
+def carried_out(
+    few: tuple[ReidData, Keypoints], out: Path, ratio: float, source: str, share: float = 0.5
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The generated images of the folder's plan, and the log of all attempts with the photo of each."""
+    data, keypoints = few
+    plan = make_plan(data.train, keypoints, ratio=ratio, mode="add", pose_source=source)
+    gate = GatedRendering(GateRun(Blind(share), retries=3, source=source))
+    assert generate(Source(data, keypoints), plan, Toy(), out, rendering=gate) is not None
+    done = read_plan(out / "augmentation/plan.csv")
+    log = pd.read_csv(out / "augmentation/gate.csv")
+    photos = plan[plan["action"] == "generate"].set_index("output")["condition"]
+    return done[done["action"] == "generate"], log.assign(condition=log["output"].map(photos))
+
+
+@pytest.mark.parametrize("source", ["identity", "camera", "dataset"])
+def test_no_photo_is_made_in_a_pose_twice(few: tuple[ReidData, Keypoints], tmp_path: Path, source: str) -> None:
+    made, log = carried_out(few, tmp_path / "out", 3.0, source)
+    assert (log["attempt"] > 0).any()
+    assert not made.duplicated(["condition", "pose"]).any()
+    assert not log.duplicated(["condition", "pose"]).any()  # nor tried
+
+
+def test_where_no_pose_is_left_the_image_is_given_up(few: tuple[ReidData, Keypoints], tmp_path: Path) -> None:
+    """All pairs of an identity's own images are in the plan already."""
+    made, log = carried_out(few, tmp_path / "out", 5.0, "identity")
+    assert len(made) < 65
+    tries = log.groupby("output")["attempt"].max()
+    people = log.drop_duplicates("output").set_index("output")["condition"].str.slice(18, 23)
+    assert set(people) == {"/0001", "/0002", "/0003"}
+    assert (tries[people == "/0001"] == 0).all()  # five images, 25 pairs, 25 asked for
+
+
+def test_what_an_image_is_tried_in_depends_on_no_other_outcome(few: tuple[ReidData, Keypoints]) -> None:
+    data, keypoints = few
+    plan = make_plan(data.train, keypoints, ratio=2.0, mode="add")
+    made = plan[plan["action"] == "generate"].reset_index(drop=True)
+
+    def redraws(order: list[int]) -> dict[tuple[int, int], str]:
+        redraw = Redrawing(GateRun(Blind(0.5), retries=2), Source(data, keypoints), plan)
+        found = {}
+        for index in order:
+            task = tasks_of(Source(data, keypoints), plan, data.root)[index]
+            asked = Asked(index, task, made["pose"][index], made["output"][index])
+            for tries in (1, 2):
+                other = redraw(asked, ["x"] * tries)
+                assert other is not None
+                found[index, tries] = other.pose
+        return found
+
+    numbers = list(range(len(made)))
+    assert redraws(numbers) == redraws(numbers[::-1])
+    assert redraws(numbers[3:5]).items() <= redraws(numbers).items()

@@ -1,0 +1,57 @@
+"""The tables that ship are printed from the records that ship."""
+
+from __future__ import annotations
+
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from augment.synth.dataset import facts, plan_shots
+from augment.table.study import Study
+from augment.table.table_data import TableData
+from augment.table.table_grid import table_grid
+from augment.table.table_recipe import Generated, SynthData, load_table
+from reid_eval.datasets import ReidData
+from reid_eval.datasets.tables import make_table
+from reid_eval.table import Records, cell_key, write_report
+
+RESULTS = Path(__file__).resolve().parents[3] / "docs" / "results" / "table_small"
+
+
+def undrawn(source: SynthData) -> TableData:
+    """The synthetic data set's tables without its pictures: records and plans are there, so nobody looks at them."""
+    settings = source.settings()
+    rows: dict[str, list[tuple[Any, ...]]] = {"bounding_box_train": [], "query": [], "bounding_box_test": []}
+    for shot in plan_shots(settings):
+        path = f"{shot.split}/{shot.name}"
+        rows[shot.split].append((path, shot.pid, shot.camid, shot.seq + 1, shot.frame, "real"))
+    data = ReidData(Path("undrawn"), "market1501", *(make_table(table) for table in rows.values()))
+    return TableData(data, cell_key({"synth": facts(settings)}), None)
+
+
+@pytest.mark.parametrize(("recipe", "printed"), [("table_small", "table"), ("table_small_remedies", "remedies")])
+def test_the_small_table_is_what_its_records_say(
+    recipe: str, printed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tarfile.open(RESULTS / "records.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    records = Records(tmp_path / "records")
+    gates = [others["gate"] for key in records if "gate" in (others := records.read(key).facts["others"] or {})]
+
+    def gate_facts(row: Generated, seed: int) -> dict[str, Any]:
+        """As they were: a later gate computes its row anew."""
+        return next(gate for gate in gates if (gate["pose_source"], gate["seed"]) == (row.pose_source, seed))
+
+    monkeypatch.setattr("augment.table.training_sets.gate_facts", gate_facts)
+    monkeypatch.setattr("reid_eval.table.plot.write_plot", lambda *_: False)
+    table = load_table(recipe, ("train.amp=bf16", "train.bn_statistics=all"))
+    assert isinstance(table.data, SynthData)
+    study = Study(table, tmp_path, undrawn(table.data), "cpu")
+    found = records.found([cell.key for cell in study.cells])
+    assert len(found) == len(study.cells)
+    for path in write_report(table_grid(study), found, tmp_path / "printed"):
+        shipped = RESULTS / path.name.replace("table", printed)
+        if printed == "table" or shipped.is_file():
+            assert path.read_bytes() == shipped.read_bytes(), path.name
