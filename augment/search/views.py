@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augment.generators.base import PoseGenerator, as_pose
+from augment.generators.base import PoseGenerator, run_generator
 from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import Keypoints
 from augment.pose.library import frame_of
@@ -50,9 +50,7 @@ def generate_views(
     for at in range(0, len(row), _CHUNK):
         part = row[at : at + _CHUNK]
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            out = generator.transfer(
-                photo[part], as_pose(generator, source[part]), as_pose(generator, target[at : at + _CHUNK])
-            )
-        made.append(out.float().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8))
+            out = run_generator(generator, photo[part], source[part], target[at : at + _CHUNK])
+        made.append(out.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8))
     pixels = torch.cat(made)
     return pixels.view(count, poses, *pixels.shape[1:])
