@@ -13,6 +13,7 @@ from augment.commands.generate import generate, plan, sheet, verify
 from augment.commands.inspect import depth_curve, explain, measure, plot_log
 from augment.commands.poses import measure_poses, pose_library, poses, train_poses
 from augment.commands.quality import calibrate_gate, gate, quality
+from augment.commands.search import embed
 from augment.commands.table import table
 from augment.commands.train import convert, import_checkpoint, train
 
@@ -45,6 +46,7 @@ for command in (
     calibrate_gate,
     gate,
     quality,
+    embed,
     table,
     convert,
     import_checkpoint,

@@ -13,13 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.pose.keypoints import Keypoints
-from augment.search.fusion import Floats, fuse
+from augment.search.fusion import Floats, Parts, calibrate, fuse
 from augment.search.normalized import PoseNormalized
 from reid_eval.datasets import ReidData
 from reid_eval.datasets.images import read_image
 from reid_eval.datasets.tables import SPLITS
-from reid_eval.runtime import InputError, progress, write_bytes
+from reid_eval.runtime import InputError, write_bytes
 
+_PARTS = ("photos", "views", "known")
 _BLOCK = 256  # photos held at a time
 _ARRAYS = ("features", "names", "pids", "camids", "splits", "joints_used")
 
@@ -63,7 +64,9 @@ def embed(
 ) -> Embedded:
     """Features of the images of some splits, in the order of their tables.
 
-    Images without a row in `keypoints`, or without shoulders and hips in it, keep the feature of their photo.
+    Images without a row in `keypoints`, or without shoulders and hips in it, keep the feature of their photo. What all
+    people have in common is taken away (see `augment.search.fusion`), measured on the training people, where there are
+    some: nobody who is searched for has a say in it.
 
     Raises:
         InputError: no image in those splits, or one that cannot be read.
@@ -75,22 +78,21 @@ def embed(
     rows = keypoints.rows(paths)
     joints = np.full((len(paths), 18, 2), np.nan, np.float32)
     joints[rows >= 0] = keypoints.xy[rows[rows >= 0]]
-    found, used = [], []
-    with progress("Searching in poses", len(paths)) as bar:
-        for at in range(0, len(paths), _BLOCK):
-            block = slice(at, at + _BLOCK)
-            images = [read_image(data.root / path) for path in paths[block]]
-            parts = search.parts(images, joints[block])
-            found.append(fuse(parts, search.weight, search.calibration))
-            used.append(parts.known)
-            bar.advance(len(images))
+    blocks = []
+    for at in range(0, len(paths), _BLOCK):
+        images = [read_image(data.root / path) for path in paths[at : at + _BLOCK]]
+        blocks.append(search.parts(images, joints[at : at + _BLOCK]))
+    parts = Parts(*(np.concatenate([getattr(block, name) for block in blocks]) for name in _PARTS))
+    train = np.array([split == "train" for split, table in tables.items() for _ in range(len(table))])
+    if search.calibration is None and parts.known[train].any() and train.sum() > 1:
+        search.calibration = calibrate(parts.take(train))
     return Embedded(
-        features=np.concatenate(found),
+        features=fuse(parts, search.weight, search.calibration),
         names=np.array(paths),
         pids=np.concatenate([table["pid"].to_numpy(np.int64) for table in tables.values()]),
         camids=np.concatenate([table["camid"].to_numpy(np.int64) for table in tables.values()]),
         splits=np.array([split for split, table in tables.items() for _ in range(len(table))]),
-        joints_used=np.concatenate(used),
+        joints_used=parts.known,
         facts=dict(facts or {}),
     )
 

@@ -30,7 +30,8 @@ class PoseNormalized:
     Args:
         extractor: uint8 RGB images `[B, 3, H, W]` to features `[B, D]`; see `augment.search.extractors`.
         generator: moves people into the poses.
-        poses: the poses, in pixels of the frame that their names tell (`NAME@HxW`), else of the generator's size.
+        poses: the poses, in pixels of the frame that their names tell (`NAME@HxW`), else of the generator's size; none
+            for the photos alone.
         weight: of the views' mean against the photo, see `augment.search.fusion.fuse`.
         batch_size: photos in one pass; the extractor sees them and their views at once.
         precision: of the generator: `float32` or `bf16`.
@@ -38,7 +39,7 @@ class PoseNormalized:
         identity: what the extractor is, such as the SHA-256 of its weights: part of every cache key.
 
     Raises:
-        InputError: no pose, a pose that lacks shoulders or hips, or a cache without `identity`.
+        InputError: a pose that lacks shoulders or hips, or a cache without `identity`.
     """
 
     def __init__(
@@ -53,8 +54,8 @@ class PoseNormalized:
         cache: FeatureCache | None = None,
         identity: str = "",
     ) -> None:
-        if not len(poses) or not poses.usable.all():
-            raise InputError("the poses to search in must be there, and have both shoulders and both hips")
+        if not poses.usable.all():
+            raise InputError("the poses to search in must have both shoulders and both hips")
         if cache is not None and not identity:
             raise InputError("a feature cache needs the network's identity, such as the SHA-256 of its weights")
         self.extractor, self.generator, self.poses = extractor, generator, poses
@@ -122,7 +123,7 @@ class PoseNormalized:
     def _compute(self, photos: Tensor, joints: Floats, known: NDArray[np.bool_]) -> NDArray[np.float16]:
         """Features of one batch: `[B, 1 + V, D]`, in the precision that a cache keeps, whether there is one or not."""
         stacks = [self.extractor(photos)]
-        if known.any():
+        if known.any() and len(self._targets):
             made = self.views(photos[torch.from_numpy(known)], joints[known])
             stacks.append(self.extractor(made.flatten(0, 1)))
         photo, *views = (_checked(stack) for stack in stacks)

@@ -71,6 +71,12 @@ def test_a_feature_is_the_photo_and_the_mean_of_its_views() -> None:
     np.testing.assert_allclose(np.linalg.norm(got, axis=1), 1, atol=1e-5)
 
 
+def test_without_poses_it_is_the_photo_alone() -> None:
+    images, joints = photos(4)
+    search = PoseNormalized(means, Shifter(), Keypoints((), np.zeros((0, 18, 2), np.float32)))
+    np.testing.assert_allclose(search(images, joints), unit(means(images).numpy()), atol=1e-3)
+
+
 def test_weight_nothing_is_the_photo_alone() -> None:
     images, joints = photos(4)
     parts = PoseNormalized(means, Shifter(), POSES).parts(images, joints)
@@ -170,7 +176,7 @@ def test_bad_inputs() -> None:
     with pytest.raises(InputError, match="no image"):
         search(images[:0], joints[:0])
     with pytest.raises(InputError, match="shoulders and both hips"):
-        PoseNormalized(means, Shifter(), Keypoints((), np.zeros((0, 18, 2), np.float32)))
+        PoseNormalized(means, Shifter(), Keypoints(("a",), np.full((1, 18, 2), np.nan, np.float32)))
     with pytest.raises(InputError, match=r"finite numbers \[B, D\]"):
         PoseNormalized(lambda batch: means(batch) / 0, Shifter(), POSES)(images, joints)
     with pytest.raises(InputError, match="other views or another network"):

@@ -1,0 +1,96 @@
+"""Commands that search with generated views. Heavy imports happen inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, WEIGHTS_HELP
+
+if TYPE_CHECKING:
+    from augment.pose.keypoints import Keypoints
+
+
+@click.command()
+@click.argument("root", type=EXISTING)
+@click.option("--reid", type=EXISTING, required=True, help="The network: what reid-eval --save wrote.")
+@click.option("--out", type=FOLDER, required=True, help="File to write, such as features.npz.")
+@click.option("--poses", default="4", show_default=True, help="How many of the poses that ship, or a file of poses; 0: "
+              "the photos alone.")  # fmt: skip
+@click.option("--pose-weight", type=click.FloatRange(min=0), help="Of the views against the photo. Default: 3.")
+@click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " Default: the best for the device.")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
+@click.option("--cache", type=FOLDER, help="Keep features in this file, and take them from it.")
+@LAYOUT
+@DEVICE
+def embed(
+    root: Path,
+    reid: Path,
+    out: Path,
+    poses: str,
+    pose_weight: float | None,
+    weights: str | None,
+    precision: str,
+    keypoints: Path | None,
+    cache: Path | None,
+    layout: str,
+    device: str,
+) -> None:
+    """Features of all images of a data set, each person also seen in generated poses, for a search engine: npz.
+
+    \b
+    patn-augment embed Market-1501 --reid networks/resnet50-original-seed0.safetensors --out features.npz
+    """
+    from augment.generators.open import generator_sha256, open_generator, pick_weights
+    from augment.pose.keypoints import load_annotations
+    from augment.search.cache import FeatureCache
+    from augment.search.embed import embed as run
+    from augment.search.extractors import reid_extractor
+    from augment.search.normalized import PoseNormalized
+    from augment.search.views import WEIGHT
+    from reid_eval import load_model
+    from reid_eval.datasets import check_images, read_dataset
+    from reid_eval.model_file import read_model_file
+    from reid_eval.runtime import resolve_device
+
+    where = resolve_device(device)
+    file = read_model_file(reid)
+    model = load_model(file, where)
+    data = read_dataset(root, layout)
+    check_images(data)
+    views = _poses(poses)
+    generator = open_generator(pick_weights(weights, device), where)
+    search = PoseNormalized(
+        reid_extractor(model, model.size),
+        generator,
+        views,
+        weight=WEIGHT if pose_weight is None else pose_weight,
+        precision=precision,
+        cache=FeatureCache(cache) if cache else None,
+        identity=file.sha256,
+    )
+    joints = load_annotations(root, keypoints)
+    facts = {
+        "reid": file.sha256,
+        "generator": generator.name,
+        "generator_sha256": generator_sha256(generator),
+        "poses": list(views.names),
+        "weight": search.weight,
+    }
+    found = run(data, joints, search, facts=facts)
+    found.save(out)
+    used = int(found.joints_used.sum())
+    click.echo(f"Wrote {out}: {len(found.names)} features of {found.features.shape[1]} numbers, {used} with views.")
+
+
+def _poses(text: str) -> Keypoints:
+    """The poses that ship, by their number, or those of a file."""
+    from augment.pose.keypoints import empty_keypoints, read_keypoints
+    from augment.search.views import shipped_views
+
+    if text.isdecimal():
+        return shipped_views(int(text)) if int(text) else empty_keypoints()
+    return read_keypoints(Path(text))

@@ -1,0 +1,92 @@
+"""Features of a whole data set in one file, from Python and by the command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_normalized import POSES, Shifter, means
+
+from augment.commands.main import main
+from augment.pose.keypoints import load_annotations
+from augment.search.embed import embed, read_embedded
+from augment.search.normalized import PoseNormalized
+from augment.search.views import VIEWS, shipped_views
+from reid_eval.backbones import save_model
+from reid_eval.datasets import ReidData
+from reid_eval.runtime import InputError
+from reid_eval.settings import TrainSettings
+from reid_eval.training import train_on
+
+
+def test_a_data_set_goes_into_a_file_and_comes_back(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
+    joints = load_annotations(tiny_root)
+    found = embed(tiny_data, joints, PoseNormalized(means, Shifter(), POSES), facts={"network": "means"})
+    assert len(found.names) == 19 + 12
+    assert (found.splits == "train").sum() == 19
+    assert found.joints_used.sum() == 31 - 2  # two of identity 11 have no usable joints
+    np.testing.assert_allclose(np.linalg.norm(found.features, axis=1), 1, atol=1e-5)
+    found.save(tmp_path / "a.npz")
+    found.save(tmp_path / "b.npz")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+    again = read_embedded(tmp_path / "a.npz")
+    for name in ("names", "pids", "camids", "splits", "joints_used"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
+    np.testing.assert_allclose(again.features, found.features, atol=1e-3)
+    assert again.facts == {"network": "means"}
+
+
+def test_the_calibration_is_of_the_training_people_alone(tiny_data: ReidData, tiny_root: Path) -> None:
+    search = PoseNormalized(means, Shifter(), POSES)
+    embed(tiny_data, load_annotations(tiny_root), search)
+    assert search.calibration is not None
+    only = PoseNormalized(means, Shifter(), POSES)
+    embed(tiny_data, load_annotations(tiny_root), only, splits=("train",))
+    assert only.calibration is not None
+    np.testing.assert_allclose(search.calibration.photo, only.calibration.photo, atol=1e-6)
+    none = PoseNormalized(means, Shifter(), POSES)
+    embed(tiny_data, load_annotations(tiny_root), none, splits=("query", "gallery"))
+    assert none.calibration is None
+
+
+def test_files_that_hold_no_features(tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    for data in (b"", b"PK", b"not a file of numbers"):
+        path.write_bytes(data)
+        with pytest.raises(InputError, match="cannot read features"):
+            read_embedded(path)
+    np.savez(path, features=np.zeros((2, 3)), names=np.array(["a"]))
+    with pytest.raises(InputError, match="cannot read features"):
+        read_embedded(path)
+    np.savez(path, features=np.array([{}], dtype=object))  # a pickle: never opened
+    with pytest.raises(InputError, match="cannot read features"):
+        read_embedded(path)
+
+
+def test_views_that_ship() -> None:
+    assert shipped_views(3).names == VIEWS[:3]
+    with pytest.raises(InputError, match="13 poses to search in: expected 1 to 12"):
+        shipped_views(13)
+
+
+def test_the_command(tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = TrainSettings(
+        backbone="torchreid:osnet_x0_25", size=(64, 64), epochs=1, batch_size=4, device="cpu", amp="off"
+    )
+    images = np.random.default_rng(0).integers(0, 256, (8, 3, 64, 64), np.uint8)
+    save_model(tmp_path / "net.safetensors", train_on(images, np.arange(8) // 2, settings, 1).model)
+    words = ["embed", str(tiny_root), "--reid", str(tmp_path / "net.safetensors"), "--device", "cpu"]
+    words += ["--weights", "entry:warp", "--cache", str(tmp_path / "cache.sqlite")]
+    main([*words, "--out", str(tmp_path / "views.npz"), "--poses", "2"])
+    assert "31 features of 512 numbers, 29 with views" in capsys.readouterr().out
+    main([*words, "--out", str(tmp_path / "again.npz"), "--poses", "2"])
+    assert (tmp_path / "views.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
+    main([*words, "--out", str(tmp_path / "photos.npz"), "--poses", "0"])
+    views, photos = (read_embedded(tmp_path / f"{name}.npz") for name in ("views", "photos"))
+    assert views.facts["poses"] == list(VIEWS[:2])
+    assert np.abs(views.features - photos.features).max() > 0.01
+    with pytest.raises(SystemExit) as error:
+        main([*words, "--out", str(tmp_path / "x.npz"), "--poses", "99"])
+    assert error.value.code == 2
+    assert "expected 1 to 12, or a file of poses (--poses)" in capsys.readouterr().err
