@@ -76,6 +76,8 @@ def reid_eval(
     if preset_name(settings) == "quick":
         click.echo("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
     second, groups = read_dataset(folder, made_as), query_bins(first)
+    if not (second.train["source"] == "generated").any():
+        click.echo(f"Note: {folder} has no generated image, so there is nothing to gain.")
     comparison = compare(first, second, settings, list(range(seed, seed + seeds)), groups, save)
     click.echo(format_comparison(comparison))
     if breakdown:
@@ -147,8 +149,8 @@ def training_settings(
     from reid_eval.recipe import load_settings, parse_overrides, settings_of
 
     given = {key: value for key, value in given.items() if value is not None}
-    if "epochs" in given:
-        given["max_steps"] = 0
+    if "epochs" in given and not any(change.partition("=")[0] == "max_steps" for change in changes):
+        given["max_steps"] = 0  # so many epochs, however many steps that is
     if recipe is None:
         start = settings_of({"preset": preset, **parse_overrides(changes)}, "--set")
     else:

@@ -141,7 +141,8 @@ def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
     if plan is None:
         ratio = options["ratio"]
         if ratio is None:
-            raise InputError("give --ratio, such as --ratio 0.5, or --plan FILE")
+            other = ", or --plan FILE" if "plan" in context.params else ""
+            raise InputError(f"give --ratio, such as --ratio 0.5{other}")
         if ratio > 1 and options["mode"] == "replace":
             raise InputError(f"--ratio {ratio:g}: expected 0 to 1 with --mode replace; --mode add takes more")
         return plan_folder(say=click.echo, **options)

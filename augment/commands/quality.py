@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from augment.commands.options import DEVICE, EXISTING, FOLDER, parse_size
+from augment.commands.options import DEVICE, EXISTING, FOLDER, WEIGHTS_HELP, parse_size
 from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _READERS = {
 @click.command()
 @click.argument("out", type=EXISTING, required=False)
 @click.option("--pairs", metavar="WEIGHTS", help="Instead of a folder: a generator, against the real images of test "
-              "pairs. Name of shipped weights or a .safetensors file.")  # fmt: skip
+              "pairs. " + WEIGHTS_HELP)  # fmt: skip
 @click.option("--data", type=EXISTING, help="With OUT, the data set it was made of, for pose space before; with "
               "--pairs, the data set of the pairs (its test split). Default: unseen synthetic people.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), help="Images at most. Default: all of OUT, 512 pairs.")

@@ -27,7 +27,7 @@ class Metric:
 _AUTHORS = "PATN authors' tool/"
 
 METRICS: dict[str, Metric] = {
-    "l1": Metric("L1", "share of the range, images in [-1, 1]", "lower", _AUTHORS + "getMetrics_market.py", True),
+    "l1": Metric("L1", "images in [-1, 1]: 1 is 127.5 grey levels", "lower", _AUTHORS + "getMetrics_market.py", True),
     "ssim": Metric(
         "SSIM, as the authors", "-1 to 1", "higher",
         _AUTHORS + "getMetrics_market.py: Gaussian weights, data range of the generated image", True,

@@ -139,6 +139,19 @@ def test_reid_eval_names_what_it_does(
     assert network.people == tuple(sorted(set(read_dataset(tiny_root).train["pid"])))
     assert run("reid-eval", "--backbone", "resnet50", "--epochs", 1, "--save", here / "nets") == 2
     assert "give another folder" in capsys.readouterr().err
+    plain = (
+        "reid-eval",
+        "--data",
+        tiny_root,
+        "--augmented",
+        tiny_root,
+        "--set",
+        "max_steps=1",
+        "--set",
+        "size=[64,32]",
+    )
+    assert run(*plain) == 0
+    assert "has no generated image, so there is nothing to gain" in capsys.readouterr().out
     assert "using the newest augmented folder" in said
     assert "gain" in said
     result = json.loads((here / "runs" / "reid-eval-0001" / "result.json").read_text())

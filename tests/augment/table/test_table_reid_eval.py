@@ -12,6 +12,7 @@ import pytest
 import yaml
 from drawn import standing
 
+from augment.commands.evaluate import training_settings
 from augment.commands.main import main
 from augment.pose.bins import pose_bins, query_bins
 from augment.pose.geometry import mirror
@@ -127,3 +128,9 @@ def test_rows_of_a_table_that_learn_otherwise(tiny_root: Path, tmp_path: Path) -
     assert not training.mask[: len(training.real)].any()
     with pytest.raises(InputError, match="rows: train: lr: a row has only settings named generated_"):
         load(lr=1.0)
+
+
+def test_epochs_lift_the_limit_of_steps_unless_it_was_asked_for() -> None:
+    assert training_settings("quick", None, (), {"epochs": 1}).max_steps == 0
+    asked = training_settings("quick", None, ("max_steps=5",), {"epochs": 1, "init": None})
+    assert (asked.epochs, asked.max_steps, asked.init) == (1, 5, "scratch")
