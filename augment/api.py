@@ -167,12 +167,14 @@ def augment_folder(
         InputError: see `augment.folder.generate.generate`.
     """
     from augment.folder.generate import generate
+    from augment.folder.manifest import MANIFEST
     from augment.gate.strategy import GatedRendering
     from augment.generators.open import open_generator, pick_weights
 
     if generator is None or isinstance(generator, Path | str):
         generator = open_generator(pick_weights(None if generator is None else str(generator), "auto"))
     out = Path(out).absolute()
+    there = (out / MANIFEST).is_file() and run_file(out).is_file()
     found = generate(
         planned.source,
         planned.table,
@@ -185,7 +187,7 @@ def augment_folder(
         shard=shard,
         arguments={**planned.arguments, **_redraws(gate)},
     )
-    if found is not None:
+    if found is not None and not there:  # a finished folder keeps the record of the run that made it
         root = planned.source.data.root.resolve()
         describe_run(run_file(out), {"data": str(root), "weights": generator.name, "augmented": str(out)})
     return found

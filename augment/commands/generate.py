@@ -107,16 +107,18 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
         how: its other arguments.
     """
     from augment.api import augment_folder
+    from augment.folder.manifest import MANIFEST
     from augment.gate.verdicts import gate_message
 
     target = (out or new_run_dir("augmented")).absolute()
     shown = out or target.relative_to(Path.cwd())
+    did = "Was complete already:" if (target / MANIFEST).is_file() else "Wrote"
     manifest = augment_folder(planned, target, generator, **how)
     if manifest is None:
         click.echo(f"This shard is done; {shown} is complete when the others are.")
         return target
     made = manifest.counts["train_generated"]
-    click.echo(f"Wrote {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
+    click.echo(f"{did} {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
     if manifest.gate is not None:
         click.echo(gate_message(manifest.gate))
     evaluate = "" if out is None else f" --augmented {shown}"

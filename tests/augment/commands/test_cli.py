@@ -405,6 +405,19 @@ def test_a_library_that_no_pose_comes_from(
     _fails(capsys, r"no pose of .*plan.csv is from a library", *generate, "--plan", here / "plan.csv", *library)
 
 
+def test_a_finished_folder_keeps_its_record(
+    here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("generate", "--data", tiny_root, "--ratio", 0.5, "--weights", weights, "--out", here / "out")
+    assert run(*words) == 0
+    before, files = (here / "out.run.json").read_bytes(), hashes(here / "out")
+    capsys.readouterr()
+    assert run(*words, "--resume") == 0
+    assert "Was complete already:" in capsys.readouterr().out
+    assert (here / "out.run.json").read_bytes() == before
+    assert hashes(here / "out") == files
+
+
 def test_training_goes_on_only_with_the_same_data(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["train", "--recipe", "patn_synth_tiny", "--out", here / "run", "--set", "data.identities=4"]
     for change in ("data.cameras=2", "train.batch_size=2", "train.overrides={ngf: 4, n_blocks: 2}", "train.ndf=4"):
