@@ -21,6 +21,8 @@ from augment.plan.file import LIBRARY
 from augment.pose.library import frame_of
 
 RETRIES = 2
+DRAWS = 2
+"""Raise it when rejected images begin to be tried in other poses: what was made before is another result."""
 _LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
 
 

@@ -167,7 +167,7 @@ def gate_facts(row: Generated, seed: int) -> dict[str, Any]:
     from augment.estimators.agreement import reference_poses
     from augment.estimators.posenet.weights_file import shipped_weights
     from augment.gate.calibrate import COUNT, FALSE_ALARMS, VERSION
-    from augment.gate.redraw import RETRIES
+    from augment.gate.redraw import DRAWS, RETRIES
 
     file = shipped_weights()
     if file is None:
@@ -178,6 +178,7 @@ def gate_facts(row: Generated, seed: int) -> dict[str, Any]:
         "images": COUNT,
         "false_alarms": FALSE_ALARMS,
         "retries": RETRIES,
+        "draws": DRAWS,
         "pose_source": row.pose_source,
         "exclude_same_image": row.exclude_same_image,
         "seed": seed,

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from drawn import hashes, standing
+from gated import LIMITS, Blind
 from toy import Says, Toy
 
 from augment.commands.main import main
@@ -19,7 +20,7 @@ from augment.folder.carry import Source
 from augment.folder.generate import generate, verify
 from augment.folder.layout import SCRATCH
 from augment.folder.manifest import Manifest, read_manifest
-from augment.gate.judge import Gate, GateThresholds, Verdict
+from augment.gate.judge import Gate
 from augment.gate.redraw import GateRun, outcome
 from augment.gate.strategy import GatedRendering
 from augment.plan.donors import PosePool, redraw_pose
@@ -27,8 +28,6 @@ from augment.plan.sampler import make_plan, read_plan
 from augment.pose import load_annotations, read_keypoints
 from augment.pose.library import shipped_library
 from reid_eval.datasets import ReidData
-
-LIMITS = GateThresholds(pose=-0.1, colour=12.0, contrast=8.0, saturated=0.5, noise=15.0)
 
 
 def pool() -> PosePool:
@@ -55,21 +54,6 @@ def test_a_manifest_tells_no_path_of_a_program() -> None:
     assert run.described()["thresholds"]["estimator"] == "command"
 
 
-class Judge(Gate):
-    """A gate that rejects by the hash of the image's bytes: repeatable, and blind."""
-
-    def __init__(self, share: float) -> None:
-        super().__init__(Says(standing()), LIMITS)
-        self.share = share
-
-    def judge(
-        self, images: np.ndarray, poses: np.ndarray, photos: np.ndarray, photo_poses: np.ndarray
-    ) -> list[Verdict]:
-        assert len(images) == len(poses) == len(photos) == len(photo_poses)
-        bad = [int(image.astype(np.int64).sum()) % 100 < 100 * self.share for image in images]
-        return [Verdict(0.5, 1.0, 50.0, 0.0, 2.0, ("pose",) if b else ()) for b in bad]
-
-
 def run(
     data: ReidData,
     root: Path,
@@ -82,7 +66,7 @@ def run(
 ) -> Manifest | None:
     keypoints = load_annotations(root)
     plan = make_plan(data.train, keypoints, ratio=0.6, mode=mode, seed=1)
-    through = GatedRendering(GateRun(Judge(share), retries=1, seed=1))
+    through = GatedRendering(GateRun(Blind(share), retries=1, seed=1))
     return generate(Source(data, keypoints), plan, toy or Toy(), out, rendering=through, **more)  # type: ignore[arg-type]
 
 
@@ -254,7 +238,7 @@ def test_redraws_never_make_one_image_twice(tiny_data: ReidData, tiny_root: Path
     source = Source(tiny_data, keypoints)
     for pose_source in ("identity", "dataset"):
         plan = make_plan(tiny_data.train, keypoints, ratio=2.0, mode="add", pose_source=pose_source)
-        through = GatedRendering(GateRun(Judge(0.5), retries=3, source=pose_source))
+        through = GatedRendering(GateRun(Blind(0.5), retries=3, source=pose_source))
         manifest = generate(source, plan, Toy(), tmp_path / pose_source, rendering=through)
         assert manifest is not None
         assert manifest.gate is not None
@@ -270,7 +254,7 @@ def test_redraws_never_make_one_image_twice(tiny_data: ReidData, tiny_root: Path
 def test_a_library_lends_another_pose(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
     keypoints, library = load_annotations(tiny_root), shipped_library()
     plan = make_plan(tiny_data.train, keypoints, ratio=0.6, pose_source="library", library=library)
-    gate = GateRun(Judge(0.5), retries=2, source="library")
+    gate = GateRun(Blind(0.5), retries=2, source="library")
     generate(Source(tiny_data, keypoints, library), plan, Toy(), tmp_path / "out", rendering=GatedRendering(gate))
     log = pd.read_csv(tmp_path / "out/augmentation/gate.csv")
     assert (log["attempt"] > 0).any()
