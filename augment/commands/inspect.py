@@ -78,17 +78,12 @@ def measure_weights(
 ) -> None:
     """`patn-augment measure`: figures and, if asked for, a picture."""
     from augment.generators.open import open_generator
-    from augment.pairs.photos import folder_pairs
-    from augment.quality.errors import measure, pairs_sheet, unseen_pairs
+    from augment.quality.errors import measure, measured_pairs, pairs_sheet
     from reid_eval.runtime import resolve_device
 
     where = resolve_device(device)
     generator = open_generator(weights, where)
-    if data is None:
-        say("Pairs of synthetic people in a world that no shipped weights were trained in.")
-        pairs = unseen_pairs(size=generator.size, device=where)
-    else:
-        pairs = folder_pairs(data, split="gallery", size=generator.size, device=where)
+    pairs = measured_pairs(generator, data, where, say)
     result = measure(generator, pairs, count)
     say(result.message)
     if target:

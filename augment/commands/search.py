@@ -64,7 +64,7 @@ def embed(
     views = _poses(poses)
     generator = open_generator(pick_weights(weights, device), where)
     search = PoseNormalized(
-        reid_extractor(model, model.size),
+        reid_extractor(model),
         generator,
         views,
         weight=WEIGHT if pose_weight is None else pose_weight,

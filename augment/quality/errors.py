@@ -13,6 +13,7 @@ from torch import Tensor
 from augment.generators.base import PoseGenerator, run_generator
 from augment.generators.patn.batch import PairBatch
 from augment.pairs.tensors import TensorPairs
+from augment.runs import Say
 from augment.synth.stream import UNSEEN_WORLD
 from reid_eval.runtime import progress
 from reid_eval.transforms import to_pictures
@@ -64,6 +65,23 @@ def unseen_pairs(
     settings = StreamSettings(seed=seed, identities=identities, images_per_id=images_per_id, cameras=12, size=size)
     drawn = PedestrianStream(settings, device).generation(0)
     return TensorPairs(drawn.image, drawn.keypoints, drawn.pids, seed, device, masks=drawn.mask)
+
+
+def measured_pairs(generator: PoseGenerator, data: Path | None, device: torch.device, say: Say) -> TensorPairs:
+    """The pairs that a generator is measured on, at its size.
+
+    Args:
+        generator: says the size.
+        data: pairs of its test split; None is synthetic people in a world that no shipped weights were trained in.
+        device: where they go.
+        say: told where they come from, if nobody named that.
+    """
+    if data is None:
+        say("Pairs of synthetic people in a world that no shipped weights were trained in.")
+        return unseen_pairs(size=generator.size, device=device)
+    from augment.pairs.photos import folder_pairs
+
+    return folder_pairs(data, split="gallery", size=generator.size, device=device)
 
 
 @torch.no_grad()

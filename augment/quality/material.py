@@ -118,17 +118,11 @@ def generated_pairs(
         say: told where the pairs come from.
     """
     from augment.generators.open import generator_sha256, open_generator
-    from augment.pairs.photos import folder_pairs
-    from augment.quality.errors import unseen_pairs
+    from augment.quality.errors import measured_pairs
 
     device = resolve_device(name)
     generator = open_generator(weights, device)
-    if data is None:
-        say("Pairs of synthetic people in a world that no shipped weights were trained in.")
-        pairs = unseen_pairs(size=generator.size, device=device)
-    else:
-        pairs = folder_pairs(data, split="gallery", size=generator.size, device=device)
-    material = pairs_material(generator, pairs, count)
+    material = pairs_material(generator, measured_pairs(generator, data, device, say), count)
     shown = data.name if data else "unseen synthetic people"
     return material, {"weights": generator.name, "weights_sha256": generator_sha256(generator), "data": shown}
 

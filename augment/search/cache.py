@@ -33,16 +33,19 @@ class FeatureCache:
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot use the feature cache {self.path} ({error.strerror}): name another") from None
         self._run(lambda base: base.execute(_SCHEMA))
 
-    def read(self, keys: Sequence[bytes]) -> list[NDArray[np.float16] | None]:
-        """The rows of those keys, flat float16 each; None where there is none."""
+    def read(self, keys: Sequence[bytes], parts: int) -> list[NDArray[np.float16] | None]:
+        """The rows of those keys, float16 `[parts, D]` each; None where there is none, or none that can be used."""
         found: dict[bytes, bytes] = {}
         for start in range(0, len(keys), _ASK):
             part = list(keys[start : start + _ASK])
             found |= self._run(lambda base, part=part: _select(base, part))  # type: ignore[misc]
-        return [np.frombuffer(found[key], np.float16) if key in found else None for key in keys]
+        return [_row(found.get(key), parts) for key in keys]
 
     def write(self, keys: Sequence[bytes], rows: NDArray[np.floating]) -> None:
         """Keep the rows of those keys, `[N, ...]`, as half precision."""
@@ -57,6 +60,14 @@ class FeatureCache:
             raise InputError(
                 f"cannot use the feature cache {self.path} ({error}): delete it, or name another"
             ) from None
+
+
+def _row(value: object, parts: int) -> NDArray[np.float16] | None:
+    """A stored row; what somebody has damaged is as good as not there."""
+    if not isinstance(value, bytes) or not value or len(value) % (2 * parts):
+        return None
+    row = np.frombuffer(value, np.float16).reshape(parts, -1)
+    return row if np.isfinite(row).all() else None
 
 
 def _select(base: sqlite3.Connection, keys: list[bytes]) -> dict[bytes, bytes]:

@@ -107,8 +107,9 @@ def read_embedded(path: Path | str) -> Embedded:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in _ARRAYS}
             facts = json.loads(str(file["facts"]))
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"cannot read features from {path}: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # numpy, zipfile and json raise a dozen kinds on damaged bytes
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"cannot read features from {path}: {reason}; make the file again") from None
     if arrays["features"].ndim != 2 or any(len(array) != len(arrays["features"]) for array in arrays.values()):
         raise InputError(f"{path}: its arrays are of different lengths; make the file again")
     arrays["features"] = arrays["features"].astype(np.float32)

@@ -72,12 +72,8 @@ def onnx_extractor(
     return torch_extractor(run, size, mean=mean, std=std, scale=scale)
 
 
-def reid_extractor(model: ReidNet, size: tuple[int, int], *, flip: bool = True, amp: str = "off") -> Extractor:
-    """A network of `reid_eval`, as its own evaluation calls it: L2-normalised, averaged with the mirror image's."""
-    from reid_eval.features import extract
+def reid_extractor(model: ReidNet, *, amp: str = "off") -> Extractor:
+    """A network of `reid_eval`, as its own evaluation calls it: at its size, mirrored or not, of length 1."""
+    from reid_eval.features import extract_features
 
-    def run(images: Tensor) -> Tensor:
-        pixels = resized(images, size).to(torch.uint8)
-        return torch.from_numpy(extract(model, pixels, flip=flip, amp=amp))
-
-    return run
+    return lambda images: torch.from_numpy(extract_features(model, images, amp=amp))

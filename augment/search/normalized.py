@@ -98,7 +98,7 @@ class PoseNormalized:
         rows = _Rows(len(photos))
         keys = [self._key(photo, xy) for photo, xy in zip(photos, joints, strict=True)] if self._cache else []
         if self._cache:
-            rows.put(range(len(photos)), self._cache.read(keys))
+            rows.put(range(len(photos)), self._cache.read(keys, 1 + len(self._targets)))
         with progress("Extracting features", len(photos)) as bar:
             bar.skip(len(photos) - len(rows.missing))
             for batch in _batches(photos, rows.missing, self.batch_size):
@@ -107,7 +107,7 @@ class PoseNormalized:
                 if self._cache:
                     self._cache.write([keys[i] for i in batch], found)
                 bar.advance(len(batch))
-        table = unit(rows.table(1 + len(self._targets)))
+        table = unit(rows.table())
         return Parts(table[:, 0], table[:, 1:] * known[:, None, None], known)
 
     def views(self, image: Tensor, joints: Floats) -> Tensor:
@@ -152,9 +152,16 @@ class _Rows:
     def missing(self) -> list[int]:
         return [place for place, row in enumerate(self._rows) if row is None]
 
-    def table(self, parts: int) -> Floats:
-        """All rows: float32 `[N, parts, D]`."""
-        return np.stack([row.reshape(parts, -1) for row in self._rows if row is not None]).astype(np.float32)
+    def table(self) -> Floats:
+        """All rows: float32 `[N, parts, D]`.
+
+        Raises:
+            InputError: rows of different widths, so some are not this network's.
+        """
+        rows = [row for row in self._rows if row is not None]
+        if len({row.shape for row in rows}) > 1:
+            raise InputError("the feature cache holds features of another width: delete it, or name another", "cache")
+        return np.stack(rows).astype(np.float32)
 
 
 def _batches(photos: Sequence[Tensor], places: Sequence[int], size: int) -> list[list[int]]:

@@ -64,6 +64,16 @@ def test_files_that_hold_no_features(tmp_path: Path) -> None:
         read_embedded(path)
 
 
+def test_a_file_that_was_cut_off(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
+    path = tmp_path / "x.npz"
+    embed(tiny_data, load_annotations(tiny_root), PoseNormalized(means, Shifter(), POSES)).save(path)
+    whole = path.read_bytes()
+    for length in (4, 100, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match="cannot read features"):
+            read_embedded(path)
+
+
 def test_views_that_ship() -> None:
     assert shipped_views(3).names == VIEWS[:3]
     with pytest.raises(InputError, match="13 poses to search in: expected 1 to 12"):

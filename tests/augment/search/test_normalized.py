@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,31 @@ def test_a_cache_that_is_none(tmp_path: Path) -> None:
         FeatureCache(tmp_path / "c")
     with pytest.raises(InputError, match="identity"):
         PoseNormalized(means, Shifter(), POSES, cache=FeatureCache(tmp_path / "d"))
+
+
+@pytest.mark.parametrize("damage", ["x''", "x'00'", "'words'", "x'7e00'", "NULL"])
+def test_rows_that_somebody_damaged_are_computed_again(tmp_path: Path, damage: str) -> None:
+    images, joints = photos(3)
+    plain = PoseNormalized(means, Shifter(), POSES)(images, joints)
+    path = tmp_path / "c.sqlite"
+    PoseNormalized(means, Shifter(), POSES, cache=FeatureCache(path), identity="n")(images, joints)
+    with closing(sqlite3.connect(path)) as base, base:
+        if damage == "NULL":
+            base.execute("DELETE FROM features")
+        else:
+            base.execute(f"UPDATE features SET value = {damage}")
+    again = PoseNormalized(means, Shifter(), POSES, cache=FeatureCache(path), identity="n")
+    np.testing.assert_array_equal(again(images, joints), plain)
+
+
+def test_a_row_of_another_width_is_told(tmp_path: Path) -> None:
+    images, joints = photos(3)
+    path = tmp_path / "c.sqlite"
+    PoseNormalized(means, Shifter(), POSES, cache=FeatureCache(path), identity="n")(images, joints)
+    with closing(sqlite3.connect(path)) as base, base:
+        base.execute("UPDATE features SET value = x'003c003c003c' WHERE key = (SELECT min(key) FROM features)")
+    with pytest.raises(InputError, match="features of another width"):
+        PoseNormalized(means, Shifter(), POSES, cache=FeatureCache(path), identity="n")(images, joints)
 
 
 def mixed_gallery(count: int = 400, width: int = 64) -> tuple[Parts, np.ndarray]:
