@@ -14,7 +14,7 @@ from augment.gate.thresholds import open_gate
 from augment.generators.open import generator_sha256
 from augment.table.study import Cell, Study
 from augment.table.table_recipe import Generated
-from augment.table.training_sets import JPEG_QUALITY
+from augment.table.training_sets import JPEG_QUALITY, row_library
 from reid_eval.runtime import InputError
 
 
@@ -46,7 +46,7 @@ class CellFolders:
             if generator_sha256(generator) != known.sha256:
                 raise InputError(f"generator {known.spec} changed while the table was at work: start it again")
             generate(
-                Source(study.reid, study.data.joints()),
+                Source(study.reid, study.data.joints(), row_library(row)),
                 study.sets.plan(cell.column, seed, row),
                 generator,
                 out,

@@ -76,7 +76,8 @@ class _Worker:
             return None
         self.folders.ensure(cell)
         training = self.study.training(cell)
-        record = self.runner.run(cell.key, cell.facts, training, cell.settings, cell.steps, cell.name)
+        keep = self.study.network(cell)
+        record = self.runner.run(cell.key, cell.facts, training, cell.settings, cell.steps, cell.name, keep)
         records.write(record)
         return record
 

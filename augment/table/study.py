@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.table.table_data import TableData, open_data
-from augment.table.table_recipe import Column, Folder, Row, TableRecipe
+from augment.table.table_recipe import Column, Folder, MorePeople, Row, TableRecipe
 from augment.table.training_sets import TrainingSets
 from reid_eval.datasets import ReidData
 from reid_eval.precision import resolve_amp
@@ -80,6 +80,10 @@ class Study:
         """The folder's records."""
         return Records(self.out / "records")
 
+    def network(self, cell: Cell) -> Path | None:
+        """Where the trained network of a cell is kept, if it is: where something is to be searched with it."""
+        return self.out / "networks" / f"{cell.key}.safetensors" if self.recipe.test else None
+
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """Of the table, from the left."""
@@ -120,7 +124,7 @@ class Study:
         told = settings.facts()
         if settings.init not in ("scratch", "imagenet"):
             told["init"] = sha256_file(settings.init)
-        steps = self.steps(place.backbone)
+        steps = self.steps(place.backbone) * (row.times if isinstance(row, MorePeople) else 1)
         facts = {**images, "steps": steps, "settings": told}
         return Cell(cell_key(facts), place, column, facts, settings, steps)
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from augment.runs import recipes_folder
+from augment.search.views import VIEWS
+from augment.table.search_recipe import SEARCHES, Search
 from reid_eval.runtime import InputError
 from reid_eval.settings import CHOICES, TrainSettings, settings_from
 from reid_eval.yaml_recipes import plain_number, problems_of, read_recipe, recipe_file
@@ -72,7 +74,9 @@ class Generated(_Part):
     weights: str
     """What `augment.generators.open.open_generator` takes: the name of shipped weights, a file, `entry:NAME`; `{p}` and
     `{seed}` stand for the column and the plan's seed."""
-    pose_source: Literal["dataset", "identity", "camera", "diverse"] = "dataset"
+    pose_source: Literal["dataset", "identity", "camera", "diverse", "library"] = "dataset"
+    library: Annotated[int, Field(ge=1, le=len(VIEWS))] = 4
+    """With the pose source `library`: how many of `augment.search.views.VIEWS`."""
     exclude_same_image: bool = False
     precision: Literal["float32", "bf16"] = "float32"
     gate: bool = False
@@ -86,6 +90,12 @@ class Generated(_Part):
     def asked_for(self) -> bool:
         """Whether the caller named `weights`, not the recipe's file: only then may it be code to import."""
         return self._asked_for
+
+    @model_validator(mode="after")
+    def _no_gated_library(self) -> Generated:
+        if self.gate and self.pose_source == "library":
+            raise ValueError("gate: true draws rejected poses anew, which the pose source library has none of")
+        return self
 
     def with_weights(self, name: str, weights: str) -> Generated:
         """The same row of another name, by a generator that the caller names."""
@@ -120,7 +130,29 @@ class Folder(_Part):
     """As in `Generated`."""
 
 
-Row = Annotated[LeaveOut | Duplicate | Patn | OtherGenerator | Folder, Field(discriminator="kind")]
+class MorePeople(_Part):
+    """Besides what is kept, people of another drawn world: what a re-ID network makes of them in a generator's stead.
+
+    The defaults are the world of which `patn-synth` has seen some.
+    """
+
+    kind: Literal["more_people"]
+    name: str = "more people"
+    people: Annotated[int, Field(ge=1)]
+    images_per_id: int = 12
+    cameras: int = 64
+    seed: int = 2019
+    times: Annotated[int, Field(ge=1)] = 1
+    """So many times the steps of the other rows."""
+
+    def settings(self) -> SynthSettings:
+        """The renderer's settings; its one test person is not used."""
+        from augment.synth.dataset import SynthSettings
+
+        return SynthSettings(self.people, 1, self.images_per_id, self.cameras, self.seed)
+
+
+Row = Annotated[LeaveOut | Duplicate | Patn | OtherGenerator | Folder | MorePeople, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)
@@ -162,6 +194,9 @@ class TableRecipe(_Part):
     plan_seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
     """Seed s trains on the plan of number s modulo their count of these, smallest first: which images go, and in which
     poses others come, is drawn anew. Which plan it is does not hang on the other seeds of the table."""
+    test: tuple[Search, ...] = ()
+    """How test images are searched for besides by the photo's own feature: each is a row below the row trained. The
+    trained networks are then kept, in `networks`."""
     baseline: str | None = None
     """Name of the row that the others are compared with; default: the first of kind `leave_out`."""
     train: dict[str, Any] = {}
@@ -176,12 +211,18 @@ class TableRecipe(_Part):
             ("columns", list(self.columns)),
             ("backbones", list(self.backbones)),
             ("seeds", list(self.seeds)),
+            ("test", [search.name for search in self.test]),
         ):
             if len(set(items)) < len(items):
                 raise ValueError(f"{what} are named twice: {items}")
         if strangers := sorted(set(self.train_for) - set(self.backbones)):
             raise ValueError(f"train_for names backbones that the table lacks: {', '.join(strangers)}")
         names = [row.name for row in self.rows]
+        for search in self.test:
+            if unknown := sorted(set(search.rows or ()) - set(names)):
+                raise ValueError(f"test {search.name!r} names rows that the table lacks: {', '.join(unknown)}")
+            if search.kind in ("mask", "oracle") and not isinstance(self.data, SynthData):
+                raise ValueError(f"test {search.name!r}: only drawn people have a true {search.kind}")
         if self.baseline not in (None, *names):
             raise ValueError(f"baseline {self.baseline!r} is no row: choose from {', '.join(names)}")
         return self
@@ -259,8 +300,8 @@ def load_table(name: str, overrides: Sequence[str] = (), weights: Sequence[str] 
     try:
         recipe = TableRecipe.model_validate(raw)
     except ValidationError as error:
-        parts = (SynthData, FolderData, LeaveOut, Duplicate, Patn, OtherGenerator, Folder, TableRecipe)
-        raise InputError(f"{path}: {problems_of(error, *parts)}") from None
+        parts = (SynthData, FolderData, LeaveOut, Duplicate, Patn, OtherGenerator, Folder, MorePeople, *SEARCHES)
+        raise InputError(f"{path}: {problems_of(error, *parts, TableRecipe)}") from None
     for backbone in recipe.backbones:
         for row in recipe.rows:
             recipe.settings(backbone, recipe.seeds[0], row)

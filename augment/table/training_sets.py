@@ -16,9 +16,13 @@ import pandas as pd
 from augment.folder.layout import PLAN
 from augment.plan.file import plan_text, read_plan, write_plan
 from augment.plan.sampler import plan_dataset
+from augment.pose.keypoints import Keypoints
+from augment.search.views import shipped_views
+from augment.synth.dataset import embedded_dataset
+from augment.synth.dataset import facts as drawn_facts
 from augment.table.row_generators import RowGenerator, row_generator
 from augment.table.table_data import TableData, files_sha
-from augment.table.table_recipe import Column, Duplicate, Folder, Generated, LeaveOut, Row
+from augment.table.table_recipe import Column, Duplicate, Folder, Generated, LeaveOut, MorePeople, Row
 from reid_eval.datasets import ReidData, check_images, read_dataset
 from reid_eval.runtime import InputError, sha256_bytes, sha256_file
 from reid_eval.table import cell_key
@@ -43,13 +47,15 @@ class TrainingSets:
     _plans: dict[str, pd.DataFrame] = field(default_factory=dict)
     _generators: dict[tuple[str, bool], RowGenerator] = field(default_factory=dict)
     _folders: dict[Path, tuple[ReidData, str]] = field(default_factory=dict)
+    _more: dict[MorePeople, ReidData] = field(default_factory=dict)
 
     def plan(self, column: Column, seed: int, row: Row | Generated | None = None) -> pd.DataFrame:
         """The plan of a column and a plan seed, from `out/plans` where it is there; poses as `row` wants them."""
-        source, exclude = "dataset", False
+        source, exclude, library = "dataset", False, None
         if isinstance(row, Generated):
-            source, exclude = row.pose_source, row.exclude_same_image
-        name = f"{column.name}-{source}{'-other' if exclude else ''}-seed{seed}.csv"
+            source, exclude, library = row.pose_source, row.exclude_same_image, row_library(row)
+        which = f"{source}{len(library) if library else ''}{'-other' if exclude else ''}"
+        name = f"{column.name}-{which}-seed{seed}.csv"
         if name not in self._plans:
             path = self.out / "plans" / self.data.sha256[:12] / name
             if path.is_file():
@@ -61,6 +67,7 @@ class TrainingSets:
                     ratio=column.ratio,
                     mode=column.mode,
                     pose_source=source,
+                    library=library,
                     exclude_same_image=exclude,
                     seed=seed,
                 )
@@ -115,6 +122,8 @@ class TrainingSets:
     def _planned(self, row: Row, column: Column, seed: int, plan: pd.DataFrame) -> TrainingSet:
         kept, made = plan[plan["action"] == "keep"], plan[plan["action"] == "generate"]
         pids = (*kept["pid"].tolist(), *made["pid"].tolist())
+        if isinstance(row, MorePeople):
+            return self._with_more(row, tuple(kept["image"]), tuple(kept["pid"].tolist()))
         if isinstance(row, LeaveOut) or made.empty:
             return TrainingSet(tuple(kept["image"]), pids=tuple(kept["pid"].tolist()))
         if isinstance(row, Duplicate):
@@ -122,6 +131,13 @@ class TrainingSets:
         assert isinstance(row, Generated)
         folder = self.folder(row, column, seed)
         return TrainingSet(tuple(kept["image"]), folder, tuple(made["output"]), pids, (True,) * len(made))
+
+    def _with_more(self, row: MorePeople, kept: tuple[str, ...], pids: tuple[int, ...]) -> TrainingSet:
+        if row not in self._more:
+            self._more[row] = read_dataset(embedded_dataset(row.settings(), self.device)[0])
+        more = self._more[row].train
+        others = (more["pid"] + max(self.data.reid.train["pid"].max(), 0)).tolist()
+        return TrainingSet(kept, self._more[row].root, tuple(more["path"]), (*pids, *others), (False,) * len(more))
 
     def folder(self, row: Generated, column: Column, seed: int) -> Path:
         """Where the images of a generator's row are, or will be."""
@@ -136,6 +152,8 @@ class TrainingSets:
         others = None
         if isinstance(row, Folder):
             others = {"files": self.other(row, column, seed)[1]}
+        elif isinstance(row, MorePeople):
+            others = {"synth": drawn_facts(row.settings())}
         elif isinstance(row, Generated) and training.others:
             others = self._generation(row, column, seed)
         real = sha256_bytes("\n".join(training.real).encode())
@@ -152,6 +170,11 @@ class TrainingSets:
             "jpeg_quality": JPEG_QUALITY,
             **({"gate": gate_facts(row, seed)} if row.gate else {}),
         }
+
+
+def row_library(row: Generated) -> Keypoints | None:
+    """The poses that a row's images come in, where it names a library."""
+    return shipped_views(row.library) if row.pose_source == "library" else None
 
 
 def gate_facts(row: Generated, seed: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid_eval.backbones import save_model
 from reid_eval.datasets import ReidData, load_images
 from reid_eval.features import extract
 from reid_eval.harness import rank
@@ -102,13 +103,16 @@ class Runner:
         settings: TrainSettings,
         steps: int,
         label: str = "",
+        keep: Path | None = None,
     ) -> Record:
-        """Train, evaluate, and describe both; `label` is the progress bar's."""
+        """Train, evaluate, and describe both; `label` is the progress bar's, `keep` a file for the network."""
         start = time.perf_counter()
         settings = replace(settings, device=str(self.stacks.device))
         images = self.images(training, settings.size)
         trained = train_on(images, training.labels, settings, steps, training.mask, label)
         ranking = self.rank(trained, settings)
+        if keep is not None:
+            save_model(keep, trained.model, {"key": key, "amp": trained.amp})
         return Record(
             key=key,
             facts=dict(facts),

@@ -1,0 +1,80 @@
+"""How a table's networks are searched with: each entry of a recipe's `test` is a row of its own below the row trained.
+
+Controls come in the same form as generated views: images beside the photo, whose features are fused with the photo's by
+`augment.search.fusion`. They differ only in what those images are.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
+
+from augment.search.views import WEIGHT
+
+
+class _Search(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    pose_weight: NonNegativeFloat = WEIGHT
+    """Of the images beside the photo against it."""
+    calibrate: bool = True
+    """Take away what training people have in common, see `augment.search.fusion.calibrate`."""
+    rerank: bool = False
+    """Rank by k-reciprocal encoding."""
+    gallery: Literal["market1501", "same_camera", "other_cameras"] = "market1501"
+    """What is ranked for a query: Market-1501's protocol (all but what its own camera took of its person), only what
+    its own camera took, or only what others took."""
+    rows: tuple[str, ...] | None = None
+    """Of the table, whose networks are searched with; None: all of them."""
+
+
+class Photo(_Search):
+    """The photo alone: what another protocol or a calibration does by itself."""
+
+    kind: Literal["photo"]
+
+
+class Mirror(_Search):
+    """Its mirror image."""
+
+    kind: Literal["mirror"]
+
+
+class Jitter(_Search):
+    """Copies that are shifted, blurred and made lighter or darker, by chance."""
+
+    kind: Literal["jitter"]
+    copies: PositiveInt = 4
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class Views(_Search):
+    """The person generated in other poses."""
+
+    kind: Literal["views"]
+    weights: str
+    """What `augment.generators.open.open_generator` takes."""
+    poses: PositiveInt | Literal["own"] | str = 4
+    """How many of `augment.search.views.VIEWS`; `own`: the photo's own pose; else a file of poses."""
+    precision: Literal["float32", "bf16"] = "float32"
+    blocks: PositiveInt | None = None
+    """Of the network's pose-attention transfer blocks; None: all."""
+
+
+class Mask(_Search):
+    """The photo without its background, by the renderer's own mask; drawn people only."""
+
+    kind: Literal["mask"]
+
+
+class Oracle(_Search):
+    """The person truly drawn in the poses, in place of generated; drawn people only."""
+
+    kind: Literal["oracle"]
+    poses: PositiveInt = 4
+
+
+Search = Annotated[Photo | Mirror | Jitter | Views | Mask | Oracle, Field(discriminator="kind")]
+SEARCHES = (Photo, Mirror, Jitter, Views, Mask, Oracle)
