@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reid_eval.backbones import ReidNet
-    from reid_eval.ranking import Ranking
+    from reid_eval.ranking import Among, Ranking
     from reid_eval.training import Trained
 
 __all__ = [
@@ -179,20 +179,29 @@ def _save(path: Path, trained: Trained, result: RunResult, data: ReidData, test:
 
 
 def rank(
-    query: NDArray[np.float32], gallery: NDArray[np.float32], test: ReidData, settings: TrainSettings, device: str
+    query: NDArray[np.float32],
+    gallery: NDArray[np.float32],
+    test: ReidData,
+    settings: TrainSettings,
+    device: str,
+    among: Among = "market1501",
 ) -> Ranking:
     """Rank features [Q, D] and [G, D] of a data set's query and gallery, re-ranked if `settings` say so.
 
-    The ranking is done in blocks, in bounded memory; re-ranking needs a table of all Q x G distances.
+    The ranking is done in blocks, in bounded memory; re-ranking, and a ranking among some cameras, need a table of all
+    Q x G distances.
     """
     from reid_eval.chunked import evaluate_features
+    from reid_eval.features import distances
     from reid_eval.ranking import evaluate
     from reid_eval.rerank import rerank_features
 
     cameras = (test.query["camid"], test.gallery["camid"]) if test.has_cameras else (None, None)
     columns = (test.query["pid"], test.gallery["pid"], *cameras)
     if settings.rerank:
-        return evaluate(rerank_features(query, gallery, settings.distance, device=device), *columns)
+        return evaluate(rerank_features(query, gallery, settings.distance, device=device), *columns, among=among)
+    if among != "market1501":
+        return evaluate(distances(query, gallery, settings.distance), *columns, among=among)
     return evaluate_features(query, gallery, *columns, metric=settings.distance, device=device)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +25,8 @@ from numpy.typing import ArrayLike, NDArray
 from reid_eval.runtime import InputError
 
 JUNK = -1
+Among = Literal["market1501", "same_camera", "other_cameras"]
+"""What is ranked for a query: Market-1501's protocol; only what its own camera took; only what other cameras took."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +60,7 @@ def evaluate(
     query_camids: ArrayLike | None = None,
     gallery_camids: ArrayLike | None = None,
     max_rank: int = 50,
+    among: Among = "market1501",
 ) -> Ranking:
     """Rank the gallery for every query and score the ranking.
 
@@ -68,10 +71,13 @@ def evaluate(
         query_camids: [Q] integers, or None where cameras are unknown: then nothing is left out for sharing one.
         gallery_camids: [G] integers, or None together with `query_camids`.
         max_rank: length of the CMC curve; beyond the gallery's end the curve is flat.
+        among: see `Among`; anything but the default needs cameras.
 
     Raises:
         InputError: shapes do not fit, distances hold NaN, or no query has a correct image in the gallery.
     """
+    if among != "market1501" and query_camids is None:
+        raise InputError(f"evaluate: a ranking among {among.replace('_', ' ')} images needs camera numbers")
     table = np.asarray(distances)
     q_pids, g_pids, q_cams, g_cams = check_pids(
         query_pids, gallery_pids, query_camids, gallery_camids, max_rank, table.shape
@@ -80,8 +86,9 @@ def evaluate(
         refuse_nan()
     found, valid = [], g_pids != JUNK
     for index, row in enumerate(table):
-        same = g_pids == q_pids[index]
-        keep = valid & ~(same & (g_cams == q_cams[index]))
+        same, here = g_pids == q_pids[index], g_cams == q_cams[index]
+        left_out = {"market1501": same & here, "same_camera": ~here, "other_cameras": here}[among]
+        keep = valid & ~left_out
         found.append(match_ranks(row[keep], np.flatnonzero(same[keep])))
     return ranking_of(found, max_rank)
 

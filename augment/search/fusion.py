@@ -66,9 +66,10 @@ def calibrate(parts: Parts) -> Calibration:
     Raises:
         InputError: fewer than two photos, or none with usable joints.
     """
-    if len(parts.photos) < 2 or not parts.known.any():
+    if len(parts.photos) < 2 or (parts.views.shape[1] and not parts.known.any()):
         raise InputError("a calibration needs at least two photos, and at least one with usable joints")
-    return Calibration(parts.photos.mean(0), parts.views[parts.known].mean(0))
+    views = parts.views[parts.known].mean(0) if parts.views.shape[1] else parts.views[0]
+    return Calibration(parts.photos.mean(0), views)
 
 
 def fuse(

@@ -20,6 +20,7 @@ from augment.pose.skeleton import usable
 from augment.search.cache import FeatureCache, row_key
 from augment.search.extractors import Extractor
 from augment.search.fusion import Calibration, Floats, Parts, calibrate, fuse, unit
+from augment.search.photos import as_tensors, same_shape
 from augment.search.views import generate_views, poses_at
 from reid_eval.runtime import InputError, progress
 
@@ -88,7 +89,7 @@ class PoseNormalized:
 
     def parts(self, images: Sequence[NDArray[np.uint8]] | Tensor, joints: Floats) -> Parts:
         """Features of photos and views apart, for whoever wants to fuse them in another way."""
-        photos = _as_tensors(images)
+        photos = as_tensors(images)
         joints = np.asarray(joints, np.float32)
         if joints.shape != (len(photos), 18, 2):
             raise InputError(f"joints must be [{len(photos)}, 18, 2], one set an image, got {list(joints.shape)}")
@@ -101,7 +102,7 @@ class PoseNormalized:
             rows.put(range(len(photos)), self._cache.read(keys, 1 + len(self._targets)))
         with progress("Extracting features", len(photos)) as bar:
             bar.skip(len(photos) - len(rows.missing))
-            for batch in _batches(photos, rows.missing, self.batch_size):
+            for batch in same_shape(photos, rows.missing, self.batch_size):
                 found = self._compute(torch.stack([photos[i] for i in batch]), joints[batch], known[batch])
                 rows.put(batch, list(found))
                 if self._cache:
@@ -162,27 +163,6 @@ class _Rows:
         if len({row.shape for row in rows}) > 1:
             raise InputError("the feature cache holds features of another width: delete it, or name another", "cache")
         return np.stack(rows).astype(np.float32)
-
-
-def _batches(photos: Sequence[Tensor], places: Sequence[int], size: int) -> list[list[int]]:
-    """`places` in batches of at most `size` photos of one shape, in a fixed order."""
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for place in places:
-        groups.setdefault(tuple(photos[place].shape), []).append(place)
-    return [group[at : at + size] for group in groups.values() for at in range(0, len(group), size)]
-
-
-def _as_tensors(images: Sequence[NDArray[np.uint8]] | Tensor) -> list[Tensor]:
-    """uint8 `[3, H, W]` each.
-
-    Raises:
-        InputError: images that are not uint8 RGB.
-    """
-    found = list(images) if isinstance(images, Tensor) else [torch.as_tensor(i).permute(2, 0, 1) for i in images]
-    for image in found:
-        if image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3:
-            raise InputError(f"images must be uint8 RGB, got {image.dtype} {list(image.shape)}")
-    return found
 
 
 def _checked(features: Tensor) -> Floats:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from augment.table.search_recipe import Search, Views
 from augment.table.table_data import TableData, open_data
 from augment.table.table_recipe import Column, Folder, MorePeople, Row, TableRecipe
 from augment.table.training_sets import TrainingSets
@@ -47,6 +48,16 @@ class Cell:
     def key_in(self, amp: str) -> str:
         """The key of the same training in another precision, `bf16` or `off`."""
         return cell_key({**self.facts, "settings": {**self.facts["settings"], "amp": amp}})
+
+
+@dataclass(frozen=True)
+class SearchCell:
+    """One search with the network of a cell."""
+
+    key: str
+    cell: Cell
+    search: Search
+    facts: dict[str, Any]
 
 
 @dataclass
@@ -136,9 +147,42 @@ class Study:
             first.setdefault(cell.key, cell)
         return list(first.values())
 
+    def searches(self, cell: Cell) -> list[SearchCell]:
+        """What is to be searched with a cell's network: what any row that shares it asks for, each once."""
+        rows = {place.row for place, one in self.places.items() if one.key == cell.key}
+        wanted = [search for search in self.recipe.test if search.rows is None or rows & set(search.rows)]
+        found: dict[str, SearchCell] = {}
+        for search in wanted:
+            one = self.search_cell(cell, search)
+            found.setdefault(one.key, one)
+        return list(found.values())
+
+    def search_cell(self, cell: Cell, search: Search) -> SearchCell:
+        """A search with a cell's network, and its key."""
+        facts = {**cell.facts, "search": self._search_facts(search)}
+        return SearchCell(cell_key(facts), cell, search, facts)
+
+    def _search_facts(self, search: Search) -> dict[str, Any]:
+        told = search.model_dump(mode="json", exclude={"name", "rows"})
+        if isinstance(search, Views):
+            told["weights"] = self.sets.known(search.weights).sha256
+            if isinstance(search.poses, str) and search.poses != "own":
+                told["poses"] = sha256_file(search.poses)
+        return told
+
     def training(self, cell: Cell) -> TrainingSet:
         """What a cell trains on, once its images are there."""
         return self.sets.made(self.row(cell.place.row), cell.column, self.recipe.plan_seed(cell.place.seed))
+
+
+def images_beside(search: Search) -> tuple[Any, ...]:
+    """What determines the images of a search, but for how many of the poses that ship there are: searches of which it
+    is the same look at the same images."""
+    ignored = {"name", "rows", "pose_weight", "calibrate", "rerank", "gallery"}
+    told = search.model_dump(exclude=ignored)
+    if isinstance(told.get("poses"), int):
+        told["poses"] = "shipped"
+    return tuple(sorted(told.items(), key=str))
 
 
 def open_study(recipe: TableRecipe, out: Path, device: str) -> Study:

@@ -76,11 +76,13 @@ class TrainingSets:
 
     def generator(self, row: Generated, column: Column, seed: int) -> RowGenerator:
         """The generator of a row in a column."""
-        spec = _filled(row.weights, column, seed)
-        key = spec, row.asked_for
-        if key not in self._generators:
-            self._generators[key] = row_generator(spec, self.device, row.asked_for)
-        return self._generators[key]
+        return self.known(_filled(row.weights, column, seed), row.asked_for)
+
+    def known(self, spec: str, code: bool = False) -> RowGenerator:
+        """A generator by what `open_generator` takes, looked at once; `code`: whether that may be code to import."""
+        if (spec, code) not in self._generators:
+            self._generators[spec, code] = row_generator(spec, self.device, code)
+        return self._generators[spec, code]
 
     def other(self, row: Folder, column: Column, seed: int) -> tuple[ReidData, str]:
         """The data set of another method and the hash of its training files.

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid_eval.backbones import save_model
+from reid_eval.backbones import ReidNet, save_model
 from reid_eval.datasets import ReidData, load_images
 from reid_eval.features import extract
 from reid_eval.harness import rank
@@ -117,36 +117,38 @@ class Runner:
             key=key,
             facts=dict(facts),
             scores=self._scores(training, trained, ranking),
-            queries=_queries(self.data.query["pid"].tolist(), ranking),
+            queries=queries_of(self.data.query["pid"].tolist(), ranking),
             made={**made_on(self.stacks.device), "amp": trained.amp, "seconds": time.perf_counter() - start},
         )
 
     def rank(self, trained: Trained, settings: TrainSettings) -> Ranking:
         """Evaluate a network on the data set's query and gallery."""
+        query, gallery = self.features(trained.model, settings, trained.amp)
+        return rank(query, gallery, self.data, settings, str(self.stacks.device))
+
+    def features(
+        self, model: ReidNet, settings: TrainSettings, amp: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A network's features of query and gallery: float32 [Q, D] and [G, D]."""
         query, gallery = (
             extract(
-                trained.model,
+                model,
                 self.stacks.get(self.data.root, tuple(table["path"].tolist()), settings.size),
                 batch_size=settings.eval_batch_size,
                 flip=settings.eval_flip,
-                amp=trained.amp,
+                amp=amp,
             )
             for table in (self.data.query, self.data.gallery)
         )
-        return rank(query, gallery, self.data, settings, str(self.stacks.device))
+        return query, gallery
 
     def _scores(self, training: TrainingSet, trained: Trained, ranking: Ranking) -> Scores:
         return Scores(
-            rank1=ranking.rank(1),
-            rank5=ranking.rank(5),
-            rank10=ranking.rank(10),
-            mAP=ranking.mAP,
-            mINP=ranking.mINP,
+            **ranking_scores(ranking),
             n_train=len(training.pids),
             n_generated=training.generated,
             n_query=len(self.data.query),
             n_gallery=len(self.data.gallery),
-            n_skipped=len(ranking.skipped),
             steps=trained.steps,
             train_accuracy=trained.accuracy,
         )
@@ -158,6 +160,13 @@ def made_on(device: torch.device) -> dict[str, Any]:
     return {"device": device.type, "device_name": name, "torch": torch.__version__, "numpy": np.__version__}
 
 
-def _queries(pids: list[int], ranking: Ranking) -> Queries:
-    rounded = [None if np.isnan(value) else round(float(value), 6) for value in ranking.precisions]
+def ranking_scores(ranking: Ranking) -> dict[str, Any]:
+    """The fields of `Scores` that a ranking gives."""
+    ranks = {f"rank{k}": ranking.rank(k) for k in (1, 5, 10)}
+    return {**ranks, "mAP": ranking.mAP, "mINP": ranking.mINP, "n_skipped": len(ranking.skipped)}
+
+
+def queries_of(pids: list[int], ranking: Ranking, digits: int = 6) -> Queries:
+    """Scores of every query, to so many decimals."""
+    rounded = [None if np.isnan(value) else round(float(value), digits) for value in ranking.precisions]
     return Queries(pids=pids, precisions=rounded, first_ranks=ranking.first_ranks.tolist())

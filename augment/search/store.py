@@ -1,0 +1,141 @@
+"""Images beside photos on disk, made once for all networks that look at them.
+
+FOLDER/KEY/00000.npz ...    a block of photos each: `images` [n, V, 3, H, W], `known` [n], `seconds` that it took
+
+KEY is the hash of all that the images depend on. Several processes may share a folder: each block is made once, and
+they share the blocks out among them.
+"""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from numpy.typing import NDArray
+
+from augment.search.extractors import Extractor
+from augment.search.fusion import Floats, unit
+from augment.search.makers import Made, ViewMaker
+from augment.search.photos import Photos
+from reid_eval.runtime import InputError, progress, write_bytes
+from reid_eval.table import cell_key
+
+BLOCK = 64  # photos: what a killed process loses
+
+
+class ViewStore:
+    """A folder of made images.
+
+    Args:
+        folder: made if it is absent.
+        identity: what the photos and joints are, such as the data set's hash: part of every key.
+    """
+
+    def __init__(self, folder: Path, identity: str) -> None:
+        self.folder, self.identity = folder, identity
+
+    def ensure(self, maker: ViewMaker, photos: Photos) -> StoredViews:
+        """Make what is not there yet.
+
+        Raises:
+            InputError: as `ViewMaker.make`.
+        """
+        key = cell_key({"photos": self.identity, "names": list(photos.names), "views": dict(maker.facts())})
+        stored = StoredViews(self.folder / key[:20], photos)
+        missing = [number for number in range(stored.blocks) if not stored.path(number).is_file()]
+        if missing:
+            self._make(maker, stored, missing)
+        return stored
+
+    def _make(self, maker: ViewMaker, stored: StoredViews, missing: list[int]) -> None:
+        stored.folder.mkdir(parents=True, exist_ok=True)
+        with progress("Making views", len(stored.photos)) as bar:
+            bar.skip(len(stored.photos) - sum(len(stored.part(number)) for number in missing))
+            for wait in (0, -1):  # first what nobody else is at, then wait for the others to end
+                for number in [number for number in missing if not stored.path(number).is_file()]:
+                    try:
+                        with FileLock(stored.path(number).with_suffix(".lock"), timeout=wait):
+                            if not stored.path(number).is_file():
+                                _write(stored.path(number), maker, stored.part(number))
+                    except Timeout:
+                        continue
+                    bar.advance(len(stored.part(number)))
+        for number in missing:
+            stored.path(number).with_suffix(".lock").unlink(missing_ok=True)
+
+
+class StoredViews:
+    """The images of one maker and one list of photos."""
+
+    def __init__(self, folder: Path, photos: Photos) -> None:
+        self.folder, self.photos = folder, photos
+        self.blocks = -(-len(photos) // BLOCK)
+
+    def path(self, number: int) -> Path:
+        """The file of a block."""
+        return self.folder / f"{number:05d}.npz"
+
+    def part(self, number: int) -> Photos:
+        """The photos of a block."""
+        return self.photos.part(number * BLOCK, (number + 1) * BLOCK)
+
+    def __iter__(self) -> Iterator[Made]:
+        """Images and which photos have some, block by block.
+
+        Raises:
+            InputError: a block cannot be read.
+        """
+        for number in range(self.blocks):
+            images, known, _ = self._read(number)
+            yield images, known
+
+    def features(self, extract: Extractor) -> tuple[Floats, NDArray[np.bool_]]:
+        """What a network makes of the images: `[N, V, D]`, zeros where there are none; and where there are some, `[N]`.
+
+        Args:
+            extract: see `augment.search.extractors`.
+        """
+        rows: list[Floats | None] = []
+        known = []
+        for images, there in self:
+            flat = torch.from_numpy(images[there].reshape(-1, *images.shape[2:]))
+            found = extract(flat).float().cpu().numpy() if len(flat) else None
+            rows.append(None if found is None else found.reshape(int(there.sum()), images.shape[1], -1))
+            known.append(there)
+        width = next((row.shape[2] for row in rows if row is not None), 0)
+        out = np.zeros((len(self.photos), images.shape[1], width), np.float32)
+        have = [row for row in rows if row is not None]
+        if have:
+            out[np.concatenate(known)] = np.concatenate(have)
+        return unit(out), np.concatenate(known)
+
+    @property
+    def seconds(self) -> float:
+        """What making them took, all blocks together, as if one process had been at it."""
+        return sum(self._read(number)[2] for number in range(self.blocks))
+
+    def _read(self, number: int) -> tuple[np.ndarray, np.ndarray, float]:
+        path, count = self.path(number), len(self.part(number))
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                images, known, seconds = file["images"], file["known"], float(file["seconds"])
+            if len(images) != count or known.shape != (count,) or images.dtype != np.uint8:
+                raise ValueError("of another shape")
+        except Exception as error:  # numpy and zipfile raise many kinds on damaged bytes
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise InputError(f"cannot read views from {path} ({reason}): delete it, and they are made again") from None
+        return images, known, seconds
+
+
+def _write(path: Path, maker: ViewMaker, photos: Photos) -> None:
+    start = time.perf_counter()
+    images, known = maker.make(photos)
+    buffer = io.BytesIO()
+    np.savez(buffer, images=images, known=known, seconds=np.float64(time.perf_counter() - start))
+    write_bytes(path, buffer.getvalue(), durable=False)

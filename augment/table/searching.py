@@ -1,0 +1,173 @@
+"""Searches with the networks of a table's cells: one record for each entry of the recipe's `test`.
+
+OUT/networks/KEY.safetensors    the trained network of each cell, so that entries can be added without training again
+OUT/views/KEY/                  images beside the photos, made once for all networks (see `augment.search.store`)
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from augment.generators.open import open_generator
+from augment.pose.keypoints import Keypoints, read_keypoints
+from augment.search.extractors import reid_extractor
+from augment.search.fusion import Floats, Parts, calibrate, fuse
+from augment.search.makers import GeneratedViews, JitteredCopies, MirrorImage, ViewMaker
+from augment.search.photos import Photos, calibration_photos, photos_of
+from augment.search.store import ViewStore
+from augment.search.views import shipped_views
+from augment.table.search_recipe import Jitter, Mask, Mirror, Oracle, Photo, Search, Views
+from augment.table.study import Cell, SearchCell, Study, images_beside
+from augment.table.table_recipe import SynthData
+from augment.table.true_views import MaskedPhoto, TrueViews
+from reid_eval.backbones import ReidNet
+from reid_eval.features import extract_files
+from reid_eval.harness import rank
+from reid_eval.settings import TrainSettings
+from reid_eval.table import Record
+from reid_eval.table.runner import Runner, made_on, queries_of, ranking_scores
+
+DIGITS = 4  # of a query's precision in a record: a table holds hundreds of them
+
+
+class Searcher:
+    """Searches with one network after the other; views stay on the disk, makers in memory."""
+
+    def __init__(self, study: Study, runner: Runner) -> None:
+        self.study, self.runner = study, runner
+        self.store = ViewStore(study.out / "views", study.data.sha256)
+        self._makers: dict[Any, ViewMaker] = {}
+        reid = study.reid
+        names = [*reid.query["path"], *reid.gallery["path"]]
+        self.tested = photos_of(reid, study.data.joints(), names)
+        self.others = calibration_photos(reid, study.data.joints())
+
+    def records(self, cell: Cell, model: ReidNet, amp: str) -> list[Record]:
+        """Search in each way that has no record yet, and write the records."""
+        missing = [search for search in self.study.searches(cell) if search.key not in self.study.records]
+        if not missing:
+            return []
+        settings = replace(cell.settings, device=str(self.runner.stacks.device))
+        looks = _Looks(self, model, settings, amp)
+        trained = self.study.records.read(cell.key)
+        found = [self._record(search, looks, settings, trained) for search in missing]
+        for record in found:
+            self.study.records.write(record)
+        return found
+
+    def _record(self, cell: SearchCell, looks: _Looks, settings: TrainSettings, trained: Record) -> Record:
+        start = time.perf_counter()
+        search, reid = cell.search, self.study.reid
+        parts, others = looks.parts(search)
+        calibration = calibrate(others) if search.calibrate else None
+        features = fuse(parts, search.pose_weight, calibration)
+        count = len(reid.query)
+        how = replace(settings, rerank=search.rerank)
+        ranking = rank(features[:count], features[count:], reid, how, settings.device, search.gallery)
+        cost = {"views": parts.views.shape[1], "views_seconds": looks.made_in(search), "photos": len(features)}
+        return Record(
+            key=cell.key,
+            facts=cell.facts,
+            scores=trained.scores.model_copy(update=ranking_scores(ranking)),
+            queries=queries_of(reid.query["pid"].tolist(), ranking, DIGITS),
+            made={
+                **made_on(self.runner.stacks.device),
+                "amp": looks.amp,
+                "seconds": time.perf_counter() - start,
+                **cost,
+            },
+        )
+
+    def maker(self, search: Search) -> ViewMaker | None:
+        """What makes the images of a search: for poses that ship, of as many as any like search wants."""
+        key = images_beside(search)
+        if key not in self._makers and not isinstance(search, Photo):
+            self._makers[key] = self._open(search)
+        return self._makers.get(key)
+
+    def _open(self, search: Search) -> ViewMaker:
+        study, size = self.study, self.study.recipe.settings(self.study.recipe.backbones[0], 0).size
+        if isinstance(search, Mirror):
+            return MirrorImage(size)
+        if isinstance(search, Jitter):
+            return JitteredCopies(size, search.copies, search.seed)
+        alike = [one.poses for one in study.recipe.test if images_beside(one) == images_beside(search)]  # type: ignore[union-attr]
+        if isinstance(search, Views):
+            known = study.sets.known(search.weights)
+            generator = open_generator(known.spec, study.device, search.blocks, allow_code=False)
+            return GeneratedViews(generator, _poses(search.poses, alike), search.precision)
+        assert isinstance(study.recipe.data, SynthData)
+        drawn = study.recipe.data.settings()
+        if isinstance(search, Mask):
+            return MaskedPhoto(drawn)
+        assert isinstance(search, Oracle)
+        return TrueViews(drawn, shipped_views(max(alike)))
+
+
+class _Looks:
+    """All that one network has seen so far: features of photos, and of the images beside them."""
+
+    def __init__(self, searcher: Searcher, model: ReidNet, settings: TrainSettings, amp: str) -> None:
+        self.searcher, self.model, self.settings, self.amp = searcher, model, settings, amp
+        self._extract = reid_extractor(model, amp=amp)
+        self._photos = np.concatenate(searcher.runner.features(model, settings, amp)), self._files(searcher.others)
+        self._views: dict[Any, _Views] = {}
+
+    def parts(self, search: Search) -> tuple[Parts, Parts]:
+        """Features for a search: of the test photos, and of those that calibrate it."""
+        tested, others = self._photos
+        if isinstance(search, Photo):
+            return _alone(tested), _alone(others)
+        views = self._seen(search)
+        both = views.tested, views.others
+        found = [Parts(photos, *part) for photos, part in zip((tested, others), both, strict=True)]
+        if isinstance(search, (Views, Oracle)) and isinstance(search.poses, int):
+            found = [part.choose(list(range(search.poses))) for part in found]
+        return found[0], found[1]
+
+    def made_in(self, search: Search) -> float:
+        """Seconds that the images of the test photos took, for as many a photo as the search wants."""
+        if isinstance(search, Photo):
+            return 0.0
+        views, wanted = self._seen(search), getattr(search, "poses", None)
+        return views.seconds * (wanted / views.tested[0].shape[1] if isinstance(wanted, int) else 1)
+
+    def _seen(self, search: Search) -> _Views:
+        key = images_beside(search)
+        if key not in self._views:
+            searcher, maker = self.searcher, self.searcher.maker(search)
+            assert maker is not None
+            stored = [searcher.store.ensure(maker, photos) for photos in (searcher.tested, searcher.others)]
+            tested, others = (one.features(self._extract) for one in stored)
+            self._views[key] = _Views(tested, others, stored[0].seconds)
+        return self._views[key]
+
+    def _files(self, photos: Photos) -> Floats:
+        how = self.settings
+        flags = {"batch_size": how.eval_batch_size, "flip": how.eval_flip, "amp": self.amp}
+        return extract_files(self.model, photos.root, photos.names, how.size, **flags)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class _Views:
+    """Features `[N, V, D]` and known `[N]` of the test photos' images and of the others'."""
+
+    tested: tuple[Floats, np.ndarray]
+    others: tuple[Floats, np.ndarray]
+    seconds: float
+
+
+def _alone(photos: Floats) -> Parts:
+    return Parts(photos, np.zeros((len(photos), 0, photos.shape[1]), np.float32), np.zeros(len(photos), np.bool_))
+
+
+def _poses(asked: int | str, alike: list[int | str]) -> Keypoints | None:
+    """The poses of a maker: as many that ship as any of the searches alike asks for, a file's, or each photo's own."""
+    if asked == "own":
+        return None
+    return read_keypoints(Path(asked)) if isinstance(asked, str) else shipped_views(max(map(int, alike)))
