@@ -64,7 +64,7 @@ class SynthSettings:
 
 
 @dataclass(frozen=True)
-class _Shot:
+class Shot:
     """One image to draw."""
 
     name: str
@@ -75,7 +75,7 @@ class _Shot:
     frame: int
 
 
-def plan_shots(settings: SynthSettings) -> list[_Shot]:
+def plan_shots(settings: SynthSettings) -> list[Shot]:
     """Which images the data set has: name, split and the four numbers that determine the picture."""
     total = settings.train_ids + settings.test_ids
     pids = torch.arange(1, total + 1, dtype=torch.int64)
@@ -92,7 +92,7 @@ def plan_shots(settings: SynthSettings) -> list[_Shot]:
             if split == "bounding_box_test" and turn == 0 and seen_by > 1:
                 split = "query"
             name = f"{pid:04d}_c{camid}s{seq + 1}_{start + 600 * turn + frame:06d}_00.jpg"
-            shots.append(_Shot(name, split, pid, camid, seq, frame))
+            shots.append(Shot(name, split, pid, camid, seq, frame))
     return sorted(shots, key=lambda shot: (shot.split, shot.name))
 
 
@@ -103,8 +103,13 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
     return buffer.getvalue()
 
 
+def jpeg_qualities(renderer: PedestrianRenderer, drawn: Rendered) -> list[int]:
+    """What each image's camera compresses with."""
+    return [int(quality) for quality in renderer.cameras.quality[drawn.camids - 1].tolist()]
+
+
 def _save(
-    root: Path, shots: list[_Shot], drawn: Rendered, quality: list[int], masks: bool, pool: ThreadPoolExecutor
+    root: Path, shots: list[Shot], drawn: Rendered, quality: list[int], masks: bool, pool: ThreadPoolExecutor
 ) -> None:
     images, cover = drawn.image.cpu().numpy(), drawn.mask.cpu().numpy()
 
@@ -131,7 +136,7 @@ def _draw_all(root: Path, settings: SynthSettings, device: torch.device | str) -
             batch = shots[start : start + _BATCH]
             columns = ([getattr(shot, key) for shot in batch] for key in ("pid", "camid", "seq", "frame"))
             drawn = renderer.render(*(torch.tensor(column) for column in columns))
-            quality = renderer.cameras.quality[drawn.camids - 1].to(torch.int64).tolist()
+            quality = jpeg_qualities(renderer, drawn)
             _save(root, batch, drawn, quality, settings.masks, pool)
             # One decimal is finer than any estimator and keeps the file readable.
             joints.append(np.round(drawn.keypoints.cpu().numpy(), 1))
@@ -146,6 +151,33 @@ def _draw_all(root: Path, settings: SynthSettings, device: torch.device | str) -
 def facts(settings: SynthSettings) -> dict[str, object]:
     """What determines the data set, as written to its `synth.json`."""
     return {"renderer": _RENDERER, **asdict(settings), "size": list(settings.size)}
+
+
+def read_settings(root: Path | str) -> SynthSettings:
+    """What the data set in `root` was drawn with, from its `synth.json`.
+
+    Raises:
+        InputError: there is none, it is damaged, or another version of the renderer drew the data set.
+    """
+    path = Path(root) / FACTS
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{root} is no data set that was drawn: it has no {FACTS}", "root") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable as JSON ({error}): draw the data set again", "root") from error
+    expected = facts(SynthSettings())
+    if not isinstance(found, dict) or found.keys() != expected.keys():
+        raise InputError(f"{path}: expected exactly the keys {', '.join(expected)}: draw the data set again", "root")
+    if found.pop("renderer") != _RENDERER:
+        raise InputError(f"{root} was drawn by another version of the renderer: draw it again", "root")
+    size, masks = found.pop("size"), found.pop("masks")
+    whole = isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in [*size, *found.values()])
+    if not whole or type(masks) is not bool or min(size) < 1:
+        raise InputError(f"{path}: numbers must be whole, size two of them, masks true or false", "root")
+    settings = SynthSettings(**found, size=(size[0], size[1]), masks=masks)
+    settings.check()
+    return settings
 
 
 def write_dataset(out: Path | str, settings: SynthSettings, device: torch.device | str = "cpu") -> Path:

@@ -6,18 +6,21 @@ The only module of `augment.pose` that needs the renderer; the library itself is
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from augment.pose.keypoints import Keypoints
-from augment.pose.library import pose_name
+from augment.pose.library import frame_of, pose_name
 from augment.synth.body import Parts, make_parts
 from augment.synth.gait import SWING, Motion, make_motion, make_skeleton, openpose_joints
 from augment.synth.identity import Identities, make_identities
+from augment.synth.posture import Posture
 from augment.synth.raster import make_solids, rasterise
 from augment.synth.view import View, rotation_of
+from reid_eval.runtime import InputError, first_five
 
 VIEWS, PHASES = 12, 8
 _MODEL = 3  # a pedestrian of world 0 without hat, bag or long coat; the body is then made an average one
@@ -49,11 +52,42 @@ def gait_library(views: int = VIEWS, phases: int = PHASES, size: tuple[int, int]
     xy = _pixels(joints, view, size)
     hidden = _hidden(joints, xy, make_parts(people, skeleton, motion), view, size, people.stature)
     xy = xy.masked_fill(hidden[..., None], torch.nan)
-    names = [
-        pose_name(f"stand/view{_degrees(v, views)}" if p == phases else f"gait/view{_degrees(v, views)}/phase{p}", size)
-        for v, p in zip(turns.tolist(), steps.tolist(), strict=True)
-    ]
-    return Keypoints(tuple(names), (xy * 10).round().div(10).numpy())
+    names = tuple(pose_name(stem, size) for stem in _stems(views, phases))
+    return Keypoints(names, (xy * 10).round().div(10).numpy())
+
+
+def gait_postures(names: Sequence[str]) -> Posture:
+    """What the rows `names` of `gait_library` show: its walker's motions, each in its view and frame.
+
+    Raises:
+        InputError: a name that no row of `gait_library()`, at any size, has.
+    """
+    stems = _stems(VIEWS, PHASES)
+    frames = [frame_of(name) for name in names]
+    unknown = [n for n, f in zip(names, frames, strict=True) if not f or 0 in f or n.rpartition("@")[0] not in stems]
+    if unknown:
+        raise InputError(
+            f"{len(unknown)} poses that the gait library does not have, such as {first_five(unknown)}: expected names "
+            "like stand/view030@128x64 or gait/view030/phase2@128x64",
+            "poses",
+        )
+    key = torch.tensor([stems[name.rpartition("@")[0]] for name in names], dtype=torch.int64)
+    people = _average(len(names))
+    motion = _motion(people, key % (PHASES + 1), PHASES)
+    parts = make_parts(people, make_skeleton(people, motion), motion)
+    size = torch.tensor([frame or (0, 0) for frame in frames], dtype=torch.float32).view(-1, 2)
+    view = _view(parts, key // (PHASES + 1) * (2 * torch.pi / VIEWS), (size[:, 0], size[:, 1]))
+    return Posture(motion, view, people.stature, people.arm_swing, key)
+
+
+def _stems(views: int, phases: int) -> dict[str, int]:
+    """Rows of the library by their names without the frame: row `view * (phases + 1) + step`."""
+    steps = [f"gait/view{{}}/phase{p}" for p in range(phases)] + ["stand/view{}"]
+    return {
+        step.format(_degrees(view, views)): view * len(steps) + at
+        for view in range(views)
+        for at, step in enumerate(steps)
+    }
 
 
 def _degrees(view: int, views: int) -> str:
@@ -91,8 +125,8 @@ def _motion(people: Identities, steps: Tensor, phases: int) -> Motion:
     )
 
 
-def _view(parts: Parts, yaw: Tensor, size: tuple[int, int]) -> View:
-    """The person turned by `yaw`, in a frame of `size` with a little room around."""
+def _view(parts: Parts, yaw: Tensor, size: tuple[int, int] | tuple[Tensor, Tensor]) -> View:
+    """The person turned by `yaw`, in a frame of `size`, or of one each, with a little room around."""
     zero = torch.zeros_like(yaw)
     rotation = rotation_of(yaw, zero + _PITCH, zero)
     loose = View(rotation, zero + _DISTANCE, zero[:, None].expand(-1, 2), zero[:, None].expand(-1, 2) + 1)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,9 +11,10 @@ from torch.nn import functional as F
 
 from augment.synth.body import Parts, make_parts
 from augment.synth.cameras import Cameras, blur, crop_scenes, make_cameras
-from augment.synth.draws import Draws
+from augment.synth.draws import Draws, hashed_uniforms
 from augment.synth.gait import Skeleton, make_motion, make_skeleton, openpose_joints
 from augment.synth.identity import Identities, make_identities
+from augment.synth.posture import Posture
 from augment.synth.raster import Hits, Solids, make_solids, rasterise
 from augment.synth.scenes import SCENE_SIZE, fractal_noise
 from augment.synth.shade import Light, shade
@@ -108,30 +109,74 @@ class PedestrianRenderer:
         self.size = size
 
     @torch.no_grad()
-    def render(self, pids: Tensor, camids: Tensor, seqs: Tensor, frames: Tensor) -> Rendered:
-        """Draw one image for each row of the int64 `[B]` tensors; the order and size of the batch do not matter."""
+    def render(
+        self, pids: Tensor, camids: Tensor, seqs: Tensor, frames: Tensor, *, posture: Posture | None = None
+    ) -> Rendered:
+        """Draw one image for each row of the int64 `[B]` tensors; the order and size of the batch do not matter.
+
+        With a `posture`, `[B]`, people take that instead of their own, and nothing stands in front of them; person,
+        place, light and camera are those of the rows.
+        """
         inputs = [t.to(self.device, torch.int64) for t in (pids, camids, seqs, frames)]
-        chunks = list(zip(*(t.split(self.chunk) for t in inputs), strict=True))
+        columns: list[Sequence[Tensor | Posture]] = [t.split(self.chunk) for t in inputs]
+        if posture is not None:
+            columns.append(posture.each(lambda value: value.to(self.device)).split(self.chunk))
+        chunks: list[Any] = list(zip(*columns, strict=True))
         if self.device.type == "cpu":
             pieces = list(workers().map(lambda chunk: self._draw(*chunk), chunks))
         else:
             pieces = [self._draw(*chunk) for chunk in chunks]
         return Rendered(*(torch.cat(column) for column in zip(*pieces, strict=True)))
 
-    def _draw(self, pids: Tensor, camids: Tensor, seqs: Tensor, frames: Tensor) -> Rendered:
-        camera = (camids - 1) % self.cameras.pitch.shape[0]
+    @torch.no_grad()
+    def posture(self, pids: Tensor, camids: Tensor, seqs: Tensor, frames: Tensor) -> Posture:
+        """How the people of `render`'s images stand, how they are seen, and the box that is cut."""
+        rows = [t.to(self.device, torch.int64) for t in (pids, camids, seqs, frames)]
+
+        def find() -> Posture:
+            people = make_identities(self.seed, rows[0])
+            motion = make_motion(self.seed, people, *rows)
+            parts = make_parts(people, make_skeleton(people, motion), motion)
+            view = self._look(*self._draws(*rows), self._camera(rows[1]), rows[3], parts)
+            key = (hashed_uniforms(self.seed, "posture", tuple(rows), 1)[:, 0] * (1 << 24)).to(torch.int64)
+            return Posture(motion, view, people.stature, people.arm_swing, key)
+
+        return self._alone(find)
+
+    def _camera(self, camids: Tensor) -> Tensor:
+        return (camids - 1) % self.cameras.pitch.shape[0]
+
+    def _draws(self, pids: Tensor, camids: Tensor, seqs: Tensor, frames: Tensor) -> tuple[Draws, Draws]:
+        """What stays over a sequence, and what changes from frame to frame."""
         held = Draws(self.seed, "sequence", pids, camids, seqs)
-        moment = Draws(self.seed, "frame", pids, camids, seqs, frames, count=288)
+        return held, Draws(self.seed, "frame", pids, camids, seqs, frames, count=288)
+
+    def _draw(
+        self, pids: Tensor, camids: Tensor, seqs: Tensor, frames: Tensor, posture: Posture | None = None
+    ) -> Rendered:
+        camera = self._camera(camids)
+        held, moment = self._draws(pids, camids, seqs, frames)
         people = make_identities(self.seed, pids)
         motion = make_motion(self.seed, people, pids, camids, seqs, frames)
         skeleton = make_skeleton(people, motion)
         parts = make_parts(people, skeleton, motion)
         view = self._look(held, moment, camera, frames, parts)
+        grain = moment
+        if posture is not None:  # only now, so that place and light draw the numbers that they drew for the photo
+            people, view = posture.worn_by(people)
+            motion = posture.motion
+            skeleton = make_skeleton(people, motion)
+            parts = make_parts(people, skeleton, motion)
+            grain = Draws(self.seed, "grain of a posture", pids, camids, seqs, frames, posture.key, count=2)
         colour, cover, hits = self._paint_people(people, skeleton, parts, view, self._light(camera, view, held))
         background = self._background(held, moment, camera, frames, view, skeleton)
         picture = colour + background * (1 - cover)
-        occluder, picture = self._occlude(moment, picture)
-        image = self._develop(picture, camera, moment)
+        occluder, blocked = self._occlude(moment, picture)
+        if posture is None:
+            picture = blocked
+        else:
+            occluder = torch.zeros_like(occluder)
+        image = self._develop(picture, camera, moment, grain)
         mask = (cover[:, 0] > 0.5) & ~occluder
         joints, _ = view.to_view(openpose_joints(skeleton, people.stature))
         true, seen = self._joints(joints, hits, view, occluder, people, moment)
@@ -248,7 +293,7 @@ class PedestrianRenderer:
         shaded = colour[:, :, None, None] * (0.8 + 0.4 * column / reach)[:, None]
         return where, torch.where(where[:, None], shaded.clamp(0.02, 0.95), picture)
 
-    def _develop(self, picture: Tensor, camera: Tensor, moment: Draws) -> Tensor:
+    def _develop(self, picture: Tensor, camera: Tensor, moment: Draws, noise: Draws) -> Tensor:
         """Optics and electronics: blur, colour cast, exposure, gamma, noise, rounding to uint8."""
         cameras = self.cameras
         scale = self.size[0] / 128.0
@@ -259,7 +304,7 @@ class PedestrianRenderer:
         picture = picture ** cameras.gamma[camera][:, None, None, None]
         row = torch.arange(self.size[0], device=self.device)[None, :, None]
         column = torch.arange(self.size[1], device=self.device)[None, None, :]
-        du, dv = ((moment.unit() * _NOISE_TILE).to(torch.int64)[:, None, None] for _ in range(2))
+        du, dv = ((noise.unit() * _NOISE_TILE).to(torch.int64)[:, None, None] for _ in range(2))
         grain = self._grain[(row + du) % _NOISE_TILE, (column + dv) % _NOISE_TILE]
         picture = picture + (cameras.noise[camera][:, None, None] * grain)[:, None]
         return (picture * 255.0 + 0.5).clamp(0, 255).to(torch.uint8)
