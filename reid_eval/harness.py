@@ -196,13 +196,15 @@ def rank(
     from reid_eval.ranking import evaluate
     from reid_eval.rerank import rerank_features
 
-    cameras = (test.query["camid"], test.gallery["camid"]) if test.has_cameras else (None, None)
-    columns = (test.query["pid"], test.gallery["pid"], *cameras)
+    pids = test.query["pid"], test.gallery["pid"]
+    seen_by, shown_by = (test.query["camid"], test.gallery["camid"]) if test.has_cameras else (None, None)
     if settings.rerank:
-        return evaluate(rerank_features(query, gallery, settings.distance, device=device), *columns, among=among)
-    if among != "market1501":
-        return evaluate(distances(query, gallery, settings.distance), *columns, among=among)
-    return evaluate_features(query, gallery, *columns, metric=settings.distance, device=device)
+        table = rerank_features(query, gallery, settings.distance, device=device)
+    elif among != "market1501":
+        table = distances(query, gallery, settings.distance)
+    else:
+        return evaluate_features(query, gallery, *pids, seen_by, shown_by, metric=settings.distance, device=device)
+    return evaluate(table, *pids, seen_by, shown_by, among=among)
 
 
 def compare(

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-
 from numpy.typing import NDArray
 
 from augment.search.extractors import Extractor
@@ -95,15 +94,17 @@ class StoredViews:
             images, known, _ = self._read(number)
             yield images, known
 
-    def features(self, extract: Extractor) -> tuple[Floats, NDArray[np.bool_]]:
+    def features(self, extract: Extractor, first: int | None = None) -> tuple[Floats, NDArray[np.bool_]]:
         """What a network makes of the images: `[N, V, D]`, zeros where there are none; and where there are some, `[N]`.
 
         Args:
             extract: see `augment.search.extractors`.
+            first: look at so many images of each photo only; None: at all.
         """
         rows: list[Floats | None] = []
         known = []
-        for images, there in self:
+        for stored, there in self:
+            images = stored[:, :first]
             flat = torch.from_numpy(images[there].reshape(-1, *images.shape[2:]))
             found = extract(flat).float().cpu().numpy() if len(flat) else None
             rows.append(None if found is None else found.reshape(int(there.sum()), images.shape[1], -1))

@@ -10,11 +10,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 
 import torch
 
 from augment.table.cell_folders import CellFolders
+from augment.table.searching import Searcher
 from augment.table.study import Cell, Study
+from reid_eval.backbones import load_model
+from reid_eval.model_file import read_model_file
 from reid_eval.runtime import InputError, hide_progress, resolve_device
 from reid_eval.table import Record
 from reid_eval.table.runner import Runner
@@ -66,20 +70,38 @@ class _Worker:
     def __init__(self, study: Study, deadline: float | None) -> None:
         self.study, self.deadline = study, deadline
         self.runner, self.folders = Runner(study.reid, resolve_device(study.device)), CellFolders(study)
+        self._searcher: Searcher | None = None
 
     def record(self, cell: Cell) -> Record | None:
-        """Compute one cell and write its record; None once the time is up."""
+        """Compute what a cell lacks, its training's record and those of its searches; None once the time is up."""
         records = self.study.records
-        if cell.key in records:  # another shard, or another table in the same folder, was faster
+        if self.study.is_done(cell):  # another shard, or another table in the same folder, was faster
             return records.read(cell.key)
         if self.deadline is not None and time.time() >= self.deadline:
             return None
+        kept = self.study.network(cell)
+        if cell.key not in records or (kept is not None and not kept.is_file()):
+            self._train(cell, kept)
+        if kept is not None:
+            self._search(cell, kept)
+        return records.read(cell.key)
+
+    def _train(self, cell: Cell, keep: Path | None) -> None:
+        """Train, and write the record unless there is one: then only its network was gone."""
         self.folders.ensure(cell)
         training = self.study.training(cell)
-        keep = self.study.network(cell)
         record = self.runner.run(cell.key, cell.facts, training, cell.settings, cell.steps, cell.name, keep)
-        records.write(record)
-        return record
+        if cell.key not in self.study.records:
+            self.study.records.write(record)
+
+    def _search(self, cell: Cell, kept: Path) -> None:
+        if self._searcher is None:
+            self._searcher = Searcher(self.study, self.runner)
+        file = read_model_file(kept)
+        if file.metadata.get("key") != cell.key:
+            raise InputError(f"{kept} is not the network of that cell: delete it, and it is trained again")
+        model = load_model(file, self.study.device)
+        self._searcher.records(cell, model, str(file.metadata.get("amp", "off")))
 
 
 _here: list[_Worker] = []

@@ -14,7 +14,7 @@ from augment.runs import Say, describe_run
 from augment.table.compute import compute
 from augment.table.forecast import duration, forecast
 from augment.table.study import Cell, Study, open_study
-from augment.table.table_grid import table_grid
+from augment.table.table_grid import search_grids, table_grid
 from augment.table.table_recipe import TableRecipe
 from reid_eval.backbones import check_backbone
 from reid_eval.runtime import InputError, resolve_device
@@ -60,13 +60,16 @@ def run_table(
         say(f"{converted} records of an older version were given the keys of this one.")
     missing = [cell for cell in study.cells if cell.key not in study.records]
     say(f"{len(study.cells)} trainings fill {len(study.places)} cells; {len(study.cells) - len(missing)} are there.")
+    if recipe.test:
+        keys = [one.key for cell in study.cells for one in study.searches(cell)]
+        say(f"{len(keys)} searches with their networks; {sum(key in study.records for key in keys)} are there.")
     _tell_of_other_precision(study, missing, say)
     if dry_run:
         _show(study, jobs * part[1], say)
         return study
     # Its last state only: the records say what made each of them.
     describe_run(study.out / "run.json", {"recipe": recipe.model_dump(mode="json"), "device": where})
-    mine = [cell for cell in study.cells[part[0] :: part[1]] if cell.key not in study.records]
+    mine = [cell for cell in study.cells[part[0] :: part[1]] if not study.is_done(cell)]
     left = _fill(study, mine, jobs, deadline, say)
     report(study, say)
     if left:
@@ -85,18 +88,27 @@ def _fill(study: Study, cells: list[Cell], jobs: int, deadline: float | None, sa
             f"({record.made['seconds']:.1f} s); {left} left"
         )
         if left and time.monotonic() - shown >= REPORT_EVERY:  # so that a killed table has been printed, too
-            write_report(table_grid(study), study.records.found([cell.key for cell in study.cells]), study.out)
+            _write(study)
             shown = time.monotonic()
     return left
 
 
 def report(study: Study, say: Say) -> None:
     """Write the table's files from the records that are there."""
-    records = study.records.found([cell.key for cell in study.cells])
-    paths = write_report(table_grid(study), records, study.out)
-    say(f"{len(records)} of {len(study.cells)} trainings in the table: {', '.join(map(str, paths))}")
+    paths = _write(study)
+    there = sum(cell.key in study.records for cell in study.cells)
+    say(f"{there} of {len(study.cells)} trainings in the table: {', '.join(map(str, paths))}")
     if not any(path.suffix == ".png" for path in paths):
         say("No plot: matplotlib is not installed (pip install matplotlib).")
+
+
+def _write(study: Study) -> list[Path]:
+    """Write the tables of what is there: of the trainings, and of the searches against each of their baselines."""
+    records = study.records.found([cell.key for cell in study.cells])
+    paths = write_report(table_grid(study), records, study.out)
+    for name, grid in search_grids(study).items():
+        paths += write_report(grid, study.records.found(list(grid.keys.values())), study.out, name)
+    return paths
 
 
 def spread(shard: tuple[int, int] | None, device: str) -> tuple[tuple[int, int], str]:

@@ -74,7 +74,15 @@ class Oracle(_Search):
 
     kind: Literal["oracle"]
     poses: PositiveInt = 4
+    background: Literal["kept", "removed"] = "kept"
+    """The place, as the photo's camera shows it, or nothing, by the true mask."""
 
 
 Search = Annotated[Photo | Mirror | Jitter | Views | Mask | Oracle, Field(discriminator="kind")]
 SEARCHES = (Photo, Mirror, Jitter, Views, Mask, Oracle)
+
+
+def poses_asked(search: Search) -> int:
+    """How many of the poses that ship a search wants; 0 where it wants none of them."""
+    poses = search.poses if isinstance(search, (Views, Oracle)) else 0
+    return poses if isinstance(poses, int) else 0

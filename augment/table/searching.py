@@ -21,7 +21,7 @@ from augment.search.makers import GeneratedViews, JitteredCopies, MirrorImage, V
 from augment.search.photos import Photos, calibration_photos, photos_of
 from augment.search.store import ViewStore
 from augment.search.views import shipped_views
-from augment.table.search_recipe import Jitter, Mask, Mirror, Oracle, Photo, Search, Views
+from augment.table.search_recipe import Jitter, Mask, Mirror, Oracle, Photo, Search, Views, poses_asked
 from augment.table.study import Cell, SearchCell, Study, images_beside
 from augment.table.table_recipe import SynthData
 from augment.table.true_views import MaskedPhoto, TrueViews
@@ -44,8 +44,8 @@ class Searcher:
         self._makers: dict[Any, ViewMaker] = {}
         reid = study.reid
         names = [*reid.query["path"], *reid.gallery["path"]]
-        self.tested = photos_of(reid, study.data.joints(), names)
         self.others = calibration_photos(reid, study.data.joints())
+        self.both = photos_of(reid, study.data.joints(), names), self.others
 
     def records(self, cell: Cell, model: ReidNet, amp: str) -> list[Record]:
         """Search in each way that has no record yet, and write the records."""
@@ -53,7 +53,7 @@ class Searcher:
         if not missing:
             return []
         settings = replace(cell.settings, device=str(self.runner.stacks.device))
-        looks = _Looks(self, model, settings, amp)
+        looks = _Looks(self, missing, model, settings, amp)
         trained = self.study.records.read(cell.key)
         found = [self._record(search, looks, settings, trained) for search in missing]
         for record in found:
@@ -69,7 +69,7 @@ class Searcher:
         count = len(reid.query)
         how = replace(settings, rerank=search.rerank)
         ranking = rank(features[:count], features[count:], reid, how, settings.device, search.gallery)
-        cost = {"views": parts.views.shape[1], "views_seconds": looks.made_in(search), "photos": len(features)}
+        cost = {"views": parts.views.shape[1], "views_seconds": looks.seconds(search), "photos": len(features)}
         return Record(
             key=cell.key,
             facts=cell.facts,
@@ -83,37 +83,52 @@ class Searcher:
             },
         )
 
-    def maker(self, search: Search) -> ViewMaker | None:
-        """What makes the images of a search: for poses that ship, of as many as any like search wants."""
-        key = images_beside(search)
-        if key not in self._makers and not isinstance(search, Photo):
-            self._makers[key] = self._open(search)
-        return self._makers.get(key)
+    def maker(self, search: Search, size: tuple[int, int]) -> ViewMaker:
+        """What makes the images of a search: in poses that ship, of as many as any like search wants.
 
-    def _open(self, search: Search) -> ViewMaker:
-        study, size = self.study, self.study.recipe.settings(self.study.recipe.backbones[0], 0).size
+        Args:
+            search: any but that of the photo alone.
+            size: (H, W) that the network sees; a mirror image is of that, generated images are of their generator's.
+        """
+        key = images_beside(search), size
+        if key not in self._makers:
+            self._makers[key] = self._open(search, size)
+        return self._makers[key]
+
+    def _open(self, search: Search, size: tuple[int, int]) -> ViewMaker:
+        study = self.study
         if isinstance(search, Mirror):
             return MirrorImage(size)
         if isinstance(search, Jitter):
             return JitteredCopies(size, search.copies, search.seed)
-        alike = [one.poses for one in study.recipe.test if images_beside(one) == images_beside(search)]  # type: ignore[union-attr]
         if isinstance(search, Views):
-            known = study.sets.known(search.weights)
-            generator = open_generator(known.spec, study.device, search.blocks, allow_code=False)
-            return GeneratedViews(generator, _poses(search.poses, alike), search.precision)
+            spec = study.sets.known(search.weights).spec
+            generator = open_generator(spec, study.device, search.blocks, allow_code=False)
+            return GeneratedViews(generator, self._poses(search), search.precision)
         assert isinstance(study.recipe.data, SynthData)
         drawn = study.recipe.data.settings()
         if isinstance(search, Mask):
             return MaskedPhoto(drawn)
         assert isinstance(search, Oracle)
-        return TrueViews(drawn, shipped_views(max(alike)))
+        return TrueViews(drawn, self._shipped(search), search.background == "kept")
+
+    def _poses(self, search: Views) -> Keypoints | None:
+        if isinstance(search.poses, int):
+            return self._shipped(search)
+        return None if search.poses == "own" else read_keypoints(Path(search.poses))
+
+    def _shipped(self, search: Search) -> Keypoints:
+        alike = [one for one in self.study.recipe.test if images_beside(one) == images_beside(search)]
+        return shipped_views(max(poses_asked(one) for one in alike))
 
 
 class _Looks:
     """All that one network has seen so far: features of photos, and of the images beside them."""
 
-    def __init__(self, searcher: Searcher, model: ReidNet, settings: TrainSettings, amp: str) -> None:
-        self.searcher, self.model, self.settings, self.amp = searcher, model, settings, amp
+    def __init__(
+        self, searcher: Searcher, searches: list[SearchCell], model: ReidNet, settings: TrainSettings, amp: str
+    ) -> None:
+        self.searcher, self.searches, self.model, self.settings, self.amp = searcher, searches, model, settings, amp
         self._extract = reid_extractor(model, amp=amp)
         self._photos = np.concatenate(searcher.runner.features(model, settings, amp)), self._files(searcher.others)
         self._views: dict[Any, _Views] = {}
@@ -124,27 +139,25 @@ class _Looks:
         if isinstance(search, Photo):
             return _alone(tested), _alone(others)
         views = self._seen(search)
-        both = views.tested, views.others
-        found = [Parts(photos, *part) for photos, part in zip((tested, others), both, strict=True)]
-        if isinstance(search, (Views, Oracle)) and isinstance(search.poses, int):
-            found = [part.choose(list(range(search.poses))) for part in found]
-        return found[0], found[1]
+        found = Parts(tested, *views.tested), Parts(others, *views.others)
+        count = poses_asked(search)
+        return (found[0].choose(list(range(count))), found[1].choose(list(range(count)))) if count else found
 
-    def made_in(self, search: Search) -> float:
-        """Seconds that the images of the test photos took, for as many a photo as the search wants."""
+    def seconds(self, search: Search) -> float:
+        """What it took to make the images that a search looks at, of the test photos."""
         if isinstance(search, Photo):
             return 0.0
-        views, wanted = self._seen(search), getattr(search, "poses", None)
-        return views.seconds * (wanted / views.tested[0].shape[1] if isinstance(wanted, int) else 1)
+        views = self._seen(search)
+        return views.seconds_a_view * (poses_asked(search) or views.tested[0].shape[1])
 
     def _seen(self, search: Search) -> _Views:
         key = images_beside(search)
         if key not in self._views:
-            searcher, maker = self.searcher, self.searcher.maker(search)
-            assert maker is not None
-            stored = [searcher.store.ensure(maker, photos) for photos in (searcher.tested, searcher.others)]
-            tested, others = (one.features(self._extract) for one in stored)
-            self._views[key] = _Views(tested, others, stored[0].seconds)
+            maker = self.searcher.maker(search, self.settings.size)
+            first = max(poses_asked(one.search) for one in self.searches if images_beside(one.search) == key) or None
+            stored = [self.searcher.store.ensure(maker, photos) for photos in self.searcher.both]
+            tested, others = (one.features(self._extract, first) for one in stored)
+            self._views[key] = _Views(tested, others, stored[0].seconds / maker.count)
         return self._views[key]
 
     def _files(self, photos: Photos) -> Floats:
@@ -159,15 +172,8 @@ class _Views:
 
     tested: tuple[Floats, np.ndarray]
     others: tuple[Floats, np.ndarray]
-    seconds: float
+    seconds_a_view: float
 
 
 def _alone(photos: Floats) -> Parts:
     return Parts(photos, np.zeros((len(photos), 0, photos.shape[1]), np.float32), np.zeros(len(photos), np.bool_))
-
-
-def _poses(asked: int | str, alike: list[int | str]) -> Keypoints | None:
-    """The poses of a maker: as many that ship as any of the searches alike asks for, a file's, or each photo's own."""
-    if asked == "own":
-        return None
-    return read_keypoints(Path(asked)) if isinstance(asked, str) else shipped_views(max(map(int, alike)))

@@ -157,6 +157,10 @@ class Study:
             found.setdefault(one.key, one)
         return list(found.values())
 
+    def is_done(self, cell: Cell) -> bool:
+        """Whether the records of its training and of all its searches are there."""
+        return all(key in self.records for key in (cell.key, *(one.key for one in self.searches(cell))))
+
     def search_cell(self, cell: Cell, search: Search) -> SearchCell:
         """A search with a cell's network, and its key."""
         facts = {**cell.facts, "search": self._search_facts(search)}

@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from augment.table.leaks import WORST, Label, Leak, find_leak
-from augment.table.study import Study
+from augment.table.search_recipe import Search
+from augment.table.study import Study, images_beside
 from augment.table.table_recipe import Generated, SynthData
+from augment.table.training_sets import slug
 from reid_eval.table import Grid
+from reid_eval.table.grid import Place
+
+PHOTO = "photo alone"
 
 
 def table_grid(study: Study) -> Grid:
@@ -30,6 +35,66 @@ def table_grid(study: Study) -> Grid:
         labels=labels,
         notes=tuple(notes),
     )
+
+
+def search_grids(study: Study) -> dict[str, Grid]:
+    """The layouts of a study's searches: rows are ways to search, columns the trained networks; none without searches.
+
+    One against the photo alone, `search`, and one against each of the recipe's `test_baselines`, `search-against-NAME`.
+    """
+    recipe = study.recipe
+    if not recipe.test:
+        return {}
+    keys: dict[Place, str] = {}
+    names = (PHOTO, *(search.name for search in recipe.test))
+    columns: dict[str, None] = {}
+    for place, cell in study.places.items():
+        column = place.row if len(study.columns) == 1 else f"{place.row}, p = {place.column}"
+        columns[column] = None
+        keys[Place(place.backbone, PHOTO, column, place.seed)] = cell.key
+        for search in recipe.test:
+            if search.rows is None or place.row in search.rows:
+                key = study.search_cell(cell, search).key
+                keys[Place(place.backbone, search.name, column, place.seed)] = key
+    notes = (
+        _about(study),
+        "Rows are what is searched with, by the photo's own feature or by one that other images are fused into; "
+        "columns are what the networks were trained on.",
+        "What is re-ranked, or ranked among some cameras, is compared with a row that is ranked in the same way.",
+    )
+    kinds = {search.name: search for search in recipe.test}
+
+    def grid(baseline: str) -> Grid:
+        return Grid(
+            title=f"{recipe.title}: searches",
+            rows=names,
+            columns=tuple(columns),
+            backbones=recipe.backbones,
+            seeds=recipe.seeds,
+            baseline=baseline,
+            keys=keys,
+            notes=notes,
+            unit="searches and trainings",
+            baselines={name: _like(search, kinds.get(baseline), recipe.test) for name, search in kinds.items()},
+        )
+
+    against = {f"search-against-{slug(name)}": grid(name) for name in recipe.test_baselines}
+    return {"search": grid(PHOTO), **against}
+
+
+def _like(search: Search, baseline: Search | None, searches: tuple[Search, ...]) -> str | None:
+    """The row that a search is compared with: what the baseline looks at, ranked as the search is."""
+    if baseline is None and not search.rerank and search.gallery == "market1501":
+        return PHOTO
+
+    def is_like(one: Search) -> bool:
+        if (one.rerank, one.gallery) != (search.rerank, search.gallery):
+            return False
+        if baseline is None:
+            return one.kind == "photo" and not one.calibrate
+        return images_beside(one) == images_beside(baseline) and one.pose_weight == baseline.pose_weight
+
+    return next((one.name for one in searches if is_like(one)), None)
 
 
 def row_leaks(study: Study, row: Generated) -> dict[str, Leak]:

@@ -197,6 +197,8 @@ class TableRecipe(_Part):
     test: tuple[Search, ...] = ()
     """How test images are searched for besides by the photo's own feature: each is a row below the row trained. The
     trained networks are then kept, in `networks`."""
+    test_baselines: tuple[str, ...] = ()
+    """Names of searches that the others are compared with, besides with the photo alone."""
     baseline: str | None = None
     """Name of the row that the others are compared with; default: the first of kind `leave_out`."""
     train: dict[str, Any] = {}
@@ -218,6 +220,9 @@ class TableRecipe(_Part):
         if strangers := sorted(set(self.train_for) - set(self.backbones)):
             raise ValueError(f"train_for names backbones that the table lacks: {', '.join(strangers)}")
         names = [row.name for row in self.rows]
+        searches = [search.name for search in self.test]
+        if unknown := sorted(set(self.test_baselines) - set(searches)):
+            raise ValueError(f"test_baselines names no search: {', '.join(unknown)}")
         for search in self.test:
             if unknown := sorted(set(search.rows or ()) - set(names)):
                 raise ValueError(f"test {search.name!r} names rows that the table lacks: {', '.join(unknown)}")

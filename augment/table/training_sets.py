@@ -146,12 +146,12 @@ class TrainingSets:
         spec = self.generator(row, column, seed).spec
         digest = cell_key(self._generation(row, column, seed))[:10]
         # Named after what makes it: rows that only learn from it in another way share it.
-        return self.out / "folders" / f"{_slug(Path(spec).stem)}-p{column.name}-plan{seed}-{digest}"
+        return self.out / "folders" / f"{slug(Path(spec).stem)}-p{column.name}-plan{seed}-{digest}"
 
     def facts(self, row: Row, column: Column, seed: int) -> dict[str, Any]:
         """What determines the images of a training set: for a key."""
         training = self.asked(row, column, seed)
-        others = None
+        others: dict[str, Any] | None = None
         if isinstance(row, Folder):
             others = {"files": self.other(row, column, seed)[1]}
         elif isinstance(row, MorePeople):
@@ -215,5 +215,6 @@ def _filled(template: str, column: Column, seed: int) -> str:
     return template.replace("{p}", column.name).replace("{seed}", str(seed))
 
 
-def _slug(name: str) -> str:
+def slug(name: str) -> str:
+    """A name as part of a file's name."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "row"

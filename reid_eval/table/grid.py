@@ -30,6 +30,8 @@ class Grid:
         keys: of every cell; places that a method does not have are absent.
         labels: row to what is printed for it, where that is not its name.
         notes: sentences for the foot, such as the leaks.
+        unit: what a cell is, in the plural.
+        baselines: rows that are compared with another one than `baseline`, and with which; None: with none.
     """
 
     title: str
@@ -41,6 +43,13 @@ class Grid:
     keys: Mapping[Place, str]
     labels: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    unit: str = "trainings"
+    baselines: Mapping[str, str | None] = field(default_factory=dict)
+
+    def baseline_of(self, row: str) -> str | None:
+        """The row that a row is compared with."""
+        found = self.baselines.get(row, self.baseline)
+        return None if found == row else found
 
     def label(self, row: str) -> str:
         """What is printed for a row."""

@@ -10,6 +10,10 @@ from reid_eval.runtime import atomic_path
 from reid_eval.table.grid import Grid
 from reid_eval.table.stats import Entry
 
+_MARKERS = "osD^v<>*"
+MARKERS = len(_MARKERS)
+"""Rows that a plot can tell apart."""
+
 
 def write_plot(grid: Grid, entries: Mapping[tuple[str, str, str, str], Entry], path: Path, metric: str = "mAP") -> bool:
     """Draw the table as PNG; False where matplotlib is not installed. The same table gives the same bytes."""
@@ -45,7 +49,7 @@ def _line(axis: Any, grid: Grid, entries: list[Entry], number: int) -> None:
         [place + apart for place in range(len(entries))],
         [100 * entry.mean for entry in entries],  # NaN where nothing is computed yet: the line breaks there
         [100 * (entry.sd or 0) for entry in entries],
-        marker="osD^v<>*"[number % 8],
+        marker=_MARKERS[number],
         markersize=4,
         linewidth=1.3,
         capsize=2.5,

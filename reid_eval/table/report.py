@@ -21,22 +21,26 @@ CSV_COLUMNS = (*_CSV_SCORES, "difference", "low", "high", "pairs")
 Entries = Mapping[tuple[str, str, str, str], Entry]
 
 
-def write_report(grid: Grid, records: Mapping[str, Record], folder: Path) -> list[Path]:
-    """Write `table.md`, `table.csv`, `table.tex` and, where matplotlib is there, `table.png`; returns their paths."""
-    from reid_eval.table.plot import write_plot
+def write_report(grid: Grid, records: Mapping[str, Record], folder: Path, name: str = "table") -> list[Path]:
+    """Write NAME`.md`, `.csv`, `.tex` and, where matplotlib is there, `.png`; returns their paths.
+
+    Without a plot where there are more rows than a plot can tell apart.
+    """
+    from reid_eval.table.plot import MARKERS, write_plot
 
     found = summarise(grid, records)
     entries = {(entry.backbone, entry.row, entry.column, entry.metric): entry for entry in found}
     notes = [*grid.notes, *footnotes(grid, records)]
     texts = {
-        "table.md": markdown(grid, entries, notes),
-        "table.csv": comma_separated(grid, found),
-        "table.tex": latex(grid, entries, notes),
+        folder / f"{name}.md": markdown(grid, entries, notes),
+        folder / f"{name}.csv": comma_separated(grid, found),
+        folder / f"{name}.tex": latex(grid, entries, notes),
     }
-    for name, text in texts.items():
-        write_text(folder / name, text)
-    written = [folder / name for name in texts]
-    return [*written, *([folder / "table.png"] if write_plot(grid, entries, folder / "table.png") else [])]
+    for path, text in texts.items():
+        write_text(path, text)
+    plot = folder / f"{name}.png"
+    drawn = len(grid.rows) <= MARKERS and write_plot(grid, entries, plot)
+    return [*texts, *([plot] if drawn else [])]
 
 
 def footnotes(grid: Grid, records: Mapping[str, Record]) -> list[str]:
@@ -45,7 +49,9 @@ def footnotes(grid: Grid, records: Mapping[str, Record]) -> list[str]:
     used = [records[key] for key in sorted(keys & set(records))]
     notes = []
     if len(used) < len(keys):
-        notes.append(f"Unfinished: {len(used)} of {len(keys)} trainings are there; `{MISSING}` marks what is missing.")
+        notes.append(
+            f"Unfinished: {len(used)} of {len(keys)} {grid.unit} are there; `{MISSING}` marks what is missing."
+        )
     if used:
         first = used[0].scores
         devices = sorted({f"{record.made['device_name']} ({_precision(record)})" for record in used})

@@ -69,9 +69,9 @@ def _entry(grid: Grid, records: Mapping[str, Record], backbone: str, row: str, c
     keys = [key for seed in grid.seeds if (key := grid.key(backbone, row, column, seed))]
     values = tuple(float(getattr(records[key].scores, metric)) for key in keys if key in records)
     difference = None
-    if grid.baseline not in (None, row):
+    if (baseline := grid.baseline_of(row)) is not None:
         both = [
-            (grid.key(backbone, row, column, seed) or "", grid.key(backbone, str(grid.baseline), column, seed) or "")
+            (grid.key(backbone, row, column, seed) or "", grid.key(backbone, baseline, column, seed) or "")
             for seed in grid.seeds
         ]
         pairs = [(records[a], records[b]) for a, b in both if a != b and a in records and b in records]
