@@ -1,7 +1,8 @@
 """The people of a drawn data set once more: in other poses, truly rendered, or without their background.
 
 What a pose generator is asked to make of a photo can be drawn here: the same person, clothes, bag, place, light and
-camera in the pose asked for. That is the best a generator could do, and what a study of its worth compares with.
+camera in the pose asked for. That bounds what a generator can do, which must guess what the photo hides, and is what a
+study of its worth compares with.
 """
 
 from __future__ import annotations
