@@ -10,9 +10,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 from augment.table.cell_folders import CellFolders
 from augment.table.searching import Searcher
@@ -73,12 +75,27 @@ class _Worker:
         self._searcher: Searcher | None = None
 
     def record(self, cell: Cell) -> Record | None:
-        """Compute what a cell lacks, its training's record and those of its searches; None once the time is up."""
-        records = self.study.records
+        """Compute what a cell lacks, its training's record and those of its searches.
+
+        None once the time is up, or where another process is at that cell: several may fill one folder.
+        """
         if self.study.is_done(cell):  # another shard, or another table in the same folder, was faster
-            return records.read(cell.key)
+            return self.study.records.read(cell.key)
         if self.deadline is not None and time.time() >= self.deadline:
             return None
+        lock = self.study.records.folder / f".{cell.key}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(lock, timeout=0):  # the system frees it when the process ends, however it ends
+                record = self._compute(cell)
+        except Timeout:
+            return None
+        with suppress(OSError):
+            lock.unlink()
+        return record
+
+    def _compute(self, cell: Cell) -> Record:
+        records = self.study.records
         kept = self.study.network(cell)
         if cell.key not in records or (kept is not None and not kept.is_file()):
             self._train(cell, kept)

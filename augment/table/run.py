@@ -73,7 +73,8 @@ def run_table(
     left = _fill(study, mine, jobs, deadline, say)
     report(study, say)
     if left:
-        say(f"Stopped when its time was up, with {left} trainings to go: the same command goes on.")
+        why = "its time was up" if deadline and time.time() >= deadline else "another process is at work on them"
+        say(f"Stopped with {left} trainings to go, since {why}: the same command goes on.")
     return study
 
 
