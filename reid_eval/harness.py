@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 from reid_eval.datasets import ReidData, check_images
 from reid_eval.printing import format_breakdown, format_comparison
-from reid_eval.results import METRICS, Comparison, RunResult
+from reid_eval.results import METRICS, Comparison, RunResult, Searched
 from reid_eval.runtime import InputError, first_five
 from reid_eval.settings import PRESETS, TrainSettings, budget, preset_name, settings_from
 
@@ -29,6 +29,9 @@ __all__ = [
     "PRESETS",
     "Comparison",
     "RunResult",
+    "SearchFeatures",
+    "Searched",
+    "Searcher",
     "TrainSettings",
     "compare",
     "evaluate",
@@ -39,6 +42,24 @@ __all__ = [
     "run",
     "settings_from",
 ]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchFeatures:
+    """Features of a data set's query and gallery, float32 [Q, D] and [G, D], and what made them."""
+
+    query: NDArray[np.float32]
+    gallery: NDArray[np.float32]
+    name: str
+    facts: dict[str, Any]
+
+
+class Searcher(Protocol):
+    """Another way to search with a trained network than by the photo's own feature, such as with generated views."""
+
+    def __call__(self, model: ReidNet, settings: TrainSettings, amp: str) -> SearchFeatures:
+        """Features of the test images; `amp` is `bf16` or `off`."""
+        ...
 
 
 def check_test(data: ReidData) -> None:
@@ -102,6 +123,7 @@ def run(
     steps: int | None = None,
     groups: Mapping[str, Sequence[Any]] | None = None,
     save: Path | None = None,
+    search: Searcher | None = None,
 ) -> RunResult:
     """Train on `data.train`, then rank the gallery for every query.
 
@@ -113,6 +135,7 @@ def run(
         steps: optimisation steps instead of `settings.epochs` passes.
         groups: kind to a label a query, to break the scores down by; the camera is always one where it is known.
         save: write the trained network to this file.
+        search: another way to search besides by the photo's own feature, for `RunResult.searched`.
 
     Raises:
         InputError: no query or gallery, unreadable images, or settings that this machine or data set cannot take.
@@ -130,8 +153,17 @@ def run(
     result = _result(name, settings, data, test, trained, ranking)
     kinds: dict[str, Any] = {**({"camera": test.query["camid"]} if test.has_cameras else {}), **(groups or {})}
     parts = {kind: breakdown(ranking, labels) for kind, labels in kinds.items()}
+    if search is not None:
+        result = replace(result, searched=_search(search, trained, test, settings))
     result = replace(result, seconds=time.perf_counter() - start, breakdown=parts)
     return result if save is None else replace(result, saved=_save(save, trained, result, data, test))
+
+
+def _search(search: Searcher, trained: Trained, test: ReidData, settings: TrainSettings) -> Searched:
+    found = search(trained.model, settings, trained.amp)
+    ranking = rank(found.query, found.gallery, test, settings, str(trained.model.mean.device))
+    ranks = {f"rank{k}": ranking.rank(k) for k in (1, 5, 10)}
+    return Searched(name=found.name, **ranks, mAP=ranking.mAP, mINP=ranking.mINP, facts=found.facts)
 
 
 def _result(
@@ -214,6 +246,7 @@ def compare(
     seeds: list[int] | None = None,
     groups: Mapping[str, Sequence[Any]] | None = None,
     save: Path | None = None,
+    search: Searcher | None = None,
 ) -> Comparison:
     """Train on both data sets under the same budget and judge both on the original's query and gallery.
 
@@ -228,6 +261,7 @@ def compare(
         seeds: one pair of trainings each.
         groups: kind to a label for each of the original's queries, see `run`.
         save: a folder for all trained networks, `BACKBONE-original-seed0.safetensors` and so on.
+        search: another way to search the original's query and gallery, for `RunResult.searched`.
 
     Raises:
         InputError: as in `run`; training identities of the augmented set that the original tests on; a network of that
@@ -256,7 +290,8 @@ def compare(
         ):
             seeded = replace(settings, seed=seed)
             kept = files[name, seed]
-            results.append(run(data, seeded, name=name, test=original, steps=steps, groups=groups, save=kept))
+            how: dict[str, Any] = {"test": original, "steps": steps, "groups": groups, "save": kept, "search": search}
+            results.append(run(data, seeded, name=name, **how))
     return comparison
 
 

@@ -19,12 +19,20 @@ def format_comparison(comparison: Comparison, width: int = 100) -> str:
 
     shown = ("rank1", "rank5", "rank10", "mAP")
     table = Table("training images", "n", *(METRICS[metric] for metric in shown), title=_title(comparison))
+    _add(table, comparison, shown, "")
+    if (searched := comparison.searched) and (first := comparison.original[0].searched):
+        table.add_section()
+        _add(table, searched, shown, f", {first.name}")
+    return _printed(table, width) + _printed(_footnote(comparison), width)
+
+
+def _add(table: RichTable, comparison: Comparison, shown: tuple[str, ...], how: str) -> None:
+    """Three rows: both training sets, and the gain."""
     for label, results in (("original", comparison.original), ("augmented", comparison.augmented)):
         scores = [_percent(*mean_sd([getattr(result, metric) for result in results])) for metric in shown]
-        table.add_row(label, _count(results[0]), *scores)
+        table.add_row(label + how, _count(results[0]), *scores)
     table.add_section()
     table.add_row("gain", "", *(_percent(*comparison.gains[metric], sign=True) for metric in shown))
-    return _printed(table, width) + _printed(_footnote(comparison), width)
 
 
 def format_breakdown(comparison: Comparison, width: int = 100) -> str:
@@ -70,6 +78,8 @@ def _footnote(comparison: Comparison) -> str:
         f"{', '.join(map(str, seeds))}; {first.device}, "
         f"{'bfloat16' if first.amp == 'bf16' else 'float32'}; {sum(result.seconds for result in results):.0f} s."
     ]
+    if first.searched is not None:
+        lines.append(f"{first.searched.name}: {first.searched.facts['about']}.")
     if first.settings.rerank:
         lines.append("Ranked by k-reciprocal encoding (k1 20, k2 6, lambda 0.3).")
     if comparison.augmented[0].n_generated and (told := _generated(first.settings)):

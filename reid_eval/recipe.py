@@ -25,9 +25,19 @@ def load_settings(name: str, overrides: Sequence[str] = (), shipped: Path | None
     Raises:
         InputError: unreadable YAML, unknown keys, values out of range.
     """
+    values, source = recipe_values(name, overrides, shipped)
+    return settings_of(values, source)
+
+
+def recipe_values(name: str, overrides: Sequence[str] = (), shipped: Path | None = None) -> tuple[dict[str, Any], str]:
+    """A recipe's values as they stand, some replaced, and its path for messages; arguments as in `load_settings`.
+
+    Raises:
+        InputError: unreadable YAML, or an override that can't be made.
+    """
     path = recipe_file(name, "reid_", "re-ID recipe", shipped)
-    raw = read_recipe(path, "a re-ID recipe is a mapping of training settings, such as `lr: 0.05`")
-    return settings_of({**raw, **parse_overrides(overrides)}, str(path))
+    expected = "a re-ID recipe is a mapping of training settings, such as `lr: 0.05`"
+    return read_recipe(path, expected, overrides), str(path)
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,21 @@ if TYPE_CHECKING:
 
 METRICS = {"rank1": "rank-1", "rank5": "rank-5", "rank10": "rank-10", "mAP": "mAP", "mINP": "mINP"}
 """Field of `RunResult` to its name in print."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """Scores of the same network when it is searched with in another way than by the photo's own feature."""
+
+    name: str
+    """In print, such as `4 views`."""
+    rank1: float
+    rank5: float
+    rank10: float
+    mAP: float
+    mINP: float
+    facts: dict[str, Any]
+    """What made the features and what that cost; JSON-able."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +62,8 @@ class RunResult:
     settings: TrainSettings
     breakdown: dict[str, dict[str, Part]] = field(default_factory=dict)
     """Kind of group (`camera`, and what the caller gave, such as `pose`) to group to scores of its queries."""
+    searched: Searched | None = None
+    """Where something else than the photo's own feature was searched with, too."""
     saved: dict[str, str] | None = None
     """`file` (its name) and `sha256` of the trained network, where it was kept."""
 
@@ -77,13 +94,30 @@ class Comparison:
         pairs = zip(self.original, self.augmented, strict=True)
         return [getattr(augmented, metric) - getattr(original, metric) for original, augmented in pairs]
 
+    @property
+    def searched(self) -> Comparison | None:
+        """The same runs with the scores of the other search in place of their own; None where there is none."""
+        if any(result.searched is None for result in self.original + self.augmented):
+            return None
+        return Comparison([_as_searched(r) for r in self.original], [_as_searched(r) for r in self.augmented])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON keeps."""
         return {
             "original": [result.to_dict() for result in self.original],
             "augmented": [result.to_dict() for result in self.augmented],
-            "gains": {metric: {"mean": mean, "sd": sd} for metric, (mean, sd) in self.gains.items()},
+            "gains": _gains(self),
+            **({"gains_searched": _gains(self.searched)} if self.searched else {}),
         }
+
+
+def _gains(comparison: Comparison) -> dict[str, dict[str, float | None]]:
+    return {metric: {"mean": mean, "sd": sd} for metric, (mean, sd) in comparison.gains.items()}
+
+
+def _as_searched(result: RunResult) -> RunResult:
+    assert result.searched is not None
+    return replace(result, **{metric: getattr(result.searched, metric) for metric in METRICS})
 
 
 def mean_sd(values: list[float]) -> tuple[float, float | None]:

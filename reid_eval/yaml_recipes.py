@@ -98,7 +98,7 @@ def problems_of(error: ValidationError, *models: type[BaseModel]) -> str:
 def _problem(loc: tuple[int | str, ...], kind: str, message: str, models: tuple[type[BaseModel], ...]) -> str:
     if kind == "extra_forbidden":
         # `folder` is both a source of data and a kind of row: where it stands tells which.
-        tag = "kind" if loc[0] == "rows" else "source"
+        tag = "source" if loc[0] == "data" else "kind"
         owner = next((model for model in models if loc[-2:-1] and loc[-2] in _tags(model, tag)), None)
         if owner is None and len(loc) == 1 and models:
             owner = models[-1]

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from augment.api import plan_folder, run_file
 from augment.commands.generate import write_folder
-from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED
+from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
 from reid_eval.runtime import InputError, write_json
 
 if TYPE_CHECKING:
+    from reid_eval.datasets import ReidData
+    from reid_eval.harness import Searcher
     from reid_eval.settings import TrainSettings
 
 
@@ -34,6 +38,12 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the preset's.")
 @click.option("--generated-label", type=click.Choice(["hard", "lsr", "lsro"]), help="Default: hard.")
 @click.option("--rerank", is_flag=True, default=None, help="Rank by k-reciprocal encoding (Zhong et al., CVPR 2017).")
+@click.option("--poses-at-test", "poses", metavar="N|FILE", help="Also search with this many generated views of each "
+              "test image, or in the poses of a file.")  # fmt: skip
+@click.option("--pose-weight", type=click.FloatRange(min=0), help="Of those views against the photo. Default: 3.")
+@click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " For those views.")
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), help="Of that generator. Default: float32.")
+@click.option("--keypoints", type=EXISTING, help="Annotation file for those views. Default: the data set's own.")
 @click.option("--save", type=FOLDER, help="Keep the trained networks in this folder, as safetensors.")
 @click.option("--breakdown", is_flag=True, help="Also print scores by the query's camera and by its pose.")
 @click.option(
@@ -52,6 +62,11 @@ def reid_eval(
     breakdown: bool,
     seeds: int,
     seed: int,
+    poses: str | None,
+    pose_weight: float | None,
+    weights: str | None,
+    precision: str | None,
+    keypoints: Path | None,
     **overrides: Any,
 ) -> None:
     """Train a re-ID baseline on the original and on the augmented images; print both and the gain.
@@ -59,6 +74,7 @@ def reid_eval(
     \b
     patn-augment reid-eval --backbone resnet50
     patn-augment reid-eval --backbone inception_v2 --data Market-1501 --augmented Market-1501-p0.5 --preset ide
+    patn-augment reid-eval --backbone resnet50 --poses-at-test 4
     patn-augment reid-eval --recipe reid_bot --set init=imagenet --data Market-1501 --augmented Market-1501-p0.5
     """
     from augment.folder.manifest import MANIFEST, read_manifest
@@ -67,7 +83,9 @@ def reid_eval(
     from reid_eval.datasets import read_dataset
     from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
 
-    settings = training_settings(preset, recipe, changes, overrides)
+    settings, test = training_settings(preset, recipe, changes, overrides)
+    asked = {"poses": poses, "weight": pose_weight, "weights": weights, "precision": precision}
+    test |= {key: value for key, value in asked.items() if value is not None}
     check_backbone(settings.backbone)
     original, folder = find_pair(data, augmented, click.echo)
     made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else layout
@@ -78,7 +96,9 @@ def reid_eval(
     second, groups = read_dataset(folder, made_as), query_bins(first)
     if not (second.train["source"] == "generated").any():
         click.echo(f"Note: {folder} has no generated image, so there is nothing to gain.")
-    comparison = compare(first, second, settings, list(range(seed, seed + seeds)), groups, save)
+    with ExitStack() as stack:
+        search = _search(stack, first, test, keypoints, settings.device, weights is not None)
+        comparison = compare(first, second, settings, list(range(seed, seed + seeds)), groups, save, search)
     click.echo(format_comparison(comparison))
     if breakdown:
         click.echo(format_breakdown(comparison))
@@ -88,6 +108,27 @@ def reid_eval(
     click.echo(f"Numbers: {target}")
     if save:
         click.echo(f"Networks: {save}; read one with reid_eval.load_model, or start from it with --init FILE")
+
+
+def _search(
+    stack: ExitStack, data: ReidData, test: dict[str, Any], keypoints: Path | None, device: str, code: bool
+) -> Searcher | None:
+    """What else is searched with than photos, if anything; its views are gone when `stack` ends."""
+    if not test:
+        return None
+    from augment.pose.check import check_keypoints
+    from augment.pose.keypoints import load_annotations
+    from augment.search.at_test import ViewSearch, search_settings
+
+    if "poses" in test and str(test["poses"]).isdecimal():
+        test = {**test, "poses": int(test["poses"])}
+    settings = search_settings(test, "reid-eval")
+    if settings.poses == 0:
+        return None
+    joints = load_annotations(data.root, keypoints)
+    check_keypoints(data, joints)
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="patn-augment-views-")))
+    return ViewSearch(data, joints, settings, device, folder, allow_code=code)
 
 
 def _origin(augmented: Path) -> Path | None:
@@ -134,8 +175,8 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
 
 def training_settings(
     preset: str, recipe: str | None, changes: tuple[str, ...], given: dict[str, Any]
-) -> TrainSettings:
-    """The training settings that the options come to.
+) -> tuple[TrainSettings, dict[str, Any]]:
+    """The training settings that the options come to, and the recipe's group `test`.
 
     Args:
         preset: where they start from.
@@ -146,13 +187,16 @@ def training_settings(
     Raises:
         InputError: unknown or unusable settings.
     """
-    from reid_eval.recipe import load_settings, parse_overrides, settings_of
+    from reid_eval.recipe import parse_overrides, recipe_values, settings_of
 
     given = {key: value for key, value in given.items() if value is not None}
     if "epochs" in given and not any(change.partition("=")[0] == "max_steps" for change in changes):
         given["max_steps"] = 0  # so many epochs, however many steps that is
     if recipe is None:
-        start = settings_of({"preset": preset, **parse_overrides(changes)}, "--set")
+        values, source = {"preset": preset, **parse_overrides(changes)}, "--set"
     else:
-        start = load_settings(recipe, changes, recipes_folder())
-    return replace(start, **given)
+        values, source = recipe_values(recipe, changes, recipes_folder())
+    test = values.pop("test", {})
+    if not isinstance(test, dict):
+        raise InputError(f"{source}: test: expected a group of settings, such as `poses: 4`")
+    return replace(settings_of(values, source), **given), test

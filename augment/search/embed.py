@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from augment.pose.keypoints import Keypoints
 from augment.search.fusion import Floats, Parts, calibrate, fuse
 from augment.search.normalized import PoseNormalized
+from augment.search.photos import photos_of
 from reid_eval.datasets import ReidData
-from reid_eval.datasets.images import read_image
 from reid_eval.datasets.tables import SPLITS
 from reid_eval.runtime import InputError, write_bytes
 
@@ -75,13 +75,9 @@ def embed(
     paths = [path for table in tables.values() for path in table["path"]]
     if not paths:
         raise InputError(f"{data.root} has no image in {', '.join(splits)}")
-    rows = keypoints.rows(paths)
-    joints = np.full((len(paths), 18, 2), np.nan, np.float32)
-    joints[rows >= 0] = keypoints.xy[rows[rows >= 0]]
-    blocks = []
-    for at in range(0, len(paths), _BLOCK):
-        images = [read_image(data.root / path) for path in paths[at : at + _BLOCK]]
-        blocks.append(search.parts(images, joints[at : at + _BLOCK]))
+    photos = photos_of(data, keypoints, paths)
+    found = [photos.part(at, at + _BLOCK) for at in range(0, len(paths), _BLOCK)]
+    blocks = [search.parts(block.read(), block.joints) for block in found]
     parts = Parts(*(np.concatenate([getattr(block, name) for block in blocks]) for name in _PARTS))
     train = np.array([split == "train" for split, table in tables.items() for _ in range(len(table))])
     if search.calibration is None and parts.known[train].any() and train.sum() > 1:

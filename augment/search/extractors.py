@@ -72,8 +72,14 @@ def onnx_extractor(
     return torch_extractor(run, size, mean=mean, std=std, scale=scale)
 
 
-def reid_extractor(model: ReidNet, *, amp: str = "off") -> Extractor:
-    """A network of `reid_eval`, as its own evaluation calls it: at its size, mirrored or not, of length 1."""
+def reid_extractor(model: ReidNet, *, amp: str = "off", flip: bool | None = None) -> Extractor:
+    """A network of `reid_eval`, as its own evaluation calls it: at its size, of length 1.
+
+    Args:
+        model: as `load_model` or `train` give it.
+        amp: `bf16`, `off` or `auto`.
+        flip: average with the mirrored image's features; None: as the network was trained to be evaluated.
+    """
     from reid_eval.features import extract_features
 
-    return lambda images: torch.from_numpy(extract_features(model, images, amp=amp))
+    return lambda images: torch.from_numpy(extract_features(model, images, amp=amp, flip=flip))

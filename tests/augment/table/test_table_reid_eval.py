@@ -131,6 +131,6 @@ def test_rows_of_a_table_that_learn_otherwise(tiny_root: Path, tmp_path: Path) -
 
 
 def test_epochs_lift_the_limit_of_steps_unless_it_was_asked_for() -> None:
-    assert training_settings("quick", None, (), {"epochs": 1}).max_steps == 0
-    asked = training_settings("quick", None, ("max_steps=5",), {"epochs": 1, "init": None})
+    assert training_settings("quick", None, (), {"epochs": 1})[0].max_steps == 0
+    asked, _ = training_settings("quick", None, ("max_steps=5",), {"epochs": 1, "init": None})
     assert (asked.epochs, asked.max_steps, asked.init) == (1, 5, "scratch")
