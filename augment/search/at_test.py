@@ -14,7 +14,7 @@ from augment.pose.keypoints import Keypoints, empty_keypoints, read_keypoints
 from augment.search.extractors import reid_extractor
 from augment.search.fusion import Floats, Parts, calibrate, fuse
 from augment.search.makers import GeneratedViews
-from augment.search.photos import Photos, calibration_photos, photos_of
+from augment.search.searched_photos import Photos, calibration_photos, photos_of
 from augment.search.store import ViewStore
 from augment.search.views import VIEWS, WEIGHT, shipped_views
 from reid_eval.backbones import ReidNet

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from augment.pose.keypoints import Keypoints
 from augment.search.fusion import Floats, Parts, calibrate, fuse
 from augment.search.normalized import PoseNormalized
-from augment.search.photos import photos_of
+from augment.search.searched_photos import photos_of
 from reid_eval.datasets import ReidData
 from reid_eval.datasets.tables import SPLITS
 from reid_eval.runtime import InputError, write_bytes

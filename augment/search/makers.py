@@ -18,7 +18,7 @@ from augment.generators.base import PoseGenerator
 from augment.generators.open import generator_sha256
 from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import Keypoints
-from augment.search.photos import Photos, as_tensors, same_shape
+from augment.search.searched_photos import Photos, as_tensors, same_shape
 from augment.search.views import generate_views, poses_at
 from reid_eval.datasets import load_images
 from reid_eval.runtime import sha256_bytes
@@ -93,7 +93,7 @@ class GeneratedViews:
         else:
             fixed = poses_at(self.poses, self.size)
             found = np.broadcast_to(fixed, (len(joints), *fixed.shape))
-        return torch.from_numpy(np.ascontiguousarray(found)).to(self.generator.device)
+        return torch.from_numpy(np.array(found, np.float32)).to(self.generator.device)
 
 
 class MirrorImage:

@@ -20,7 +20,7 @@ from augment.pose.skeleton import usable
 from augment.search.cache import FeatureCache, row_key
 from augment.search.extractors import Extractor
 from augment.search.fusion import Calibration, Floats, Parts, calibrate, fuse, unit
-from augment.search.photos import as_tensors, same_shape
+from augment.search.searched_photos import as_tensors, same_shape
 from augment.search.views import generate_views, poses_at
 from reid_eval.runtime import InputError, progress
 

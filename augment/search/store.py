@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from augment.search.extractors import Extractor
 from augment.search.fusion import Floats, unit
 from augment.search.makers import Made, ViewMaker
-from augment.search.photos import Photos
+from augment.search.searched_photos import Photos
 from reid_eval.runtime import InputError, progress, write_bytes
 from reid_eval.table import cell_key
 
@@ -65,8 +65,8 @@ class ViewStore:
                     except Timeout:
                         continue
                     bar.advance(len(stored.part(number)))
-        for number in missing:
-            stored.path(number).with_suffix(".lock").unlink(missing_ok=True)
+        for lock in stored.folder.glob("*.lock"):  # also of runs that were killed; whoever still waits sees the block
+            lock.unlink(missing_ok=True)
 
 
 class StoredViews:

@@ -18,7 +18,7 @@ from augment.pose.keypoints import Keypoints, read_keypoints
 from augment.search.extractors import reid_extractor
 from augment.search.fusion import Floats, Parts, calibrate, fuse
 from augment.search.makers import GeneratedViews, JitteredCopies, MirrorImage, ViewMaker
-from augment.search.photos import Photos, calibration_photos, photos_of
+from augment.search.searched_photos import Photos, calibration_photos, photos_of
 from augment.search.store import ViewStore
 from augment.search.views import shipped_views
 from augment.table.search_recipe import Jitter, Mask, Mirror, Oracle, Photo, Search, Views, poses_asked
@@ -55,9 +55,10 @@ class Searcher:
         settings = replace(cell.settings, device=str(self.runner.stacks.device))
         looks = _Looks(self, missing, model, settings, amp)
         trained = self.study.records.read(cell.key)
-        found = [self._record(search, looks, settings, trained) for search in missing]
-        for record in found:
-            self.study.records.write(record)
+        found = []
+        for search in missing:
+            found.append(self._record(search, looks, settings, trained))
+            self.study.records.write(found[-1])
         return found
 
     def _record(self, cell: SearchCell, looks: _Looks, settings: TrainSettings, trained: Record) -> Record:

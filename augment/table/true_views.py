@@ -10,7 +10,7 @@ import numpy as np
 
 from augment.pose.keypoints import Keypoints
 from augment.search.makers import Made
-from augment.search.photos import Photos
+from augment.search.searched_photos import Photos
 from augment.synth.again import NEUTRAL, masked_photos, render_in_poses
 from augment.synth.dataset import SynthSettings, facts
 

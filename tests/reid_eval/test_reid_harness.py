@@ -9,10 +9,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from reid_eval.datasets import read_dataset
-from reid_eval.harness import Comparison, TrainSettings, compare, format_comparison, run
+from reid_eval.harness import Comparison, SearchFeatures, TrainSettings, compare, format_comparison, run
 from reid_eval.runtime import InputError
 
 TINY = TrainSettings(
@@ -152,3 +153,29 @@ def test_breakdowns_of_a_comparison(market: Path) -> None:
     assert [part.queries for part in parts["camera"].values()] == [2, 2, 2]
     assert sum(part.mAP for part in parts["pose"].values()) / 2 == pytest.approx(comparison.original[0].mAP)
     json.dumps(comparison.to_dict())
+
+
+def test_another_search_beside_the_photos(market: Path, augmented: Path) -> None:
+    data = read_dataset(market)
+    pids = sorted({*data.query["pid"], *data.gallery["pid"]})
+
+    def knows(model: object, settings: TrainSettings, amp: str) -> SearchFeatures:
+        """Features that are right: one direction a person."""
+        query, gallery = (
+            np.eye(len(pids), dtype=np.float32)[[pids.index(pid) for pid in table["pid"]]]
+            for table in (data.query, data.gallery)
+        )
+        return SearchFeatures(query, gallery, "the truth", {"about": "known beforehand"})
+
+    comparison = compare(data, read_dataset(augmented), TINY, search=knows)
+    assert comparison.searched is not None
+    assert [result.mAP for result in comparison.searched.original + comparison.searched.augmented] == [1.0, 1.0]
+    assert comparison.searched.gains["mAP"][0] == 0.0
+    assert comparison.original[0].mAP < 1
+    told = json.loads(json.dumps(comparison.to_dict()))
+    assert told["original"][0]["searched"]["facts"] == {"about": "known beforehand"}
+    assert told["gains_searched"]["rank1"]["mean"] == 0.0
+    text = format_comparison(comparison)
+    assert "original, the truth" in text
+    assert "the truth: known beforehand." in text
+    assert compare(data, read_dataset(augmented), TINY).searched is None

@@ -132,3 +132,23 @@ def test_unknown_cameras_leave_nothing_out() -> None:
 def test_bad_input(table: list[list[float]], g_pids: list[int], cams: list[int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         evaluate(table, [1], g_pids, [1], cams)
+
+
+def test_ranking_among_some_cameras() -> None:
+    rng = np.random.default_rng(5)
+    table = rng.random((12, 40))
+    q_pids, g_pids = rng.integers(1, 5, 12), rng.integers(-1, 5, 40)
+    q_cams, g_cams = rng.integers(0, 3, 12), rng.integers(0, 3, 40)
+    for among in ("same_camera", "other_cameras"):
+        found = evaluate(table, q_pids, g_pids, q_cams, g_cams, among=among)  # type: ignore[arg-type]
+        for query in range(12):
+            here = g_cams == q_cams[query]
+            kept = (here if among == "same_camera" else ~here) & (g_pids != -1)
+            hits = (g_pids == q_pids[query])[kept][np.argsort(table[query][kept])]
+            if not hits.any():
+                assert query in found.skipped
+                continue
+            precision = np.mean(np.arange(1, hits.sum() + 1) / (np.flatnonzero(hits) + 1))
+            assert found.precisions[query] == pytest.approx(precision)
+    with pytest.raises(InputError, match="needs camera numbers"):
+        evaluate(table, q_pids, g_pids, among="same_camera")
