@@ -12,12 +12,12 @@ from pydantic import BaseModel, ValidationError
 from reid_eval.runtime import InputError
 
 
-def recipe_file(name: str, prefix: str, kind: str, shipped: Path | None = None) -> Path:
+def recipe_file(name: str, prefix: str | tuple[str, ...], kind: str, shipped: Path | None = None) -> Path:
     """The file of a recipe.
 
     Args:
         name: a path, or the name of one that ships, with or without `prefix`.
-        prefix: what the names of such recipes begin with, such as `reid_`.
+        prefix: what the names of such recipes begin with, such as `reid_`; or several.
         kind: what they are called in messages, such as `re-ID recipe`.
         shipped: the folder of those that ship; None: there are none.
 
@@ -26,8 +26,10 @@ def recipe_file(name: str, prefix: str, kind: str, shipped: Path | None = None) 
     """
     if Path(name).is_file():
         return Path(name)
-    files = {} if shipped is None else {path.stem: path for path in sorted(shipped.glob(f"{prefix}*.yaml"))}
-    for stem in (name, prefix + name):
+    begins = (prefix,) if isinstance(prefix, str) else prefix
+    shipping = [] if shipped is None else sorted(path for one in begins for path in shipped.glob(f"{one}*.yaml"))
+    files = {path.stem: path for path in shipping}
+    for stem in (name, *(one + name for one in begins)):
         if stem in files:
             return files[stem]
     among = f", or one of {', '.join(files)}" if files else ""

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @click.option("--generated-label", type=click.Choice(["hard", "lsr", "lsro"]), help="Default: hard.")
 @click.option("--rerank", is_flag=True, default=None, help="Rank by k-reciprocal encoding (Zhong et al., CVPR 2017).")
 @click.option("--poses-at-test", "poses", metavar="N|FILE", help="Also search with this many generated views of each "
-              "test image, or in the poses of a file.")  # fmt: skip
+              "test image (0: none), or in the poses of a file. Default: 4 for drawn people, else none.")  # fmt: skip
 @click.option("--pose-weight", type=click.FloatRange(min=0), help="Of those views against the photo. Default: 3.")
 @click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " For those views.")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), help="Of that generator. Default: float32.")
@@ -114,7 +114,9 @@ def _search(
     stack: ExitStack, data: ReidData, test: dict[str, Any], keypoints: Path | None, device: str, code: bool
 ) -> Searcher | None:
     """What else is searched with than photos, if anything; its views are gone when `stack` ends."""
-    if not test:
+    from augment.synth.dataset import FACTS
+
+    if not test and not (data.root / FACTS).is_file():
         return None
     from augment.pose.check import check_keypoints
     from augment.pose.keypoints import load_annotations

@@ -74,7 +74,7 @@ def run_table(
     report(study, say)
     if left:
         why = "its time was up" if deadline and time.time() >= deadline else "another process is at work on them"
-        say(f"Stopped with {left} trainings to go, since {why}: the same command goes on.")
+        say(f"Stopped, since {why}, with {left} trainings to go: the same command goes on.")
     return study
 
 

@@ -197,6 +197,10 @@ class TableRecipe(_Part):
     test: tuple[Search, ...] = ()
     """How test images are searched for besides by the photo's own feature: each is a row below the row trained. The
     trained networks are then kept, in `networks`."""
+    test_weights: str | None = None
+    """Of the generator of those entries that name none."""
+    test_precision: Literal["float32", "bf16"] = "float32"
+    """Likewise."""
     test_baselines: tuple[str, ...] = ()
     """Names of searches that the others are compared with, besides with the photo alone."""
     baseline: str | None = None
@@ -205,6 +209,17 @@ class TableRecipe(_Part):
     """`preset` and fields of `reid_eval.settings.TrainSettings`."""
     train_for: dict[str, dict[str, Any]] = {}
     """Backbone to what it has otherwise, such as `inception_v2: {init: scratch}`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_generator(cls, raw: Any) -> Any:
+        """Give entries of `test` that name no generator the recipe's."""
+        if not isinstance(raw, dict) or not isinstance(raw.get("test"), list):
+            return raw
+        shared = {key: raw[f"test_{key}"] for key in ("weights", "precision") if raw.get(f"test_{key}") is not None}
+        views = [isinstance(one, dict) and one.get("kind") == "views" for one in raw["test"]]
+        filled = [{**shared, **one} if is_views else one for one, is_views in zip(raw["test"], views, strict=True)]
+        return {**raw, "test": filled}
 
     @model_validator(mode="after")
     def _distinct(self) -> TableRecipe:
@@ -300,7 +315,7 @@ def load_table(name: str, overrides: Sequence[str] = (), weights: Sequence[str] 
     Raises:
         InputError: unreadable YAML, unknown keys, values out of range; all of them in one message.
     """
-    path = recipe_file(name, "table_", "table recipe", recipes_folder())
+    path = recipe_file(name, ("table_", "search_"), "table recipe", recipes_folder())
     raw = read_recipe(path, "a table recipe is a mapping with the keys title, data, rows, columns and so on", overrides)
     try:
         recipe = TableRecipe.model_validate(raw)
