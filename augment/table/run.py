@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from augment.runs import Say, describe_run
+from augment.table.by_query import write_by_query
 from augment.table.compute import compute
 from augment.table.forecast import duration, forecast
 from augment.table.study import Cell, Study, open_study
@@ -107,8 +108,12 @@ def _write(study: Study) -> list[Path]:
     """Write the tables of what is there: of the trainings, and of the searches against each of their baselines."""
     records = study.records.found([cell.key for cell in study.cells])
     paths = write_report(table_grid(study), records, study.out)
-    for name, grid in search_grids(study).items():
+    grids = search_grids(study)
+    for name, grid in grids.items():
         paths += write_report(grid, study.records.found(list(grid.keys.values())), study.out, name)
+    if study.recipe.test_by_query:
+        found = study.records.found(list(grids["search"].keys.values()))
+        paths.append(write_by_query(study, grids["search"], found, study.out / "search-by-query.md"))
     return paths
 
 

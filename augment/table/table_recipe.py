@@ -203,6 +203,8 @@ class TableRecipe(_Part):
     """Likewise."""
     test_baselines: tuple[str, ...] = ()
     """Names of searches that the others are compared with, besides with the photo alone."""
+    test_by_query: tuple[str, ...] = ()
+    """Names of searches whose scores are also told by what the queries show, in `search-by-query.md`."""
     baseline: str | None = None
     """Name of the row that the others are compared with; default: the first of kind `leave_out`."""
     train: dict[str, Any] = {}
@@ -236,8 +238,9 @@ class TableRecipe(_Part):
             raise ValueError(f"train_for names backbones that the table lacks: {', '.join(strangers)}")
         names = [row.name for row in self.rows]
         searches = [search.name for search in self.test]
-        if unknown := sorted(set(self.test_baselines) - set(searches)):
-            raise ValueError(f"test_baselines names no search: {', '.join(unknown)}")
+        for key in ("test_baselines", "test_by_query"):
+            if unknown := sorted(set(getattr(self, key)) - set(searches)):
+                raise ValueError(f"{key} names no search: {', '.join(unknown)}")
         for search in self.test:
             if unknown := sorted(set(search.rows or ()) - set(names)):
                 raise ValueError(f"test {search.name!r} names rows that the table lacks: {', '.join(unknown)}")

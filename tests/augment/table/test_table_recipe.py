@@ -54,7 +54,7 @@ def test_recipe_errors(table: TinyTable, tiny_root: Path) -> None:
         load("train.seed=3")
     with pytest.raises(InputError, match="train_for names backbones that the table lacks: resnet50"):
         load(train_for={"resnet50": {"init": "scratch"}})
-    with pytest.raises(InputError, match="no table recipe 'tabel': give a file, or one of search_market1501, table_market1501"):
+    with pytest.raises(InputError, match="no table recipe 'tabel': give a file, or one of search_market1501, table_"):
         load_table("tabel")
     named = load().with_weights(["a.safetensors", "b.safetensors"])
     assert [row.name for row in named.rows] == ["none", "duplicate", "patn a", "patn b"]

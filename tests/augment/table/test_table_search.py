@@ -50,7 +50,7 @@ def more_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def searched(table: TinyTable, more_root: Path, monkeypatch: pytest.MonkeyPatch) -> TinyTable:
     monkeypatch.setitem(CONTROLS, "toy", lambda device: Toy())
-    table.write(more_root, **TABLE, test=TESTS, test_baselines=["own"])
+    table.write(more_root, **TABLE, test=TESTS, test_baselines=["own"], test_by_query=["three"])
     return table
 
 
@@ -75,13 +75,23 @@ def test_every_network_is_searched_with_in_every_way(searched: TinyTable, tmp_pa
     assert "mAP minus `photo alone`" in text
     assert "mAP minus `own`" in (searched.out / "search-against-own.md").read_text()
 
+    # What is told by query adds up to the whole.
+    by_query = (searched.out / "search-by-query.md").read_text()
+    for kind in ("side", "joints known"):
+        table = by_query.split(f"## tiny, mAP, by {kind}\n")[1].split("##")[0]
+        lines = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("|")][2:]
+        counts = np.array([int(line[1]) for line in lines])
+        assert counts.sum() == 4
+        both = np.mean([score("three", seed) for seed in (0, 1)])
+        assert counts @ np.array([float(line[3]) for line in lines]) / 4 == pytest.approx(100 * both, abs=0.1)
+
     # From the records alone the same tables are printed again, without networks or views.
     out = tmp_path / "again"
     (out / "records").mkdir(parents=True)
     for path in (searched.out / "records").glob("*.json"):
         (out / "records" / path.name).write_bytes(path.read_bytes())
     searched.run(out=out)
-    for name in ("table.md", "search.md", "search.csv", "search-against-own.md"):
+    for name in ("table.md", "search.md", "search.csv", "search-against-own.md", "search-by-query.md"):
         assert (out / name).read_bytes() == (searched.out / name).read_bytes()
     assert not (out / "networks").exists()
 
