@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
 @click.option("--cache", type=FOLDER, help="Keep features in this file, and take them from it.")
+@click.option("--split", "splits", type=click.Choice(["train", "query", "gallery"]), multiple=True,
+              help="Whose images; may be given several times. Default: query and gallery.")  # fmt: skip
+@click.option("--sheet", type=FOLDER, help="Also a PNG: some queries, their views, and their first five by the photo "
+              "alone and with the views.")  # fmt: skip
 @LAYOUT
 @DEVICE
 def embed(
@@ -36,16 +40,20 @@ def embed(
     precision: str,
     keypoints: Path | None,
     cache: Path | None,
+    splits: tuple[str, ...],
+    sheet: Path | None,
     layout: str,
     device: str,
 ) -> None:
-    """Features of all images of a data set, each person also seen in generated poses, for a search engine: npz.
+    """Features of a data set's images, each person also seen in generated poses, for a search engine: npz.
 
     \b
     patn-augment embed Market-1501 --reid networks/resnet50-original-seed0.safetensors --out features.npz
     """
     from augment.generators.open import generator_sha256, open_generator, pick_weights
+    from augment.pictures import save_sheet
     from augment.pose.keypoints import load_annotations
+    from augment.search.before_after import before_after
     from augment.search.cache import FeatureCache
     from augment.search.embed import embed as run
     from augment.search.extractors import reid_extractor
@@ -80,10 +88,13 @@ def embed(
         "poses": list(views.names),
         "weight": search.weight,
     }
-    found = run(data, joints, search, facts=facts)
+    found = run(data, joints, search, splits or ("query", "gallery"), facts)
     found.save(out)
     used = int(found.joints_used.sum())
     click.echo(f"Wrote {out}: {len(found.names)} features of {found.features.shape[1]} numbers, {used} with views.")
+    if sheet is not None:
+        save_sheet(before_after(data, joints, found, search), sheet)
+        click.echo(f"Sheet: {sheet}")
 
 
 def _poses(text: str) -> Keypoints:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from augment.pose.keypoints import Keypoints
 from augment.search.fusion import Floats, Parts, calibrate, fuse
 from augment.search.normalized import PoseNormalized
-from augment.search.searched_photos import photos_of
+from augment.search.searched_photos import Photos, calibration_photos, photos_of
 from reid_eval.datasets import ReidData
-from reid_eval.datasets.tables import SPLITS
 from reid_eval.runtime import InputError, write_bytes
 
 _PARTS = ("photos", "views", "known")
@@ -36,6 +35,7 @@ class Embedded:
         splits: `train`, `query` or `gallery`, `[N]`.
         joints_used: bool `[N]`: the image was seen in the generated poses, too.
         facts: what made them: network, generator, poses, weight.
+        alone: as `features`, by the photos alone; not in the file.
     """
 
     features: Floats
@@ -45,6 +45,7 @@ class Embedded:
     splits: NDArray[np.str_]
     joints_used: NDArray[np.bool_]
     facts: Mapping[str, Any]
+    alone: Floats | None = None
 
     def save(self, path: Path | str) -> None:
         """Write a `.npz`, atomically; the same features give the same bytes."""
@@ -59,14 +60,21 @@ def embed(
     data: ReidData,
     keypoints: Keypoints,
     search: PoseNormalized,
-    splits: Sequence[str] = SPLITS,
+    splits: Sequence[str] = ("query", "gallery"),
     facts: Mapping[str, Any] | None = None,
 ) -> Embedded:
     """Features of the images of some splits, in the order of their tables.
 
     Images without a row in `keypoints`, or without shoulders and hips in it, keep the feature of their photo. What all
-    people have in common is taken away (see `augment.search.fusion`), measured on the training people, where there are
-    some: nobody who is searched for has a say in it.
+    people have in common is taken away (see `augment.search.fusion`), measured on some training images, where there
+    are any: nobody who is searched for has a say in it.
+
+    Args:
+        data: the data set.
+        keypoints: of its images; (x, y) pixels.
+        search: what makes the features; is calibrated if it is not yet.
+        splits: `train`, `query`, `gallery`: whose images.
+        facts: kept with the features; JSON-able.
 
     Raises:
         InputError: no image in those splits, or one that cannot be read.
@@ -75,13 +83,10 @@ def embed(
     paths = [path for table in tables.values() for path in table["path"]]
     if not paths:
         raise InputError(f"{data.root} has no image in {', '.join(splits)}")
-    photos = photos_of(data, keypoints, paths)
-    found = [photos.part(at, at + _BLOCK) for at in range(0, len(paths), _BLOCK)]
-    blocks = [search.parts(block.read(), block.joints) for block in found]
-    parts = Parts(*(np.concatenate([getattr(block, name) for block in blocks]) for name in _PARTS))
-    train = np.array([split == "train" for split, table in tables.items() for _ in range(len(table))])
-    if search.calibration is None and parts.known[train].any() and train.sum() > 1:
-        search.calibration = calibrate(parts.take(train))
+    parts = _parts(photos_of(data, keypoints, paths), search)
+    others = calibration_photos(data, keypoints)
+    if search.calibration is None and len(others) > 1:
+        search.calibration = calibrate(_parts(others, search))
     return Embedded(
         features=fuse(parts, search.weight, search.calibration),
         names=np.array(paths),
@@ -90,7 +95,14 @@ def embed(
         splits=np.array([split for split, table in tables.items() for _ in range(len(table))]),
         joints_used=parts.known,
         facts=dict(facts or {}),
+        alone=fuse(parts, 0.0, search.calibration),
     )
+
+
+def _parts(photos: Photos, search: PoseNormalized) -> Parts:
+    found = [photos.part(at, at + _BLOCK) for at in range(0, len(photos), _BLOCK)]
+    blocks = [search.parts(block.read(), block.joints) for block in found]
+    return Parts(*(np.concatenate([getattr(block, name) for block in blocks]) for name in _PARTS))
 
 
 def read_embedded(path: Path | str) -> Embedded:

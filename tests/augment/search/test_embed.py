@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,10 @@ from test_normalized import POSES, Shifter, means
 
 from augment.commands.main import main
 from augment.pose.keypoints import load_annotations
+from augment.search.before_after import CELL, FRAME, RIGHT, WRONG, before_after
 from augment.search.embed import embed, read_embedded
 from augment.search.normalized import PoseNormalized
+from augment.search.searched_photos import calibration_photos
 from augment.search.views import VIEWS, shipped_views
 from reid_eval.backbones import save_model
 from reid_eval.datasets import ReidData
@@ -22,7 +25,8 @@ from reid_eval.training import train_on
 
 def test_a_data_set_goes_into_a_file_and_comes_back(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
     joints = load_annotations(tiny_root)
-    found = embed(tiny_data, joints, PoseNormalized(means, Shifter(), POSES), facts={"network": "means"})
+    every = ("train", "query", "gallery")
+    found = embed(tiny_data, joints, PoseNormalized(means, Shifter(), POSES), every, {"network": "means"})
     assert len(found.names) == 19 + 12
     assert (found.splits == "train").sum() == 19
     assert found.joints_used.sum() == 31 - 2  # two of identity 11 have no usable joints
@@ -38,16 +42,38 @@ def test_a_data_set_goes_into_a_file_and_comes_back(tiny_data: ReidData, tiny_ro
 
 
 def test_the_calibration_is_of_the_training_people_alone(tiny_data: ReidData, tiny_root: Path) -> None:
-    search = PoseNormalized(means, Shifter(), POSES)
-    embed(tiny_data, load_annotations(tiny_root), search)
-    assert search.calibration is not None
-    only = PoseNormalized(means, Shifter(), POSES)
-    embed(tiny_data, load_annotations(tiny_root), only, splits=("train",))
-    assert only.calibration is not None
-    np.testing.assert_allclose(search.calibration.photo, only.calibration.photo, atol=1e-6)
+    joints = load_annotations(tiny_root)
+    one, other = (PoseNormalized(means, Shifter(), POSES) for _ in range(2))
+    embed(tiny_data, joints, one)
+    assert one.calibration is not None
+    others = calibration_photos(tiny_data, joints)
+    expected = other.calibrate(others.read(), others.joints)
+    np.testing.assert_allclose(one.calibration.photo, expected.photo, atol=1e-6)
+    np.testing.assert_allclose(one.calibration.views, expected.views, atol=1e-6)
+    nobody = replace(tiny_data, train=tiny_data.train.iloc[:0])
     none = PoseNormalized(means, Shifter(), POSES)
-    embed(tiny_data, load_annotations(tiny_root), none, splits=("query", "gallery"))
+    embed(nobody, joints, none)
     assert none.calibration is None
+
+
+def test_a_picture_of_before_and_after(tiny_data: ReidData, tiny_root: Path, tmp_path: Path) -> None:
+    joints = load_annotations(tiny_root)
+    search = PoseNormalized(means, Shifter(), POSES)
+    found = embed(tiny_data, joints, search)
+    sheet = before_after(tiny_data, joints, found, search, queries=3)
+    plain = np.asarray(sheet)
+    frames = [(plain == colour).all(-1).sum() for colour in (RIGHT, WRONG)]
+    around = 2 * FRAME * (CELL[0] + CELL[1] + 2 * FRAME)
+    # A query has ten images of both people but those of its own camera: five are shown, twice, for three queries.
+    right, wrong = (int(frame) // around for frame in frames)  # a photo may have a pixel of that colour, too
+    assert right + wrong == 2 * 3 * 5
+    assert right > 0
+    found.save(tmp_path / "a.npz")
+    with pytest.raises(InputError, match="read from a file"):
+        before_after(tiny_data, joints, read_embedded(tmp_path / "a.npz"), search)
+    blind = replace(found, joints_used=np.zeros_like(found.joints_used))
+    with pytest.raises(InputError, match="no query has both"):
+        before_after(tiny_data, joints, blind, search)
 
 
 def test_files_that_hold_no_features(tmp_path: Path) -> None:
@@ -89,10 +115,15 @@ def test_the_command(tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     words = ["embed", str(tiny_root), "--reid", str(tmp_path / "net.safetensors"), "--device", "cpu"]
     words += ["--weights", "entry:warp", "--cache", str(tmp_path / "cache.sqlite")]
     main([*words, "--out", str(tmp_path / "views.npz"), "--poses", "2"])
-    assert "31 features of 512 numbers, 29 with views" in capsys.readouterr().out
+    assert "12 features of 512 numbers, 12 with views" in capsys.readouterr().out
     main([*words, "--out", str(tmp_path / "again.npz"), "--poses", "2"])
     assert (tmp_path / "views.npz").read_bytes() == (tmp_path / "again.npz").read_bytes()
     main([*words, "--out", str(tmp_path / "photos.npz"), "--poses", "0"])
+    sheet = tmp_path / "sheet.png"
+    main([*words, "--out", str(tmp_path / "all.npz"), "--poses", "2", "--split", "train", "--split", "query"])
+    main([*words, "--out", str(tmp_path / "x.npz"), "--poses", "2", "--sheet", str(sheet)])
+    assert sheet.read_bytes()[:4] == b"\x89PNG"
+    assert set(read_embedded(tmp_path / "all.npz").splits) == {"train", "query"}
     views, photos = (read_embedded(tmp_path / f"{name}.npz") for name in ("views", "photos"))
     assert views.facts["poses"] == list(VIEWS[:2])
     assert np.abs(views.features - photos.features).max() > 0.01
