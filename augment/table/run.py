@@ -14,6 +14,7 @@ from augment.runs import Say, describe_run
 from augment.table.by_query import write_by_query
 from augment.table.compute import compute
 from augment.table.forecast import duration, forecast
+from augment.table.search_plot import write_search_plot
 from augment.table.study import Cell, Study, open_study
 from augment.table.table_grid import search_grids, table_grid
 from augment.table.table_recipe import TableRecipe
@@ -111,8 +112,12 @@ def _write(study: Study) -> list[Path]:
     grids = search_grids(study)
     for name, grid in grids.items():
         paths += write_report(grid, study.records.found(list(grid.keys.values())), study.out, name)
+    if not grids:
+        return paths
+    found = study.records.found(list(grids["search"].keys.values()))
+    if write_search_plot(study, grids["search"], found, study.out / "search-by-views.png"):
+        paths.append(study.out / "search-by-views.png")
     if study.recipe.test_by_query:
-        found = study.records.found(list(grids["search"].keys.values()))
         paths.append(write_by_query(study, grids["search"], found, study.out / "search-by-query.md"))
     return paths
 

@@ -91,7 +91,14 @@ def test_every_network_is_searched_with_in_every_way(searched: TinyTable, tmp_pa
     for path in (searched.out / "records").glob("*.json"):
         (out / "records" / path.name).write_bytes(path.read_bytes())
     searched.run(out=out)
-    for name in ("table.md", "search.md", "search.csv", "search-against-own.md", "search-by-query.md"):
+    for name in (
+        "table.md",
+        "search.md",
+        "search.csv",
+        "search-against-own.md",
+        "search-by-query.md",
+        "search-by-views.png",
+    ):
         assert (out / name).read_bytes() == (searched.out / name).read_bytes()
     assert not (out / "networks").exists()
 
