@@ -56,6 +56,8 @@ class Views(_Search):
     kind: Literal["views"]
     weights: str
     """What `augment.generators.open.open_generator` takes."""
+    weights_sha256: str | None = None
+    """What these weights are; the file is then needed only where a search is still to be made."""
     poses: PositiveInt | Literal["own"] | str = 4
     """How many of `augment.search.views.VIEWS`; `own`: the photo's own pose; else a file of poses."""
     precision: Literal["float32", "bf16"] = "float32"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from augment.generators.open import open_generator
+from augment.generators.open import generator_sha256, open_generator
 from augment.pose.keypoints import Keypoints, read_keypoints
 from augment.search.extractors import reid_extractor
 from augment.search.fusion import Floats, Parts, calibrate, fuse
@@ -28,6 +28,7 @@ from augment.table.true_views import MaskedPhoto, TrueViews
 from reid_eval.backbones import ReidNet
 from reid_eval.features import extract_files
 from reid_eval.harness import rank
+from reid_eval.runtime import InputError
 from reid_eval.settings import TrainSettings
 from reid_eval.table import Record
 from reid_eval.table.runner import Runner, made_on, queries_of, ranking_scores
@@ -103,8 +104,9 @@ class Searcher:
         if isinstance(search, Jitter):
             return JitteredCopies(size, search.copies, search.seed)
         if isinstance(search, Views):
-            spec = study.sets.known(search.weights).spec
-            generator = open_generator(spec, study.device, search.blocks, allow_code=False)
+            generator = open_generator(search.weights, study.device, search.blocks, allow_code=False)
+            if search.weights_sha256 not in (None, found := generator_sha256(generator)):
+                raise InputError(f"test {search.name!r}: {search.weights} is {found[:12]}..., not the one asked for")
             return GeneratedViews(generator, self._poses(search), search.precision)
         assert isinstance(study.recipe.data, SynthData)
         drawn = study.recipe.data.settings()

@@ -167,9 +167,9 @@ class Study:
         return SearchCell(cell_key(facts), cell, search, facts)
 
     def _search_facts(self, search: Search) -> dict[str, Any]:
-        told = search.model_dump(mode="json", exclude={"name", "rows"})
+        told = search.model_dump(mode="json", exclude={"name", "rows", "weights_sha256"})
         if isinstance(search, Views):
-            told["weights"] = self.sets.known(search.weights).sha256
+            told["weights"] = search.weights_sha256 or self.sets.known(search.weights).sha256
             if isinstance(search.poses, str) and search.poses != "own":
                 told["poses"] = sha256_file(search.poses)
         return told

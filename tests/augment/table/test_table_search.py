@@ -12,7 +12,7 @@ from filelock import FileLock
 from small_tables import TinyTable
 from toy import Toy
 
-from augment.generators.open import CONTROLS
+from augment.generators.open import CONTROLS, generator_sha256
 from augment.search.views import VIEWS
 from augment.table.study import open_study
 from augment.table.table_grid import PHOTO, search_grids
@@ -139,6 +139,21 @@ def test_keys_tell_searches_apart_but_not_their_names(searched: TinyTable, more_
     again = open_study(searched.load(), searched.out, "cpu")
     assert [one.key for one in again.searches(again.cells[0])] == keys
     assert again.cells[0].key == cell.key
+
+
+def test_weights_known_by_their_hash_are_needed_only_to_search(searched: TinyTable, more_root: Path) -> None:
+    sha256 = generator_sha256(Toy())
+    by_name = {**TOY, "name": "x", "poses": 1}
+    by_hash = {**by_name, "weights": "gone.safetensors", "weights_sha256": sha256}
+    keys = []
+    for test in (by_name, by_hash):
+        searched.write(more_root, **TABLE, test=[test])
+        study = open_study(searched.load(), searched.out, "cpu")
+        keys.append([one.key for cell in study.cells for one in study.searches(cell)])
+    assert keys[0] == keys[1]
+    searched.write(more_root, **TABLE, test=[{**by_hash, "weights": "entry:toy", "weights_sha256": "0" * 64}])
+    with pytest.raises(InputError, match="test 'x': entry:toy is .*, not the one asked for"):
+        searched.run()
 
 
 def test_each_row_is_compared_with_one_that_is_ranked_alike(searched: TinyTable) -> None:
