@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from reid_eval.foreign import reason_of
+from reid_eval.foreign_yaml import parse_yaml, read_yaml
 from reid_eval.runtime import InputError
 
 
@@ -46,9 +48,9 @@ def read_recipe(path: Path, expected: str, overrides: Sequence[str] = ()) -> dic
         InputError: unreadable, not YAML, not a mapping, or an override that can't be made.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+        raw = read_yaml(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not a recipe in YAML: {reason_of(error)}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: {expected}")
     for override in overrides:
@@ -72,17 +74,18 @@ def override_value(raw: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict):
             raise InputError(f"setting {override!r}: {parent} is not a group of settings")
     try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"setting {override!r}: the value is not YAML") from None
+        place[last] = parse_yaml(text)
+    except ValueError as error:
+        raise InputError(f"setting {override[:80]!r}: the value is not YAML ({error})") from None
 
 
 def plain_number(value: Any) -> Any:
     """YAML 1.1 reads 1e-4 as text; people who write a learning rate mean the number. Anything else stays."""
     try:
-        return float(value) if isinstance(value, str) else value
+        number = float(value) if isinstance(value, str) else math.nan
     except ValueError:
         return value
+    return number if math.isfinite(number) else value
 
 
 def problems_of(error: ValidationError, *models: type[BaseModel]) -> str:

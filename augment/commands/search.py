@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, WEIGHTS_HELP
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def embed(
     found = run(data, joints, search, facts=facts)
     found.save(out)
     used = int(found.joints_used.sum())
-    click.echo(f"Wrote {out}: {len(found.names)} features of {found.features.shape[1]} numbers, {used} with views.")
+    echo(f"Wrote {out}: {len(found.names)} features of {found.features.shape[1]} numbers, {used} with views.")
 
 
 def _poses(text: str) -> Keypoints:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER
 from augment.runs import Say, describe_run
 from reid_eval.runtime import InputError
@@ -40,7 +41,7 @@ def train(
 ) -> None:
     """Train a generator as a recipe says."""
 
-    train_recipe(recipe, out, overrides, resume, max_seconds, licence, device, click.echo)
+    train_recipe(recipe, out, overrides, resume, max_seconds, licence, device, echo)
 
 
 @click.command("import-checkpoint")
@@ -50,7 +51,7 @@ def import_checkpoint(checkpoint: Path, out: Path) -> None:
     """Convert the PATN authors' latest_net_netG.pth to safetensors, strictly."""
     from augment.generators.patn.authors import import_checkpoint as convert
 
-    click.echo("\n".join(convert(checkpoint, out).lines()))
+    echo("\n".join(convert(checkpoint, out).lines()))
 
 
 @click.command()
@@ -65,7 +66,7 @@ def convert(weights: str, out: Path, dtype: str, pairs: int, device: str) -> Non
     WEIGHTS is the name of shipped weights or a .safetensors file.
     """
 
-    convert_weights(weights, out, dtype, pairs, device, click.echo)
+    convert_weights(weights, out, dtype, pairs, device, echo)
 
 
 def train_recipe(
