@@ -29,17 +29,20 @@ def open_regular(path: Path | str, most: int | None = None) -> IO[bytes]:
     Raises:
         OSError: it is none, cannot be read, or is larger.
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):  # before it is opened: opening a device can do something
+    if not stat.S_ISREG(Path(path).stat().st_mode):  # before it is opened: opening a device can do something
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    file = os.fdopen(handle, "rb")
-    found = os.fstat(handle)
+    file = open(path, "rb", opener=_open_at_once)  # noqa: SIM115 - handed on
+    found = os.fstat(file.fileno())
     if stat.S_ISREG(found.st_mode) and (most is None or found.st_size <= most):
         return file
     file.close()
     if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", str(path))
     raise OSError(errno.EFBIG, f"it has {found.st_size} bytes, at most {most} are read", str(path))
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # what became a pipe meanwhile keeps nobody waiting
 
 
 def read_foreign(path: Path | str, most: int = MOST_SMALL_BYTES) -> bytes:

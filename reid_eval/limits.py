@@ -37,6 +37,6 @@ LONGEST_CELL = 2048
 MOST_SIDE = 2048
 """Pixels: of the images that a network takes."""
 LONGEST_NAME = 180
-"""Bytes of a file's name that is to be written: file systems take 255, and parts of it are written under longer ones."""
+"""Bytes of the name of a file to write: file systems take 255, and parts of it are written under longer names."""
 LONGEST_MESSAGE = 4000
 """Characters of an error that is printed."""

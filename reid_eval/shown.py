@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-# Controls, lone surrogates, separators of lines and paragraphs. Alphabets of all languages stay, and what joins letters.
+# Controls, lone surrogates, separators of lines and paragraphs. All alphabets stay, and what joins letters.
 _UNFIT = ("Cc", "Cs", "Zl", "Zp")
 _PLAIN = re.compile(r"[\x20-\x7e\n\t]*")
 _DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

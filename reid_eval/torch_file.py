@@ -12,7 +12,7 @@ from reid_eval.foreign import open_regular
 from reid_eval.limits import MOST_WEIGHTS_BYTES
 from reid_eval.runtime import InputError
 
-_CODE = re.compile(r"unsupported (global|class|operand)|GLOBAL", re.IGNORECASE)
+_CODE = re.compile(r"unsupported (global|class)|GLOBAL", re.IGNORECASE)
 
 
 def read_torch(path: Path | str) -> Any:
@@ -28,7 +28,9 @@ def read_torch(path: Path | str) -> Any:
         with open_regular(path, MOST_WEIGHTS_BYTES) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _check_unpacked(file)
-            return torch.load(file, map_location="cpu", weights_only=True)
+            found = torch.load(file, map_location="cpu", weights_only=True)
+            _check_tensors(found)
+            return found
     except InputError as error:
         raise InputError(f"{path} {error}: get it again") from None
     except OSError as error:
@@ -37,6 +39,21 @@ def read_torch(path: Path | str) -> Any:
         if _CODE.search(str(error)):
             raise InputError(f"{path} holds code or objects, not only tensors: refused; it was not run") from None
         raise InputError(f"{path} is not a readable PyTorch file: get it again") from None
+
+
+def _check_tensors(found: Any) -> None:
+    """A tensor must not be larger than its bytes, as one is that repeats them by strides of 0: a copy would be huge."""
+    import torch
+
+    ahead, seen = [found], set()
+    while ahead:
+        one = ahead.pop()
+        if isinstance(one, torch.Tensor):
+            if not one.is_sparse and one.numel() * one.element_size() > one.untyped_storage().nbytes():
+                raise InputError("holds a tensor that is larger than its bytes")
+        elif isinstance(one, (dict, list, tuple)) and id(one) not in seen:
+            seen.add(id(one))
+            ahead += one.values() if isinstance(one, dict) else one
 
 
 def _check_unpacked(file: Any) -> None:

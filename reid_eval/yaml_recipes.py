@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -50,7 +49,7 @@ def read_recipe(path: Path, expected: str, overrides: Sequence[str] = ()) -> dic
     try:
         raw = read_yaml(path)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: not a recipe in YAML: {reason_of(error)}") from None
+        raise InputError(f"{path}: not YAML as recipes are: {reason_of(error)}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: {expected}")
     for override in overrides:
@@ -82,10 +81,9 @@ def override_value(raw: dict[str, Any], override: str) -> None:
 def plain_number(value: Any) -> Any:
     """YAML 1.1 reads 1e-4 as text; people who write a learning rate mean the number. Anything else stays."""
     try:
-        number = float(value) if isinstance(value, str) else math.nan
+        return float(value) if isinstance(value, str) else value
     except ValueError:
         return value
-    return number if math.isfinite(number) else value
 
 
 def problems_of(error: ValidationError, *models: type[BaseModel]) -> str:

@@ -212,9 +212,7 @@ def plan(context: click.Context, out: Path, pose_space: Path | None, **options: 
     if pose_space:
         poses = plan_poses(planned.table, planned.source.keypoints, planned.source.library)
         before, after = save_pose_space(*poses, pose_space)
-        echo(
-            f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan."
-        )
+        echo(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
         echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
     where = f" --data {options['data']}" if options["data"] else ""
     echo(f"Wrote {out}; carry it out with patn-augment generate{where} --plan {out}")

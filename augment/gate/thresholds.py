@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -72,8 +72,14 @@ def read_thresholds(path: Path) -> GateThresholds:
         told = _File.model_validate(value).model_dump(exclude={"version", "size"})
         height, width = value["size"]
     except (OSError, ValueError) as error:
-        reason = problems_of(error).replace("Value error, ", "")[:500] if isinstance(error, ValidationError) else reason_of(error)
-        raise InputError(f"{path} holds no thresholds of the gate ({reason}): see patn-augment calibrate-gate") from None
+        reason = (
+            problems_of(error).replace("Value error, ", "")[:500]
+            if isinstance(error, ValidationError)
+            else reason_of(error)
+        )
+        raise InputError(
+            f"{path} holds no thresholds of the gate ({reason}): see patn-augment calibrate-gate"
+        ) from None
     return GateThresholds(**told, size=(height, width))
 
 
@@ -151,7 +157,7 @@ def _check_named(thresholds: Path, limits: GateThresholds, named: str | None) ->
     own = limits.estimator
     if named is None and own.startswith(COMMAND):
         raise InputError(
-            f"{thresholds} was set with a program ({own[:200]!r}), and no file starts one: name the program as estimator",
+            f"{thresholds} was set with a program ({own[:200]!r}), no file starts one: name the program as estimator",
             "estimator",
         )
     if own == "synth" and limits.estimator_sha256 is None:

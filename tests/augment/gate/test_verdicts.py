@@ -39,9 +39,7 @@ def test_judging_a_generator_on_pairs(
     data, limits = forty[0].parent / "data", tmp_path / "gate.json"
     words = ["gate", "--pairs", "patn-synth-tiny", "--data", str(data), "--count", "8", "--device", "cpu"]
     sha256 = sha256_file(str(shipped_weights()))
-    generous = GateThresholds(
-        pose=1.0, colour=1e9, contrast=0.0, saturated=1.0, noise=1e9, estimator_sha256=sha256
-    )
+    generous = GateThresholds(pose=1.0, colour=1e9, contrast=0.0, saturated=1.0, noise=1e9, estimator_sha256=sha256)
     write_thresholds(limits, generous)
     main([*words, "--thresholds", str(limits)])
     told = capsys.readouterr().out
