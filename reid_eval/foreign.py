@@ -45,6 +45,14 @@ def _open_at_once(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # what became a pipe meanwhile keeps nobody waiting
 
 
+def is_file(path: Path | str) -> bool:
+    """Whether there is a regular file; False for names that no file can have, at which pathlib raises."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def read_foreign(path: Path | str, most: int = MOST_SMALL_BYTES) -> bytes:
     """The bytes of a regular file of at most `most` bytes.
 
@@ -102,7 +110,8 @@ def read_json(path: Path | str, most: int = MOST_SMALL_BYTES) -> Any:
 
 
 def check_unicode(text: str, value: Any) -> None:
-    """Refuse lone surrogates, which escapes such as `\\ud800` make: nothing could print or write them.
+    """Refuse lone surrogates and NULs, which escapes such as `\\ud800` make: no file could be named so, no terminal
+    print it.
 
     Args:
         text: that was parsed.
@@ -113,10 +122,12 @@ def check_unicode(text: str, value: Any) -> None:
     """
     try:
         text.encode()
-        if "\\u" in text or "\\U" in text:
-            json.dumps(value, ensure_ascii=False, default=str).encode()
+        told = json.dumps(value, ensure_ascii=False, default=str) if "\\" in text else ""
+        told.encode()
     except UnicodeEncodeError:
         raise ValueError("it holds half a character (a lone surrogate)") from None
+    if "\\u0000" in told or "\0" in text:
+        raise ValueError("it holds a NUL")
 
 
 def _integer(text: str) -> int:

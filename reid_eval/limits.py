@@ -32,10 +32,18 @@ LARGEST_INTEGER = (1 << 63) - 1
 """What numpy and pandas hold."""
 LARGEST_COORDINATE = 1 << 16
 """Pixels, of a joint and of a side: more than JPEG's 65,535."""
+LONGEST_LINE = 64 << 10
+"""Bytes of a line of a CSV file."""
 LONGEST_CELL = 2048
 """Characters of a row's 18 numbers in an annotation file."""
+MOST_STREAM_PIXELS = 1 << 32
+"""Of the people that a training on drawn ones has drawn at a time."""
+MOST_CELLS = 100_000
+"""Of a table: rows times columns times networks times seeds."""
 MOST_SIDE = 2048
 """Pixels: of the images that a network takes."""
+LONGEST_IMAGE_NAME = 1024
+"""Characters of an image's name or path in a table."""
 LONGEST_NAME = 180
 """Bytes of the name of a file to write: file systems take 255, and parts of it are written under longer names."""
 LONGEST_MESSAGE = 4000

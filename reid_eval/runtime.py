@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from reid_eval.foreign import open_regular
+from reid_eval.limits import LONGEST_NAME
 from reid_eval.shown import one_line
 
 if TYPE_CHECKING:
@@ -85,6 +86,23 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(path: Path | str, argument: str | None = None) -> None:
+    """Refuse the name of a file or folder that could not be written after all the work.
+
+    Args:
+        path: of the file or folder to write.
+        argument: the parameter that gave it.
+
+    Raises:
+        InputError: the name has more than `LONGEST_NAME` bytes: parts are written under longer names.
+    """
+    size = len(os.fsencode(Path(path).name))
+    if size > LONGEST_NAME:
+        raise InputError(
+            f"the name {Path(path).name[:40]}... has {size} bytes, at most {LONGEST_NAME} will do", argument
+        )
 
 
 def write_bytes(path: Path | str, data: bytes, *, durable: bool = True) -> None:

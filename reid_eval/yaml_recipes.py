@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from reid_eval.foreign import reason_of
+from reid_eval.foreign import is_file, reason_of
 from reid_eval.foreign_yaml import parse_yaml, read_yaml
 from reid_eval.runtime import InputError
 
@@ -25,14 +25,14 @@ def recipe_file(name: str, prefix: str, kind: str, shipped: Path | None = None) 
     Raises:
         InputError: neither; the message lists the recipes that ship.
     """
-    if Path(name).is_file():
+    if is_file(name):
         return Path(name)
     files = {} if shipped is None else {path.stem: path for path in sorted(shipped.glob(f"{prefix}*.yaml"))}
     for stem in (name, prefix + name):
         if stem in files:
             return files[stem]
     among = f", or one of {', '.join(files)}" if files else ""
-    raise InputError(f"no {kind} {name!r}: give a file{among}")
+    raise InputError(f"no {kind} {name[:200]!r}: give a file{among}")
 
 
 def read_recipe(path: Path, expected: str, overrides: Sequence[str] = ()) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from augment.commands.echo import echo
 from augment.commands.generate import write_folder
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
+from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError, write_json
 
 if TYPE_CHECKING:
@@ -94,8 +94,8 @@ def reid_eval(
 def _origin(augmented: Path) -> Path | None:
     """The data set that an augmented folder was made of, as its run file says."""
     try:
-        return Path(json.loads(run_file(augmented).read_text())["data"])
-    except (OSError, ValueError, KeyError):
+        return Path(read_json(run_file(augmented))["data"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -12,7 +12,7 @@ import click
 from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP, parse_shard
 from augment.runs import new_run_dir
-from reid_eval.runtime import InputError
+from reid_eval.runtime import InputError, check_target
 
 if TYPE_CHECKING:
     from augment.api import Planned
@@ -241,5 +241,6 @@ def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
 
     folder = folder.resolve()
     png = png or folder.parent / f"{folder.name}.sheet.png"
+    check_target(png, "png")
     folder_sheet(folder, png, count=count, seed=seed)
     echo(f"Wrote {png}")

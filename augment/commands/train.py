@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ import click
 from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER
 from augment.runs import Say, describe_run
+from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
@@ -154,8 +154,8 @@ def _sheets(source: PairSource, out: Path, settings: PATNTrainSettings) -> Calla
 
 def _check_same_data(path: Path, data: dict[str, Any]) -> None:
     try:
-        earlier = json.loads(path.read_text())["recipe"]["data"]
-    except (OSError, ValueError, KeyError):
+        earlier = dict(read_json(path)["recipe"]["data"])
+    except (OSError, ValueError, KeyError, TypeError):
         return  # nobody said; the settings in the checkpoint are compared in any case
     if changed := [key for key in {*earlier, *data} if earlier.get(key) != data.get(key)]:
         raise InputError(f"can't resume on other data: {', '.join(sorted(changed))} changed since {path}")

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from reid_eval.datasets.names import distinct_names, image_stem, is_image
 from reid_eval.foreign import parse_json, read_foreign, reason_of
-from reid_eval.limits import MOST_HEADER_BYTES, MOST_WEIGHTS_BYTES
+from reid_eval.limits import LONGEST_NAME, MOST_HEADER_BYTES, MOST_WEIGHTS_BYTES
 from reid_eval.runtime import InputError, sha256_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -275,11 +275,11 @@ def _read_bytes(name_or_path: Path | str, key: str) -> tuple[str, bytes]:
     path = Path(name_or_path)
     if isinstance(name_or_path, str) and path.name == name_or_path and path.suffix != ".safetensors":
         entry = _folder() / f"{name_or_path}.safetensors"
-        if not entry.is_file():
+        if len(name_or_path) > LONGEST_NAME or not entry.is_file():
             names = ", ".join(available_weights(key)) or "none"
-            raise InputError(f"no weights named {name_or_path!r}: give a .safetensors file or one of: {names}")
+            raise InputError(f"no weights named {name_or_path[:200]!r}: give a .safetensors file or one of: {names}")
         return f"weights {name_or_path!r}", entry.read_bytes()
     try:
         return str(path), read_foreign(path, MOST_WEIGHTS_BYTES)
-    except OSError as error:
-        raise InputError(f"can't read weights {path}: {error.strerror or error}") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"can't read weights {str(path)[:500]}: {reason_of(error)}") from None

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from augment.generators.patn.architecture import checked_architecture
 from augment.generators.patn.builders import architecture_name
 from augment.generators.patn.generator import PATNGenerator
 from augment.generators.weights import WeightsFile, load_strictly, read_weights, write_weights
@@ -22,21 +23,6 @@ from reid_eval.runtime import InputError
 from reid_eval.yaml_recipes import problems_of
 
 _Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
-
-
-class _Architecture(BaseModel):
-    """The arguments of `PATNGenerator`, within what is built of a file; the authors' are 64 wide with 9 blocks."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-    image_channels: Annotated[int, Field(ge=1, le=16)] = 3
-    pose_channels: Annotated[int, Field(ge=1, le=256)] = 18
-    ngf: Annotated[int, Field(ge=1, le=512)] = 64
-    n_blocks: Annotated[int, Field(ge=1, le=64)] = 9
-    n_downsampling: Annotated[int, Field(ge=1, le=5)] = 2
-    norm: Literal["batch", "instance"] = "batch"
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.5
-    any_depth: bool = False
 
 
 class _Settings(BaseModel):
@@ -102,12 +88,9 @@ def meta_generator(architecture: object, source: str) -> PATNGenerator:
         InputError: a number that is missing or beyond what any such network has.
     """
     try:
-        wanted = _Architecture.model_validate(architecture).model_dump(exclude_unset=True)
         with torch.device("meta"):
-            return PATNGenerator(**wanted)
-    except ValidationError as error:
-        raise InputError(f"{source}: bad architecture: {problems_of(error)[:500]}; get the file again") from None
-    except (TypeError, InputError, RuntimeError) as error:
+            return PATNGenerator(**checked_architecture(architecture))
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{source}: bad architecture: {reason_of(error)}; get the file again") from None
 
 
