@@ -34,6 +34,8 @@ def read_csv(path: Path | str) -> pd.DataFrame:
     if max(map(len, data.splitlines()), default=0) > LONGEST_LINE:
         raise ValueError(f"a line has more than {LONGEST_LINE} bytes")
     table = pd.read_csv(
-        io.BytesIO(data), dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8-sig", index_col=False
+        io.BytesIO(data), dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8-sig"
     )
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
+        raise ValueError("a row has more cells than the first")
     return table.fillna("")  # cells that a short row lacks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import warnings
 from collections.abc import Sequence
@@ -80,6 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         if isinstance(error, InputError):
             echo_error(f"Error: {error}{_option_of(error.argument, arguments)}")
+            sys.exit(2)
+        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            echo_error(f"Error: {str(error.filename)[:200]}: {error.strerror}")  # no file can be called that
             sys.exit(2)
         echo_error(f"Error: {type(error).__name__}: {error} (add --debug for the traceback)")
         sys.exit(1)

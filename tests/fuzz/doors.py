@@ -6,6 +6,7 @@ A case is `(door, number)`: the same spoilt bytes and the same command every tim
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -212,7 +213,11 @@ def _torch(ground: Ground, rng: random.Random) -> Case:
 def _yaml_bytes(value: Any, rng: random.Random) -> bytes:
     if rng.random() < 0.3:
         return spoil_bytes(yaml.safe_dump(value).encode(), rng)
-    return yaml.safe_dump(spoil_value(value, rng), allow_unicode=True).encode("utf-8", "surrogatepass")
+    spoilt = spoil_value(value, rng)
+    try:
+        return yaml.safe_dump(spoilt, allow_unicode=True).encode("utf-8", "surrogatepass")
+    except RecursionError:
+        return json_bytes(spoilt)  # which is YAML, too
 
 
 def _table(ground: Ground, rng: random.Random) -> Case:
@@ -275,7 +280,8 @@ def _picture(ground: Ground, rng: random.Random) -> Case:
 
 
 def _names(ground: Ground, rng: random.Random) -> Case:
-    text = rng.choice(NASTY_TEXTS).replace("/", "_").replace("\0", "_")[:200] + rng.choice(("", "\n", "\x1b[2J", "\udcff"))
+    text = rng.choice(NASTY_TEXTS).replace("/", "_").replace("\0", "_") + rng.choice(("", "\n", "\x1b[2J"))
+    text = os.fsdecode(text.encode("utf-8", "surrogatepass")[:200] + rng.choice((b"", b"\xff")))
     folder = rng.choice((ground.images, ground.data / "bounding_box_train"))
     path = folder / f"{text or 'x'}.jpg"
     shutil.copy(ground.photo, path)

@@ -25,7 +25,7 @@ NASTY_NUMBERS = (
 def nasty_value(rng: random.Random) -> Any:
     """Anything that JSON or YAML can say."""
     deep: Any = 1
-    for _ in range(rng.choice((1, 40, 900))):
+    for _ in range(rng.choice((1, 40, 200))):
         deep = [deep] if rng.random() < 0.5 else {"a": deep}
     kinds: list[Callable[[], Any]] = [
         lambda: rng.choice(NASTY_TEXTS),
