@@ -33,9 +33,7 @@ def read_csv(path: Path | str) -> pd.DataFrame:
         raise ValueError("it is not UTF-8") from None
     if max(map(len, data.splitlines()), default=0) > LONGEST_LINE:
         raise ValueError(f"a line has more than {LONGEST_LINE} bytes")
-    table = pd.read_csv(
-        io.BytesIO(data), dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8-sig"
-    )
+    table = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8-sig")
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes what is too much for names of rows
         raise ValueError("a row has more cells than the first")
     return table.fillna("")  # cells that a short row lacks

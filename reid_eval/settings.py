@@ -223,7 +223,7 @@ def settings_from(preset: str = "quick", overrides: Mapping[str, Any] | None = N
         InputError: unknown preset, unknown keys (the message lists the known ones), and values that cannot be.
     """
     changes = {key: value for key, value in (overrides or {}).items() if value is not None}
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise InputError(f"preset {preset!r}: choose from {', '.join(PRESETS)}")
     return TrainSettings(**_checked(vars(PRESETS[preset]) | changes))
 

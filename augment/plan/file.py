@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from augment.pose.keypoints import Keypoints
+from reid_eval.datasets.names import is_image
 from reid_eval.foreign import reason_of
 from reid_eval.foreign_csv import read_csv
 from reid_eval.limits import LONGEST_IMAGE_NAME
@@ -138,7 +139,8 @@ def _bad_fields(record: dict[Hashable, Any]) -> Iterator[str]:
 
 def _is_output(path: str) -> bool:
     parts = path.split("/")
-    return parts[0] == TRAIN and len(parts) in (2, 3) and not any(part.startswith(".") for part in parts)
+    plain = not any(part.startswith(".") for part in parts) and is_image(parts[-1])
+    return parts[0] == TRAIN and len(parts) in (2, 3) and plain
 
 
 def _misfits(

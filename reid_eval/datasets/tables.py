@@ -78,12 +78,17 @@ def check_paths(root: Path, paths: Iterable[str]) -> None:
     Raises:
         InputError: names the first five.
     """
-    if bad := [path for path in paths if not is_harmless(path) or len(path) > LONGEST_IMAGE_NAME]:
-        told = first_five([one_line(path, 200) for path in bad])
+    if bad := [path for path in paths if not _can_stand(path)]:
+        told = first_five([repr(one_line(path, 200)) for path in bad])
         raise InputError(
-            f"{root}: {len(bad)} images have names with control characters or undecodable bytes, or too long ones: "
-            f"{told}; rename them"
+            f"{root}: {len(bad)} images have names with control characters or undecodable bytes, blanks at an end, or "
+            f"too long ones: {told}; rename them"
         )
+
+
+def _can_stand(path: str) -> bool:
+    parts = path.split("/")
+    return is_harmless(path) and len(path) <= LONGEST_IMAGE_NAME and all(part == part.strip() for part in parts)
 
 
 def check_data(data: ReidData) -> ReidData:

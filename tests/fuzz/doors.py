@@ -11,6 +11,7 @@ import random
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,11 @@ class Ground:
     def __init__(self, root: Path) -> None:
         from augment.api import augment_folder, plan_folder
         from augment.estimators.posenet.network import posenet_tiny
-        from augment.estimators.posenet.weights_file import save_weights
-        from augment.generators.patn.builders import build_generator
-        from augment.generators.patn.load import save_generator
+        from augment.estimators.posenet.weights_file import save_weights, shipped_weights
         from augment.gate.judge import GateThresholds
         from augment.gate.thresholds import write_thresholds
-        from augment.estimators.posenet.weights_file import shipped_weights
+        from augment.generators.patn.builders import build_generator
+        from augment.generators.patn.load import save_generator
         from augment.synth.dataset import SynthSettings, write_dataset
         from reid_eval.backbones import build_for
         from reid_eval.backbones.saved import save_model
@@ -69,7 +69,8 @@ class Ground:
         self.recipe = {
             "title": "t", "data": {"source": "folder", "root": str(self.data)},
             "rows": [{"kind": "leave_out"}, {"kind": "patn", "weights": "entry:copy", "train": {}}],
-            "columns": [0.5, "double"], "backbones": ["resnet50"], "seeds": [0], "train": {"preset": "quick", "lr": 0.1},
+            "columns": [0.5, "double"], "backbones": ["resnet50"], "seeds": [0],
+            "train": {"preset": "quick", "lr": 0.1},
         }  # fmt: skip
         self.training = {
             "data": {"source": "folder", "root": str(root / "absent")},
@@ -104,9 +105,11 @@ def safetensors_bytes(path: Path, key: str, rng: random.Random) -> bytes:
         return spoil_bytes(data, rng)
     if act < 0.8:
         value = spoil_value(json.loads(header["__metadata__"][key]), rng)
-        header["__metadata__"][key] = json.dumps(value) if rng.random() < 0.9 else spoil_bytes(
-            header["__metadata__"][key].encode(), rng
-        ).decode("utf-8", "replace")
+        header["__metadata__"][key] = (
+            json.dumps(value)
+            if rng.random() < 0.9
+            else spoil_bytes(header["__metadata__"][key].encode(), rng).decode("utf-8", "replace")
+        )
     else:
         header = spoil_value(header, rng)
     text = json.dumps(header).encode()
@@ -123,14 +126,16 @@ def _annotations(ground: Ground, rng: random.Random) -> Case:
 
 
 def _library(ground: Ground, rng: random.Random) -> Case:
-    from augment.pose.library import shipped_library
     from augment.pose.keypoints import write_keypoints
+    from augment.pose.library import shipped_library
 
     path = ground.root / "l.csv"
     write_keypoints(path, shipped_library().take(range(6)))
     lines = path.read_text().split("\n")
     row = rng.randrange(1, len(lines) - 1)
-    frame = rng.choice(("@0x0", "@0x64", "@128x0", "@99999x9", "@" + "9" * 500 + "x1", "@1x1", "", "@-1x2", "@128x64@2x2"))
+    frame = rng.choice(
+        ("@0x0", "@0x64", "@128x0", "@99999x9", "@" + "9" * 500 + "x1", "@1x1", "", "@-1x2", "@128x64@2x2")
+    )
     lines[row] = rng.choice(("a", "gait/view000/phase", "x" * 300, "p9")) + frame + ":" + lines[row].split(":", 1)[1]
     file, out = ground.file("l.csv", "\n".join(lines).encode()), ground.root / "library.csv"
     words = ["pose-library", str(out), "--from", str(file), *rng.choice(([], ["--mirror"], ["--between", "2"]))]
@@ -206,7 +211,10 @@ def _network(ground: Ground, rng: random.Random) -> Case:
 
 
 def _torch(ground: Ground, rng: random.Random) -> Case:
-    file, out = ground.file("w.pth", spoil_bytes((ground.root / "g.pth").read_bytes(), rng)), ground.root / "i.safetensors"
+    file, out = (
+        ground.file("w.pth", spoil_bytes((ground.root / "g.pth").read_bytes(), rng)),
+        ground.root / "i.safetensors",
+    )
     return ["import-checkpoint", str(file), str(out)], [out]
 
 
@@ -226,7 +234,9 @@ def _table(ground: Ground, rng: random.Random) -> Case:
     if rng.random() < 0.7:
         file = ground.file("r.yaml", _yaml_bytes(ground.recipe, rng))
         return [*words, str(file)], [out]
-    key = rng.choice(("seeds", "train.lr", "rows", "data.root", "columns", "train", "title.x", "", "seeds.0", "\x1b[2J"))
+    key = rng.choice(
+        ("seeds", "train.lr", "rows", "data.root", "columns", "train", "title.x", "", "seeds.0", "\x1b[2J")
+    )
     value = nasty_value(rng)
     text = value if isinstance(value, str) else json.dumps(value)
     text = text if rng.random() < 0.8 else rng.choice(("[" * 900, "!!int x", "&a [*a]", "2001-01-01", "{a: 1, a: 2}"))
@@ -241,8 +251,10 @@ def _training(ground: Ground, rng: random.Random) -> Case:
 
 def _log(ground: Ground, rng: random.Random) -> Case:
     lines = [json.loads(line) for line in ground.log.splitlines()]
-    data = spoil_bytes(ground.log, rng) if rng.random() < 0.3 else b"".join(
-        json_bytes(spoil_value(line, rng)) + b"\n" for line in lines
+    data = (
+        spoil_bytes(ground.log, rng)
+        if rng.random() < 0.3
+        else b"".join(json_bytes(spoil_value(line, rng)) + b"\n" for line in lines)
     )
     file, png = ground.file("train.jsonl", data), ground.root / "l.png"
     return ["plot-log", str(file), str(png)], [png]
@@ -294,7 +306,7 @@ def _names(ground: Ground, rng: random.Random) -> Case:
 
 def _list(ground: Ground, rng: random.Random) -> Case:
     names = sorted(path.name for path in (ground.data / "bounding_box_train").iterdir())
-    text = "from,to\n" + "".join(f"{a},{b}\n" for a, b in zip(names, names[1:], strict=False))
+    text = "from,to\n" + "".join(f"{a},{b}\n" for a, b in pairwise(names))
     data = spoil_cells(text.encode(), rng, b",") if rng.random() < 0.6 else spoil_bytes(text.encode(), rng)
     recipe = {**ground.training, "data": {"source": "folder", "root": str(ground.data), "size": [64, 32],
               "pairs": str(ground.file("pairs.csv", data))}}  # fmt: skip

@@ -87,7 +87,20 @@ def spoil_bytes(data: bytes, rng: random.Random) -> bytes:
             found[place : place + 4] = struct.pack(rng.choice("<>") + "I", rng.choice((0, 1, 2**31, 2**32 - 1, 20_000)))
         elif act == 4:
             found[place:place] = rng.choice(
-                (b"[" * 3000, b"{" * 3000, b"9" * 500, b"\0", b"\xff\xfe", b"\n", b",", b":", b'"', b"-", b"\x1b[2J", b"&a *a")
+                (
+                    b"[" * 3000,
+                    b"{" * 3000,
+                    b"9" * 500,
+                    b"\0",
+                    b"\xff\xfe",
+                    b"\n",
+                    b",",
+                    b":",
+                    b'"',
+                    b"-",
+                    b"\x1b[2J",
+                    b"&a *a",
+                )
             )
         else:
             found[place:place] = rng.choice(NASTY_TEXTS[:30]).encode("utf-8", "surrogatepass")[:4000]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import io
+import os
+import re
 import resource
 import sys
 import tempfile
@@ -23,8 +25,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from doors import DOORS, Ground, clean, rng_of  # noqa: E402
+from doors import DOORS, Ground, clean, rng_of
 
+_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 MOST_SECONDS = 20.0
 MOST_BYTES = 6 << 30  # of address space beyond what the libraries have
 
@@ -71,7 +74,7 @@ def run(words: list[str]) -> Outcome:
         fault = f"{len(lines)} lines: {told[:500]!r}"
     elif not fault and code not in (0, 2) and not (code == 1 and words[0] in ("verify", "gate")):
         fault = f"exit code {code}: {told[:500]!r}"
-    if any(ord(c) < 32 and c not in "\n\t" or 0x7F <= ord(c) < 0xA0 or c in "\u202e" for text in texts for c in text):
+    if _OBEYED.search("".join(texts)):
         fault += " obeyed by a terminal"
     if seconds > MOST_SECONDS:
         fault += f" {seconds:.1f} s"
@@ -81,7 +84,7 @@ def run(words: list[str]) -> Outcome:
 def case(ground: Ground, door: str, number: int) -> Outcome:
     """One case, all that it leaves removed."""
     words, left = DOORS[door](ground, rng_of(door, number))
-    before = {path for path in ground.root.iterdir()}
+    before = set(ground.root.iterdir())
     try:
         outcome = run(words)
     finally:
@@ -116,12 +119,11 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--door", choices=list(DOORS), action="append")
     parser.add_argument("--case", type=int)
+    parser.add_argument("--repeat", action="append", metavar="DOOR NUMBER", help="These cases alone.")
     given = parser.parse_args()
     doors = given.door or list(DOORS)
     tally = Tally()
     with tempfile.TemporaryDirectory(prefix="patn-fuzz-") as folder:
-        import os
-
         os.chdir(folder)
         ground = Ground(Path(folder))
         if given.case is not None:
@@ -132,7 +134,8 @@ def main() -> int:
             case(ground, door, given.first)  # libraries are loaded before memory is limited
         limit_memory()
         count = given.count or (None if given.minutes else 50)
-        for door, number in cases(doors, given.first, count, given.minutes):
+        again = [(one.rpartition(" ")[0], int(one.rpartition(" ")[2])) for one in given.repeat or ()]
+        for door, number in again or cases(doors, given.first, count, given.minutes):
             outcome = case(ground, door, number)
             tally.codes[f"{door}: {outcome.code}"] += 1
             tally.slowest = max(tally.slowest, (outcome.seconds, f"{door} {number}"))
