@@ -64,7 +64,7 @@ class _Loader(yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
             if anchor in self._open:
                 raise ValueError(f"the anchor {anchor[:40]!r} stands within itself")
-            self._add(self._sizes.get(anchor, 1))
+            self._add(self._sizes.get(str(anchor), 1))
             return super().compose_node(parent, index)
         before = self._count
         self._add(1)
@@ -85,7 +85,7 @@ class _Loader(yaml.SafeLoader):
         if self._count > MOST_NODES:
             raise ValueError(f"it has more than {MOST_NODES} values, aliases counted as what they stand for")
 
-    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """A mapping whose keys are plain, each once."""
         node = super().compose_mapping_node(anchor)
         own = [(key.tag, key.value) for key, _ in node.value if isinstance(key, yaml.ScalarNode)]

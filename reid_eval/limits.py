@@ -36,6 +36,10 @@ LONGEST_LINE = 64 << 10
 """Bytes of a line of a CSV file."""
 LONGEST_CELL = 2048
 """Characters of a row's 18 numbers in an annotation file."""
+MOST_BATCH = 4096
+"""Images of a batch."""
+MOST_BATCH_PIXELS = 1 << 28
+"""Of a batch: 4096 images of 256x256."""
 MOST_STREAM_PIXELS = 1 << 32
 """Of the people that a training on drawn ones has drawn at a time."""
 MOST_CELLS = 100_000

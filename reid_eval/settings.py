@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import Field
 
 from reid_eval.checked import EACH_ONCE, AtLeast0, Count, Positive, Share, checked
-from reid_eval.limits import LARGEST_INTEGER, MOST_SIDE
+from reid_eval.limits import LARGEST_INTEGER, MOST_BATCH, MOST_BATCH_PIXELS, MOST_SIDE
 from reid_eval.runtime import InputError
 
 LATER = (
@@ -46,7 +46,7 @@ class TrainSettings:
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 60
     max_steps: Count = 0
     """Stop growing with the data set: at most so many optimisation steps, over which the schedule stretches; 0: off."""
-    batch_size: Annotated[int, Field(ge=2, le=1 << 16)] = 32
+    batch_size: Annotated[int, Field(ge=2, le=MOST_BATCH)] = 32
     optimizer: Literal["sgd", "adam"] = "sgd"
     """`sgd` (Nesterov, momentum 0.9) or `adam`."""
     lr: Positive = 0.05
@@ -96,7 +96,7 @@ class TrainSettings:
     """`auto`: bfloat16 where the device computes it fast; `bf16`; `off`."""
     eval_flip: bool = True
     """Average the features of an image and of its mirror image."""
-    eval_batch_size: Annotated[int, Field(ge=1, le=1 << 16)] = 128
+    eval_batch_size: Annotated[int, Field(ge=1, le=MOST_BATCH)] = 128
     distance: Literal["cosine", "euclidean"] = "cosine"
     rerank: bool = False
     """Rank by k-reciprocal encoding (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3)."""
@@ -157,7 +157,15 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     sampler, batch, each = (values.get(key) for key in ("sampler", "batch_size", "images_per_id"))
     if sampler == "pk" and isinstance(batch, int) and isinstance(each, int) and each > 0 and batch % each:
         conflicts.append(f"batch_size {batch} is no multiple of images_per_id {each}")
-    return checked(TrainSettings, values, "training settings", conflicts)
+    found = checked(TrainSettings, values, "training settings", conflicts)
+    height, width = found["size"]
+    for key in ("batch_size", "eval_batch_size"):
+        if found[key] * height * width > MOST_BATCH_PIXELS:
+            raise InputError(
+                f"training settings: {key} {found[key]} of images of {height}x{width} are more than {MOST_BATCH_PIXELS} "
+                "pixels: take fewer"
+            )
+    return found
 
 
 def budget(images: int, settings: TrainSettings) -> int:

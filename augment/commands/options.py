@@ -17,7 +17,7 @@ class _Target(click.Path):
         """The path."""
         from reid_eval.runtime import InputError, check_target
 
-        path = Path(super().convert(value, param, context))
+        path = Path(str(super().convert(value, param, context)))
         try:
             check_target(path)
         except InputError as error:

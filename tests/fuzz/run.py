@@ -20,6 +20,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -49,6 +50,9 @@ class Tally:
     codes: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     slowest: tuple[float, str] = (0.0, "")
+    """Of those that were refused."""
+    largest: tuple[int, str] = (0, "")
+    """KiB by which one that was refused raised the process's peak."""
 
 
 def run(words: list[str]) -> Outcome:
@@ -105,6 +109,11 @@ def cases(doors: list[str], first: int, count: int | None, minutes: float | None
         number += 1
 
 
+def peak() -> int:
+    """KiB that this process has had at most."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def limit_memory() -> None:
     """No case may take more than `MOST_BYTES` beyond what is taken now."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
@@ -119,7 +128,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--door", choices=list(DOORS), action="append")
     parser.add_argument("--case", type=int)
-    parser.add_argument("--repeat", action="append", metavar="DOOR NUMBER", help="These cases alone.")
+    parser.add_argument("--repeat", action="append", metavar="DOOR NUMBER", help="These cases first.")
     given = parser.parse_args()
     doors = given.door or list(DOORS)
     tally = Tally()
@@ -135,18 +144,21 @@ def main() -> int:
         limit_memory()
         count = given.count or (None if given.minutes else 50)
         again = [(one.rpartition(" ")[0], int(one.rpartition(" ")[2])) for one in given.repeat or ()]
-        for door, number in again or cases(doors, given.first, count, given.minutes):
+        for door, number in chain(again, cases(doors, given.first, count, given.minutes)):
+            before = peak()
             outcome = case(ground, door, number)
             tally.codes[f"{door}: {outcome.code}"] += 1
-            tally.slowest = max(tally.slowest, (outcome.seconds, f"{door} {number}"))
+            if outcome.code == 2:
+                tally.slowest = max(tally.slowest, (outcome.seconds, f"{door} {number}"))
+                tally.largest = max(tally.largest, (peak() - before, f"{door} {number}"))
             if outcome.fault:
                 tally.faults.append(f"{door} {number}")
                 print(f"== {door} {number}: {outcome.fault}", flush=True)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print("; ".join(f"{name} {count}" for name, count in sorted(tally.codes.items())))
     print(
-        f"{sum(tally.codes.values())} cases, {len(tally.faults)} faults; slowest {tally.slowest[0]:.1f} s "
-        f"({tally.slowest[1]}); most memory of the process {peak:.0f} MB"
+        f"{sum(tally.codes.values())} cases, {len(tally.faults)} faults; of the refused the slowest took "
+        f"{tally.slowest[0]:.1f} s ({tally.slowest[1]}), the largest {tally.largest[0] / 1024:.0f} MB "
+        f"({tally.largest[1]}); most memory of the process {peak() / 1024:.0f} MB"
     )
     return bool(tally.faults)
 

@@ -10,7 +10,7 @@ from augment.generators.patn.architecture import checked_architecture
 from augment.generators.patn.builders import BUILDERS, NUMBERS
 from augment.generators.patn.distributed import BATCHNORMS
 from augment.generators.patn.losses import GAN_LOSSES
-from reid_eval.limits import LARGEST_INTEGER, MOST_SIDE
+from reid_eval.limits import LARGEST_INTEGER, MOST_BATCH, MOST_SIDE
 from reid_eval.runtime import InputError
 
 PRECISIONS = ("float32", "bf16")
@@ -172,7 +172,7 @@ class PATNTrainSettings:
 _MOST = {
     "ndf": 512,
     "d_blocks": 64,
-    "batch_size": 1 << 16,
+    "batch_size": MOST_BATCH,
     "constant_steps": 1 << 40,
     "decay_steps": 1 << 40,
     "epoch_steps": 1 << 40,
