@@ -16,7 +16,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from reid_eval.limits import LARGEST_INTEGER, LONGEST_NUMBER, MOST_DEPTH, MOST_SMALL_BYTES
+from reid_eval.limits import (
+    LARGEST_INTEGER,
+    LONGEST_NUMBER,
+    MOST_DEPTH,
+    MOST_ROWS,
+    MOST_SMALL_BYTES,
+    MOST_TABLE_BYTES,
+    MOST_VALUES,
+)
 
 
 def open_regular(path: Path | str, most: int | None = None) -> IO[bytes]:
@@ -66,6 +74,31 @@ def read_foreign(path: Path | str, most: int = MOST_SMALL_BYTES) -> bytes:
     return data
 
 
+def read_lines(path: Path | str) -> list[str]:
+    """The lines of a text in UTF-8, without their ends.
+
+    Raises:
+        OSError: as `open_regular`, with `MOST_TABLE_BYTES`.
+        ValueError: not UTF-8, or more than `MOST_ROWS` lines.
+    """
+    data = read_foreign(path, MOST_TABLE_BYTES)
+    check_rows(data)
+    try:
+        return data.decode("utf-8-sig").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8") from None
+
+
+def check_rows(data: bytes) -> None:
+    """Refuse a text of more than `MOST_ROWS` lines, by whatever ends them.
+
+    Raises:
+        ValueError: it has more.
+    """
+    if sum(map(data.count, _LINE_ENDS)) > MOST_ROWS:
+        raise ValueError(f"it has more than {MOST_ROWS} lines")
+
+
 def reason_of(error: Exception) -> str:
     """One line of what an exception says; of an `OSError` without the path, which messages tell anyway."""
     if isinstance(error, OSError) and error.strerror:
@@ -84,11 +117,13 @@ def parse_json(data: bytes | str) -> Any:
     """A value in JSON.
 
     Raises:
-        ValueError: not JSON, or JSON of more than `MOST_DEPTH` levels, with a key twice, a number that is not finite,
+        ValueError: not JSON, or JSON of more than `MOST_DEPTH` levels or `MOST_VALUES` values, with a key twice, a number that is not finite,
             of more than `LONGEST_NUMBER` characters, or a whole one beyond 64 bits.
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
+        if sum(map(text.count, "[{,")) > MOST_VALUES:
+            raise ValueError(f"it has more than {MOST_VALUES} values")
         value = _DECODER.decode(text)
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
@@ -161,6 +196,7 @@ def first_twice(keys: Iterable[str]) -> str:
     return next((key for key in keys if key in seen or seen.add(key)), "")[:40]  # type: ignore[func-returns-value]
 
 
+_LINE_ENDS = tuple(end.encode() for end in "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")  # of str.splitlines
 _DECODER = json.JSONDecoder(
     parse_int=_integer, parse_float=_float, parse_constant=_no_number, object_pairs_hook=_object
 )

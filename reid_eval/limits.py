@@ -32,6 +32,12 @@ LARGEST_INTEGER = (1 << 63) - 1
 """What numpy and pandas hold."""
 LARGEST_COORDINATE = 1 << 16
 """Pixels, of a joint and of a side: more than JPEG's 65,535."""
+MOST_ROWS = 2_000_000
+"""Of such a table."""
+MOST_COLUMNS = 100
+"""Of a CSV file."""
+MOST_VALUES = 8_000_000
+"""Values in a JSON file: a manifest of two million files."""
 LONGEST_LINE = 64 << 10
 """Bytes of a line of a CSV file."""
 LONGEST_CELL = 2048

@@ -162,7 +162,7 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("batch_size", "eval_batch_size"):
         if found[key] * height * width > MOST_BATCH_PIXELS:
             raise InputError(
-                f"training settings: {key} {found[key]} of images of {height}x{width} are more than {MOST_BATCH_PIXELS} "
+                f"training settings: {key} {found[key]} of images of {height}x{width} are over {MOST_BATCH_PIXELS} "
                 "pixels: take fewer"
             )
     return found

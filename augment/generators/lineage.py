@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.generators.weights import WeightsFile, read_weights
-from reid_eval.foreign import read_foreign, reason_of
-from reid_eval.limits import MOST_TABLE_BYTES
+from reid_eval.foreign import read_lines, reason_of
 from reid_eval.runtime import InputError, write_text
 
 _FACTS = ("data", "training_images", "licence")
@@ -85,8 +84,8 @@ def listed_images(weights: Path | str) -> list[str]:
     if Path(weights).suffix != ".safetensors" or not path.is_file():
         return []
     try:
-        lines = read_foreign(path, MOST_TABLE_BYTES).decode().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_lines(path)
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read {path}: {reason_of(error)}") from None
     return [line.strip() for line in lines if line.strip()]
 

@@ -88,10 +88,11 @@ def check_plan(plan: pd.DataFrame, train: pd.DataFrame, keypoints: Keypoints, li
 
 def fail(what: str, errors: Iterator[tuple[int, str]]) -> None:
     """Raise `InputError` if there is an error: the first with its row, and how many follow."""
-    found = list(errors)
-    if found:
-        more = f" (and {len(found) - 1} more errors)" if len(found) > 1 else ""
-        raise InputError(f"{what}: row {found[0][0]}: {found[0][1]}{more}")
+    first = next(errors, None)
+    if first:
+        others = sum(1 for _ in errors)
+        more = f" (and {others} more errors)" if others else ""
+        raise InputError(f"{what}: row {first[0]}: {first[1]}{more}")
 
 
 def path_error(path: str) -> str | None:

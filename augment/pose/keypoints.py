@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.pose.skeleton import JOINT_COUNT, JOINTS, usable
-from reid_eval.foreign import parse_json, read_foreign, reason_of
-from reid_eval.limits import LARGEST_COORDINATE, LONGEST_CELL, LONGEST_IMAGE_NAME, MOST_TABLE_BYTES
+from reid_eval.foreign import parse_json, read_lines, reason_of
+from reid_eval.limits import LARGEST_COORDINATE, LONGEST_CELL, LONGEST_IMAGE_NAME
 from reid_eval.runtime import InputError, first_five, write_text
 from reid_eval.shown import is_harmless
 
@@ -141,14 +141,14 @@ def read_keypoints(path: Path | str, size: tuple[int, int] | None = None) -> Key
     """
     path = Path(path)
     try:
-        lines = read_foreign(path, MOST_TABLE_BYTES).decode("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_lines(path)
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read keypoints {path}: {reason_of(error)}") from None
     if not lines or lines[0].replace(" ", "") != HEADER:
         header = lines[0][:200] if lines else ""
         raise InputError(f"{path}: row 1, column 1: the header is {header!r}, expected {HEADER!r}")
     poses: dict[str, NDArray[np.float32]] = {}
-    errors: list[str] = []
+    first, wrong = "", 0  # a message a row would be much
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
@@ -156,10 +156,10 @@ def read_keypoints(path: Path | str, size: tuple[int, int] | None = None) -> Key
             name, pose = _parse_row(line, size)
             _insert(poses, name, pose)
         except ValueError as error:
-            errors.append(f"row {number}, {error}")
-    if errors:
-        more = f" (and {len(errors) - 1} more bad rows)" if len(errors) > 1 else ""
-        raise InputError(f"{path}: {errors[0]}{more}")
+            first, wrong = first or f"row {number}, {error}", wrong + 1
+    if wrong:
+        more = f" (and {wrong - 1} more bad rows)" if wrong > 1 else ""
+        raise InputError(f"{path}: {first}{more}")
     return _table(poses)
 
 

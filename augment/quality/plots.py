@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from reid_eval.foreign import parse_json, read_foreign, reason_of
-from reid_eval.limits import MOST_TABLE_BYTES
+from reid_eval.foreign import parse_json, read_lines, reason_of
 from reid_eval.runtime import InputError, atomic_path
 from reid_eval.yaml_recipes import problems_of
 
@@ -55,7 +54,7 @@ def plot_losses(log: Path | str, path: Path | str) -> None:
         InputError: not such a log, or an empty one.
     """
     try:
-        lines = [_Line.model_validate(parse_json(line)) for line in read_foreign(log, MOST_TABLE_BYTES).splitlines()]
+        lines = [_Line.model_validate(parse_json(line)) for line in read_lines(log)]
     except (OSError, ValueError) as error:
         reason = problems_of(error)[:300] if isinstance(error, ValidationError) else reason_of(error)
         raise InputError(f"{log} is not the train.jsonl of a training: {reason}") from None

@@ -12,8 +12,7 @@ import pandas as pd
 
 from reid_eval.datasets.names import GRAMMARS
 from reid_eval.datasets.tables import ReidData, make_table
-from reid_eval.foreign import read_foreign, reason_of
-from reid_eval.limits import MOST_TABLE_BYTES
+from reid_eval.foreign import read_lines, reason_of
 from reid_eval.runtime import InputError, first_five
 
 LISTS = {"train": "list_train.txt", "query": "list_query.txt", "gallery": "list_gallery.txt"}
@@ -51,8 +50,8 @@ def _rows(root: Path, split: str) -> list[tuple[object, ...]]:
     if folder is None:
         raise InputError(f"{root} has no folder {' or '.join(IMAGE_FOLDERS[split])}, which {file.name} refers to")
     try:
-        lines = [line for line in read_foreign(file, MOST_TABLE_BYTES).decode().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line for line in read_lines(file) if line.strip()]
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read {file}: {reason_of(error)}") from None
     if not lines:
         raise InputError(f"{file} is empty: {split} has no images")

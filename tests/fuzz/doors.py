@@ -77,7 +77,23 @@ class Ground:
             "train": {"generator": "patn_tiny", "overrides": {"ngf": 4}, "constant_steps": 1, "decay_steps": 0,
                       "epoch_steps": 1, "perceptual": "off"},
         }  # fmt: skip
+        self.resumed = {
+            "data": {"source": "folder", "root": str(self.data), "size": [64, 32]},
+            "train": {**self.training["train"], "ndf": 4, "batch_size": 2, "constant_steps": 2, "pool_size": 2},
+        }
+        self.checkpoint = self._begun(root / "begun")
         self.log = b"".join(json_bytes({"step": n, "pairs": n * 4, "l1": 0.5}) + b"\n" for n in range(3))
+
+    def _begun(self, out: Path) -> Path:
+        """The checkpoint of a training."""
+        from augment.generators.patn.train import train_generator
+        from augment.pairs.training_recipe import Recipe
+        from reid_eval.runtime import kept_generators
+
+        recipe = Recipe.model_validate(self.resumed)
+        with kept_generators():
+            train_generator(recipe.settings(), recipe.data.open("cpu"), out)
+        return out / "checkpoint.pt"
 
     def file(self, name: str, data: bytes) -> Path:
         """A file of the case."""
@@ -249,6 +265,43 @@ def _training(ground: Ground, rng: random.Random) -> Case:
     return ["train", "--recipe", str(file), "--out", str(out), "--max-seconds", "1", "--device", "cpu"], [out]
 
 
+def _checkpoint(ground: Ground, rng: random.Random) -> Case:
+    out = ground.root / "run"
+    out.mkdir()
+    if rng.random() < 0.3:
+        (out / "checkpoint.pt").write_bytes(spoil_bytes(ground.checkpoint.read_bytes(), rng))
+    else:
+        contents = torch.load(ground.checkpoint, weights_only=True)
+        part = rng.choice((None, "settings", "state", "random"))
+        if part is None:
+            contents = spoil_value(contents, rng)
+        else:
+            contents[part] = spoil_value(contents[part], rng)
+        torch.save(contents, out / "checkpoint.pt")
+    file = ground.file("r.yaml", yaml.safe_dump(ground.resumed).encode())
+    return ["train", "--recipe", str(file), "--out", str(out), "--resume", "--device", "cpu"], [out]
+
+
+def _run_file(ground: Ground, rng: random.Random) -> Case:
+    path = ground.root / "out.run.json"
+    data = path.read_bytes()
+    value = {"data": spoil_value(str(ground.data), rng)} if rng.random() < 0.5 else spoil_value(json.loads(data), rng)
+    copied = ground.root / "copied"
+    shutil.copytree(ground.out, copied)
+    spoilt = spoil_bytes(data, rng) if rng.random() < 0.3 else json_bytes(value)
+    file = ground.file("copied.run.json", spoilt.replace(str(ground.data).encode(), b"/absent"))
+    words = ["reid-eval", "--augmented", str(copied), "--set", "max_steps=1", "--set", "batch_size=2"]
+    return [*words, "--set", "size=[32,32]", "--device", "cpu"], [copied, file, ground.root / "runs"]
+
+
+def _reid_recipe(ground: Ground, rng: random.Random) -> Case:
+    recipe = {"preset": "quick", "lr": 0.1, "size": [64, 32], "losses": ["id"], "lr_steps": [1, 2], "init": "scratch"}
+    file = ground.file("r.yaml", _yaml_bytes(recipe, rng))
+    empty = ground.root / "empty"
+    empty.mkdir()
+    return ["reid-eval", "--recipe", str(file), "--augmented", str(empty), "--device", "cpu"], [empty]
+
+
 def _log(ground: Ground, rng: random.Random) -> Case:
     lines = [json.loads(line) for line in ground.log.splitlines()]
     data = (
@@ -328,6 +381,9 @@ DOORS: dict[str, Door] = {
     "table recipe": _table,
     "training recipe": _training,
     "pair list": _list,
+    "checkpoint": _checkpoint,
+    "run file": _run_file,
+    "re-ID recipe": _reid_recipe,
     "training log": _log,
     "picture": _picture,
     "image names": _names,

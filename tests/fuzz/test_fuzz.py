@@ -29,7 +29,7 @@ def test_spoilt_files_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     found = re.search(r"(\d+) cases, 0 faults", done.stdout)
     assert found
-    assert int(found[1]) >= 30 + len(FELL)
+    assert int(found[1]) >= 36 + len(FELL)
     assert {": 0 ", ": 2 "} <= set(re.findall(r": [02] ", done.stdout))  # some are harmless, some are refused
 
 

@@ -39,6 +39,7 @@ BOMB = "a: &a [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
         ("0." + "1" * 200, "characters"),
         ("NaN", "no finite number"),
         ("[-Infinity]", "no finite number"),
+        ("[" + "[]," * 8_000_000, "more than 8000000 values"),
         ('{"a": 1, "a": 2}', "'a' is there twice"),
         ('"\\ud800"', "lone surrogate"),
         ('"\\u0000"', "NUL"),
@@ -129,7 +130,9 @@ def test_only_regular_files_of_a_size_are_opened(tmp_path: Path) -> None:
         (b"a,b\n1,2\n1,2,3\n", "Expected 2 fields"),
         (b"a,b\n\0,1\n", "no text"),
         (b"a,b\n\xff,1\n", "not UTF-8"),
-        (b"," * 100_000, "more than 65536 bytes"),
+        (b"a,b\n" + b"x" * 100_000, "more than 65536 bytes"),
+        (b"," * 200, "more than 100 columns"),
+        (b"a,b\n" + b"\n" * 2_000_001, "more than 2000000 lines"),
         (b"", "No columns"),
     ],
 )
