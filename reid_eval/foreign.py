@@ -117,8 +117,8 @@ def parse_json(data: bytes | str) -> Any:
     """A value in JSON.
 
     Raises:
-        ValueError: not JSON, or JSON of more than `MOST_DEPTH` levels or `MOST_VALUES` values, with a key twice, a number that is not finite,
-            of more than `LONGEST_NUMBER` characters, or a whole one beyond 64 bits.
+        ValueError: not JSON, or JSON of more than `MOST_DEPTH` levels or `MOST_VALUES` values, with a key twice, a
+            number that is not finite, of more than `LONGEST_NUMBER` characters, or a whole one beyond 64 bits.
     """
     try:
         text = data.decode("utf-8-sig") if isinstance(data, bytes) else data
