@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from reid_eval.foreign import open_regular, parse_json, read_foreign, reason_of
+from reid_eval.limits import MOST_HEADER_BYTES, MOST_WEIGHTS_BYTES
 from reid_eval.runtime import InputError, sha256_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 METADATA_KEY = "reid_eval"
-MAX_HEADER = 16 << 20
-"""Bytes: a million people and every network's names take less; what says more is no file of ours."""
 
 
 class ModelFile(NamedTuple):
@@ -59,8 +59,8 @@ def write_model_file(path: Path | str, tensors: Mapping[str, Tensor], metadata: 
 def is_model_file(path: Path | str) -> bool:
     """Whether a file is one of ours, by its header; False for what cannot be read."""
     try:
-        with open(path, "rb") as file:
-            return METADATA_KEY in _header(file.read(8), file.read(MAX_HEADER)).get("__metadata__", {})
+        with open_regular(path) as file:
+            return METADATA_KEY in _header(file.read(8), file.read(MOST_HEADER_BYTES)).get("__metadata__", {})
     except (OSError, ValueError, AttributeError, TypeError):
         return False
 
@@ -75,17 +75,16 @@ def read_model_file(path: Path | str) -> ModelFile:
 
     path = Path(path)
     try:
-        data = path.read_bytes()
+        data = read_foreign(path, MOST_WEIGHTS_BYTES)
     except OSError as error:
         raise InputError(f"can't read the network {path}: {error.strerror or error}") from None
     try:
-        header = _header(data[:8], data[8 : 8 + MAX_HEADER])
+        header = _header(data[:8], data[8 : 8 + MOST_HEADER_BYTES])
         tensors = safetensors.torch.load(data)
     except Exception as error:  # the parsers raise many types on damaged bytes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} is not a readable safetensors file ({reason}): get it again") from None
+        raise InputError(f"{path} is not a readable safetensors file ({reason_of(error)}): get it again") from None
     try:
-        metadata = json.loads(header["__metadata__"][METADATA_KEY])
+        metadata = parse_json(header["__metadata__"][METADATA_KEY])
         version = metadata["format_version"]
     except (KeyError, TypeError, ValueError):
         raise InputError(
@@ -98,15 +97,15 @@ def read_model_file(path: Path | str) -> ModelFile:
 
 
 def _header(length: bytes, rest: bytes) -> dict[str, Any]:
-    """The JSON header of a safetensors file; `rest` holds at least that or `MAX_HEADER` bytes.
+    """The JSON header of a safetensors file; `rest` holds at least that or `MOST_HEADER_BYTES` bytes.
 
     Raises:
-        ValueError: it is no JSON object, or longer than the file or than `MAX_HEADER`.
+        ValueError: it is no JSON object, or longer than the file or than `MOST_HEADER_BYTES`.
     """
     size = int.from_bytes(length, "little")
     if len(length) < 8 or size > len(rest):
         raise ValueError(f"a header of {size} bytes")
-    header = json.loads(rest[:size])
+    header = parse_json(rest[:size])
     if not isinstance(header, dict):
         raise ValueError("its header is no JSON object")
     return header

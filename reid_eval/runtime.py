@@ -17,6 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from reid_eval.foreign import open_regular
+from reid_eval.limits import LONGEST_NAME
+from reid_eval.shown import one_line
+
 if TYPE_CHECKING:
     import torch
 
@@ -50,7 +54,7 @@ def first_five(items: Sequence[Any]) -> str:
 def sha256_file(path: Path | str) -> str:
     """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -82,6 +86,23 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_target(path: Path | str, argument: str | None = None) -> None:
+    """Refuse the name of a file or folder that could not be written after all the work.
+
+    Args:
+        path: of the file or folder to write.
+        argument: the parameter that gave it.
+
+    Raises:
+        InputError: the name has more than `LONGEST_NAME` bytes: parts are written under longer names.
+    """
+    size = len(os.fsencode(Path(path).name))
+    if size > LONGEST_NAME:
+        raise InputError(
+            f"the name {Path(path).name[:40]}... has {size} bytes, at most {LONGEST_NAME} will do", argument
+        )
 
 
 def write_bytes(path: Path | str, data: bytes, *, durable: bool = True) -> None:
@@ -172,7 +193,7 @@ class ProgressBar:
     """
 
     def __init__(self, what: str, total: int, unit: str, log_every: float = 15.0) -> None:
-        self.what, self.total, self.unit, self.log_every = what, total, unit, log_every
+        self.what, self.total, self.unit, self.log_every = one_line(what, 80), total, unit, log_every
         self.done = 0
         self._first = 0
         self._start = self._last_log = time.monotonic()
@@ -183,15 +204,15 @@ class ProgressBar:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
             self._rich = Progress(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(),
                 MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
-                TextColumn("{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", markup=False),
                 console=Console(stderr=True),
             )
-            self._task = self._rich.add_task(what, total=total, rate="", note="")
+            self._task = self._rich.add_task(self.what, total=total, rate="", note="")
 
     def __enter__(self) -> ProgressBar:
         if self._rich is not None:
@@ -217,6 +238,7 @@ class ProgressBar:
     def advance(self, count: int = 1, note: str = "") -> None:
         """Count `count` more units done; `note` is shown at the end of the line (a loss, a stage)."""
         self.done += count
+        note = one_line(note, 80)
         if self._rich is not None:
             self._rich.update(self._task, completed=self.done, rate=f"{self.rate:.1f} {self.unit}/s", note=note)
         elif not _progress_hidden and time.monotonic() - self._last_log >= self.log_every:

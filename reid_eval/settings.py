@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 from pydantic import Field
 
 from reid_eval.checked import EACH_ONCE, AtLeast0, Count, Positive, Share, checked
+from reid_eval.limits import LARGEST_INTEGER, MOST_BATCH, MOST_BATCH_PIXELS, MOST_SIDE
 from reid_eval.runtime import InputError
 
 LATER = (
@@ -21,7 +22,7 @@ LATER = (
 
 
 Loss = Literal["id", "triplet"]
-Side = Annotated[int, Field(ge=32)]
+Side = Annotated[int, Field(ge=32, le=MOST_SIDE)]
 """Pixels: what halves five times needs so many."""
 
 
@@ -42,10 +43,10 @@ class TrainSettings:
     its input what the triplet loss sees (Luo et al., CVPRW 2019)."""
     size: Annotated[tuple[Side, Side], Field(strict=False)] = (128, 64)
     """(H, W) in pixels; images are resized to it."""
-    epochs: Annotated[int, Field(ge=1)] = 60
+    epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 60
     max_steps: Count = 0
     """Stop growing with the data set: at most so many optimisation steps, over which the schedule stretches; 0: off."""
-    batch_size: Annotated[int, Field(ge=2)] = 32
+    batch_size: Annotated[int, Field(ge=2, le=MOST_BATCH)] = 32
     optimizer: Literal["sgd", "adam"] = "sgd"
     """`sgd` (Nesterov, momentum 0.9) or `adam`."""
     lr: Positive = 0.05
@@ -60,7 +61,7 @@ class TrainSettings:
     """The rate rises linearly over so many epochs."""
     flip: bool = True
     """Mirror every second image on average."""
-    pad: Count = 0
+    pad: Annotated[int, Field(ge=0, le=256)] = 0
     """Shift images by up to so many pixels either way, black at the border; 0 for none."""
     erasing: Share = 0.0
     """Probability of random erasing (Zhong et al., AAAI 2020)."""
@@ -89,13 +90,13 @@ class TrainSettings:
     """Of which images: batches as the training draws them (`sampler`), all training images alike (`all`), or the real
     ones alone (`real`), as what is searched is real (docs/reid_eval.md has what that is worth). The first two are the
     same but for `pk` and a `generated_share`."""
-    seed: Count = 0
+    seed: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = 0
     device: str = "auto"
     amp: Literal["auto", "bf16", "off"] = "auto"
     """`auto`: bfloat16 where the device computes it fast; `bf16`; `off`."""
     eval_flip: bool = True
     """Average the features of an image and of its mirror image."""
-    eval_batch_size: Annotated[int, Field(ge=1)] = 128
+    eval_batch_size: Annotated[int, Field(ge=1, le=MOST_BATCH)] = 128
     distance: Literal["cosine", "euclidean"] = "cosine"
     rerank: bool = False
     """Rank by k-reciprocal encoding (Zhong et al., CVPR 2017; k1 20, k2 6, lambda 0.3)."""
@@ -156,7 +157,15 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
     sampler, batch, each = (values.get(key) for key in ("sampler", "batch_size", "images_per_id"))
     if sampler == "pk" and isinstance(batch, int) and isinstance(each, int) and each > 0 and batch % each:
         conflicts.append(f"batch_size {batch} is no multiple of images_per_id {each}")
-    return checked(TrainSettings, values, "training settings", conflicts)
+    found = checked(TrainSettings, values, "training settings", conflicts)
+    height, width = found["size"]
+    for key in ("batch_size", "eval_batch_size"):
+        if found[key] * height * width > MOST_BATCH_PIXELS:
+            raise InputError(
+                f"training settings: {key} {found[key]} of images of {height}x{width} are over {MOST_BATCH_PIXELS} "
+                "pixels: take fewer"
+            )
+    return found
 
 
 def budget(images: int, settings: TrainSettings) -> int:
@@ -222,7 +231,7 @@ def settings_from(preset: str = "quick", overrides: Mapping[str, Any] | None = N
         InputError: unknown preset, unknown keys (the message lists the known ones), and values that cannot be.
     """
     changes = {key: value for key, value in (overrides or {}).items() if value is not None}
-    if preset not in PRESETS:
+    if not isinstance(preset, str) or preset not in PRESETS:
         raise InputError(f"preset {preset!r}: choose from {', '.join(PRESETS)}")
     return TrainSettings(**_checked(vars(PRESETS[preset]) | changes))
 

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
+from reid_eval.foreign import is_file, reason_of
+from reid_eval.foreign_yaml import parse_yaml, read_yaml
 from reid_eval.runtime import InputError
 
 
@@ -24,7 +25,7 @@ def recipe_file(name: str, prefix: str | tuple[str, ...], kind: str, shipped: Pa
     Raises:
         InputError: neither; the message lists the recipes that ship.
     """
-    if Path(name).is_file():
+    if is_file(name):
         return Path(name)
     begins = (prefix,) if isinstance(prefix, str) else prefix
     shipping = [] if shipped is None else sorted(path for one in begins for path in shipped.glob(f"{one}*.yaml"))
@@ -33,7 +34,7 @@ def recipe_file(name: str, prefix: str | tuple[str, ...], kind: str, shipped: Pa
         if stem in files:
             return files[stem]
     among = f", or one of {', '.join(files)}" if files else ""
-    raise InputError(f"no {kind} {name!r}: give a file{among}")
+    raise InputError(f"no {kind} {name[:200]!r}: give a file{among}")
 
 
 def read_recipe(path: Path, expected: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -48,9 +49,9 @@ def read_recipe(path: Path, expected: str, overrides: Sequence[str] = ()) -> dic
         InputError: unreadable, not YAML, not a mapping, or an override that can't be made.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+        raw = read_yaml(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: not YAML as recipes are: {reason_of(error)}") from None
     if not isinstance(raw, dict):
         raise InputError(f"{path}: {expected}")
     for override in overrides:
@@ -74,9 +75,9 @@ def override_value(raw: dict[str, Any], override: str) -> None:
         if not isinstance(place, dict):
             raise InputError(f"setting {override!r}: {parent} is not a group of settings")
     try:
-        place[last] = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise InputError(f"setting {override!r}: the value is not YAML") from None
+        place[last] = parse_yaml(text)
+    except ValueError as error:
+        raise InputError(f"setting {override[:80]!r}: the value is not YAML ({error})") from None
 
 
 def plain_number(value: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED
 from augment.runs import Say
 
@@ -30,7 +31,7 @@ def synth(out: Path, height: int, width: int, device: str, **options: Any) -> No
     settings = SynthSettings(size=(height, width), **options)
     write_dataset(out, settings, resolve_device(device))
     total = (settings.train_ids + settings.test_ids) * settings.images_per_id
-    click.echo(f"Wrote {out}: {settings.train_ids} + {settings.test_ids} synthetic identities, {total} images.")
+    echo(f"Wrote {out}: {settings.train_ids} + {settings.test_ids} synthetic identities, {total} images.")
 
 
 @click.command()
@@ -49,7 +50,7 @@ def pairs(root: Path, out: Path, split: str, count: int | None, keypoints: Path 
     from augment.pairs.lists import TEST_PAIRS
 
     wanted = count or (None if split == "train" else TEST_PAIRS)
-    list_pairs(root, out, split, wanted, layout, keypoints, seed, click.echo)
+    list_pairs(root, out, split, wanted, layout, keypoints, seed, echo)
 
 
 def list_pairs(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from augment.api import plan_folder, run_file
+from augment.commands.echo import echo
 from augment.commands.generate import write_folder
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
+from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError, write_json
 
 if TYPE_CHECKING:
@@ -87,27 +88,27 @@ def reid_eval(
     asked = {"poses": poses, "weight": pose_weight, "weights": weights, "precision": precision}
     test |= {key: value for key, value in asked.items() if value is not None}
     check_backbone(settings.backbone)
-    original, folder = find_pair(data, augmented, click.echo)
+    original, folder = find_pair(data, augmented, echo)
     made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else layout
     first = read_dataset(original, made_as if layout == "auto" else layout)
     check_test(first)
     if preset_name(settings) == "quick":
-        click.echo("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
+        echo("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
     second, groups = read_dataset(folder, made_as), query_bins(first)
     if not (second.train["source"] == "generated").any():
-        click.echo(f"Note: {folder} has no generated image, so there is nothing to gain.")
+        echo(f"Note: {folder} has no generated image, so there is nothing to gain.")
     with ExitStack() as stack:
         search = _search(stack, first, test, keypoints, settings.device, weights is not None)
         comparison = compare(first, second, settings, list(range(seed, seed + seeds)), groups, save, search)
-    click.echo(format_comparison(comparison))
+    echo(format_comparison(comparison))
     if breakdown:
-        click.echo(format_breakdown(comparison))
+        echo(format_breakdown(comparison))
     target = new_run_dir("reid-eval") / "result.json"
     write_json(target, comparison.to_dict())
     describe_run(target.with_name("run.json"), {"data": str(original.resolve()), "augmented": str(folder.resolve())})
-    click.echo(f"Numbers: {target}")
+    echo(f"Numbers: {target}")
     if save:
-        click.echo(f"Networks: {save}; read one with reid_eval.load_model, or start from it with --init FILE")
+        echo(f"Networks: {save}; read one with reid_eval.load_model, or start from it with --init FILE")
 
 
 def _search(
@@ -136,8 +137,8 @@ def _search(
 def _origin(augmented: Path) -> Path | None:
     """The data set that an augmented folder was made of, as its run file says."""
     try:
-        return Path(json.loads(run_file(augmented).read_text())["data"])
-    except (OSError, ValueError, KeyError):
+        return Path(read_json(run_file(augmented))["data"])
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP, parse_shard
 from augment.runs import new_run_dir
-from reid_eval.runtime import InputError
+from reid_eval.runtime import InputError, check_target
 
 if TYPE_CHECKING:
     from augment.api import Planned
@@ -43,6 +44,9 @@ def _plan_options(command: F) -> F:
     return command
 
 
+_OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
+
+
 @click.command()
 @_plan_options
 @click.option("--plan", type=EXISTING, help="Carry out this plan (see `patn-augment plan`) instead of drawing one.")
@@ -64,6 +68,8 @@ def _plan_options(command: F) -> F:
 @click.option("--gate", is_flag=True, help="Reject images in a wrong pose, of another person or broken; try "
               "other poses, else keep the real image.")  # fmt: skip
 @click.option("--gate-thresholds", type=EXISTING, help="Of patn-augment calibrate-gate. Default: set on this data set.")
+@click.option("--gate-estimator", help="Of thresholds that were set with a program: command:PROGRAM ARGUMENTS, as to "
+              "calibrate-gate. No file starts a program.")  # fmt: skip
 @click.option("--gate-weights", type=EXISTING, help="Of the estimator that the thresholds were set with.")
 @click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
@@ -84,7 +90,7 @@ def generate(
 
     shard = parse_shard(options.pop("shard"))
     _check(context, out, shard)
-    gate = {name: options.pop(name) for name in ("gate", "gate_thresholds", "gate_weights", "gate_retries")}
+    gate = {name: options.pop(name) for name in ("gate", *_OF_GATE)}
     how = {name: options.pop(name) for name in ("link", "resume")}
     settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"))
     name = pick_weights(weights, device)
@@ -92,7 +98,7 @@ def generate(
     planned = _planned(context, options)
     trained = getattr(generator, "info", {}).get("data")
     about = f" (trained on {trained})" if trained else ""
-    click.echo(f"Weights: {name}{about}; device: {generator.device}; precision: {settings.precision}")
+    echo(f"Weights: {name}{about}; device: {generator.device}; precision: {settings.precision}")
     run = _gate(planned, generator, device, **gate) if gate["gate"] else None
     write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
 
@@ -115,21 +121,21 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
     did = "Was complete already:" if (target / MANIFEST).is_file() else "Wrote"
     manifest = augment_folder(planned, target, generator, **how)
     if manifest is None:
-        click.echo(f"This shard is done; {shown} is complete when the others are.")
+        echo(f"This shard is done; {shown} is complete when the others are.")
         return target
     made = manifest.counts["train_generated"]
-    click.echo(f"{did} {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
+    echo(f"{did} {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
     if manifest.gate is not None:
-        click.echo(gate_message(manifest.gate))
+        echo(gate_message(manifest.gate))
     evaluate = "" if out is None else f" --augmented {shown}"
-    click.echo(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
+    echo(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return target
 
 
 def _check(context: click.Context, out: Path | None, shard: tuple[int, int]) -> None:
     """Refuse options that do not go together; whatever is ignored in silence is a trap."""
     given = _given(context)
-    if "gate" not in given and (idle := sorted(given & {"gate_thresholds", "gate_weights", "gate_retries"})):
+    if "gate" not in given and (idle := sorted(given & {*_OF_GATE})):
         raise InputError(f"{_option(idle[0])} is for --gate: give both, or neither")
     if out is None and ("resume" in given or shard[1] > 1):
         raise InputError("--resume and --shard need --out: name the folder that is being made")
@@ -147,7 +153,7 @@ def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
             raise InputError(f"give --ratio, such as --ratio 0.5{other}")
         if ratio > 1 and options["mode"] == "replace":
             raise InputError(f"--ratio {ratio:g}: expected 0 to 1 with --mode replace; --mode add takes more")
-        return plan_folder(say=click.echo, **options)
+        return plan_folder(say=echo, **options)
     settled = {"ratio", "mode"} | (set() if "gate" in given else {"pose_source", "exclude_same_image", "seed"})
     if said := sorted(given & settled):
         raise InputError(f"--plan says already what {_option(said[0])} would: leave one of them out")
@@ -155,9 +161,9 @@ def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
     for name in ("pose_source", "exclude_same_image"):
         if name not in given:
             options[name] = None
-    planned = read_planned(plan, say=click.echo, **options)
+    planned = read_planned(plan, say=echo, **options)
     if "gate" in given:
-        click.echo(f"Other poses for rejected images come from: {planned.pose_source}")
+        echo(f"Other poses for rejected images come from: {planned.pose_source}")
     return planned
 
 
@@ -176,6 +182,7 @@ def _gate(
     generator: PoseGenerator,
     device: str,
     gate_thresholds: Path | None,
+    gate_estimator: str | None,
     gate_weights: Path | None,
     gate_retries: int,
     **_: Any,
@@ -184,7 +191,9 @@ def _gate(
     from augment.gate.thresholds import open_gate
 
     source = planned.source
-    gate = open_gate(source.data, source.keypoints, gate_thresholds, generator.size, device, click.echo, gate_weights)
+    gate = open_gate(
+        source.data, source.keypoints, gate_thresholds, generator.size, device, echo, gate_weights, gate_estimator
+    )
     return GateRun(gate, gate_retries, planned.pose_source, planned.exclude_same_image, planned.seed)
 
 
@@ -203,12 +212,10 @@ def plan(context: click.Context, out: Path, pose_space: Path | None, **options: 
     if pose_space:
         poses = plan_poses(planned.table, planned.source.keypoints, planned.source.library)
         before, after = save_pose_space(*poses, pose_space)
-        click.echo(
-            f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan."
-        )
-        click.echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
+        echo(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
+        echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
     where = f" --data {options['data']}" if options["data"] else ""
-    click.echo(f"Wrote {out}; carry it out with patn-augment generate{where} --plan {out}")
+    echo(f"Wrote {out}; carry it out with patn-augment generate{where} --plan {out}")
 
 
 @click.command()
@@ -218,7 +225,7 @@ def verify(folder: Path) -> None:
     from augment.folder.generate import verify as check
 
     report = check(folder)
-    click.echo(report.message)
+    echo(report.message)
     if not report.ok:
         sys.exit(1)
 
@@ -234,5 +241,6 @@ def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
 
     folder = folder.resolve()
     png = png or folder.parent / f"{folder.name}.sheet.png"
+    check_target(png, "png")
     folder_sheet(folder, png, count=count, seed=seed)
-    click.echo(f"Wrote {png}")
+    echo(f"Wrote {png}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER, WEIGHTS_HELP
 from augment.runs import Say
 from reid_eval.runtime import write_json
@@ -25,7 +26,7 @@ def measure(weights: str, data: Path | None, pairs: int, png: Path | None, targe
     package.module:factory of your own code.
     """
 
-    measure_weights(weights, data, pairs, png, target, device, click.echo)
+    measure_weights(weights, data, pairs, png, target, device, echo)
 
 
 @click.command()
@@ -46,7 +47,7 @@ def explain(
         --pose Market-1501/bounding_box_train/0007_c2s3_070952_01.jpg -o out.png
     """
 
-    explain_transfer(image, pose, png, keypoints, weights, blocks, device, click.echo)
+    explain_transfer(image, pose, png, keypoints, weights, blocks, device, echo)
 
 
 @click.command("plot-log")
@@ -57,7 +58,7 @@ def plot_log(log: Path, png: Path) -> None:
     from augment.quality.plots import plot_losses
 
     plot_losses(log, png)
-    click.echo(f"Wrote {png}")
+    echo(f"Wrote {png}")
 
 
 @click.command("depth-curve")
@@ -70,7 +71,7 @@ def plot_log(log: Path, png: Path) -> None:
 def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str) -> None:
     """Plot SSIM, L1 and images a second against the number of blocks, for any-depth WEIGHTS: PNG."""
 
-    draw_depth_curve(weights, png, pairs, speed_batch, target, device, click.echo)
+    draw_depth_curve(weights, png, pairs, speed_batch, target, device, echo)
 
 
 def measure_weights(

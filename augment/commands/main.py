@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+import warnings
 from collections.abc import Sequence
 
 import click
 
 from augment.commands.data import pairs, synth
+from augment.commands.echo import echo_error
 from augment.commands.evaluate import reid_eval
 from augment.commands.generate import generate, plan, sheet, verify
 from augment.commands.inspect import depth_curve, explain, measure, plot_log
@@ -60,12 +63,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
+    warnings.filterwarnings("ignore", module="PIL")  # of odd pictures: what cannot be read is an error of one line
     try:
         cli.main(args=arguments, prog_name="patn-augment", standalone_mode=False)
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
     except click.Abort:
-        click.echo("Interrupted.", err=True)
+        echo_error("Interrupted.")
         sys.exit(130)
     except click.ClickException as error:
         error.show()
@@ -76,9 +80,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from reid_eval.runtime import InputError
 
         if isinstance(error, InputError):
-            click.echo(f"Error: {error}{_option_of(error.argument, arguments)}", err=True)
+            echo_error(f"Error: {error}{_option_of(error.argument, arguments)}")
             sys.exit(2)
-        click.echo(f"Error: {type(error).__name__}: {error} (add --debug for the traceback)", err=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            echo_error(f"Error: {str(error.filename)[:200]}: {error.strerror}")  # no file can be called that
+            sys.exit(2)
+        echo_error(f"Error: {type(error).__name__}: {error} (add --debug for the traceback)")
         sys.exit(1)
 
 
@@ -87,5 +94,6 @@ def _option_of(argument: str | None, arguments: Sequence[str]) -> str:
     command = next((cli.commands[word] for word in arguments if word in cli.commands), None)
     options = command.params if command else []
     words = {word for param in options for word in param.opts if isinstance(param, click.Option)}
-    option = f"--{(argument or '').replace('_', '-')}"
-    return f" ({option})" if option in words else ""
+    name = (argument or "").replace("_", "-")
+    found = next((option for option in (f"--{name}", f"--gate-{name}") if option in words), None)
+    return f" ({found})" if found else ""

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-FOLDER = click.Path(path_type=Path)
+from reid_eval.limits import LARGEST_INTEGER
+
+
+class _Target(click.Path):
+    """A file or folder to write, whose name no file system refuses in the end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, context: click.Context | None) -> Path:
+        """The path."""
+        from reid_eval.runtime import InputError, check_target
+
+        path = Path(str(super().convert(value, param, context)))
+        try:
+            check_target(path)
+        except InputError as error:
+            self.fail(str(error), param, context)
+        return path
+
+
+FOLDER = _Target(path_type=Path)
 EXISTING = click.Path(exists=True, path_type=Path)
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 
@@ -46,7 +65,11 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 SEED = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The same seed, the same bytes."
+    "--seed",
+    type=click.IntRange(0, LARGEST_INTEGER),
+    default=0,
+    show_default=True,
+    help="The same seed, the same bytes.",
 )
 
 

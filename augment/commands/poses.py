@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -50,7 +51,7 @@ def train_poses(
     out.mkdir(parents=True, exist_ok=True)
     command = " ".join(["patn-augment", *_told(out)])
     make_estimator(
-        settings, out, device=device, resume=resume, test_identities=test_identities, command=command, say=click.echo
+        settings, out, device=device, resume=resume, test_identities=test_identities, command=command, say=echo
     )
 
 
@@ -107,11 +108,11 @@ def poses(
 
     kind = estimator_kind(name)
     folder = folder_images(root)
-    click.echo(folder.message)
+    echo(folder.message)
     out = annotation_place(root, kind, out, resume)
     sheet = sheet_place(folder, out, sheet)
     if out.exists():
-        click.echo(f"{out} is finished already.")
+        echo(f"{out} is finished already.")
     estimator = build_estimator(
         name, weights=weights, prototxt=prototxt, threshold=threshold, height=height, device=resolve_device(device)
     )
@@ -120,14 +121,14 @@ def poses(
         folder, out, estimator, facts, batch_size=batch_size or (32 if kind == name else 256), resume=resume
     )
     share = share_found(table)
-    click.echo(share.message)
+    echo(share.message)
     skeleton_sheet(root, folder.paths, table, sheet)
     if json:
         write_json(json, {**share._asdict(), **facts, "estimator": kind})
-    click.echo(f"Wrote {out} and {sheet}")
+    echo(f"Wrote {out} and {sheet}")
     own = find_annotations(root)
     if out not in own:
-        click.echo(f"Use it with --keypoints {out}" + (f" ({root} has {own[0].name} of its own)" if own else ""))
+        echo(f"Use it with --keypoints {out}" + (f" ({root} has {own[0].name} of its own)" if own else ""))
 
 
 @click.command("measure-poses")
@@ -143,7 +144,7 @@ def measure_poses(
     """Measure the shipped estimator: how near its joints are to annotated ones, and which it reports."""
     from augment.estimators.posenet.measure import measure_estimator
 
-    measure_estimator(weights, data, identities=identities, device=device, json=json, sheet=sheet, say=click.echo)
+    measure_estimator(weights, data, identities=identities, device=device, json=json, sheet=sheet, say=echo)
 
 
 @click.command("pose-library")
@@ -165,7 +166,7 @@ def pose_library(
     library = grown_library(source, between, mirror, size)
     write_keypoints(out, library)
     usable = int(library.usable.sum())
-    click.echo(f"Wrote {out}: {len(library)} poses, {usable} of them with both shoulders and both hips")
+    echo(f"Wrote {out}: {len(library)} poses, {usable} of them with both shoulders and both hips")
     if sheet:
         library_sheet(library, sheet, size)
-        click.echo(f"Wrote {sheet}")
+        echo(f"Wrote {sheet}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER, WEIGHTS_HELP, parse_size
 from reid_eval.runtime import InputError
 
@@ -95,12 +96,12 @@ def quality(
         facts: dict[str, Any] = {"folder": out.name}
     else:
         assert pairs is not None
-        material, facts = generated_pairs(pairs, data, count or PAIRS, device, click.echo)
+        material, facts = generated_pairs(pairs, data, count or PAIRS, device, echo)
     try:
         report = measure_quality(material, _tools(device=device, **tools), metrics or None)
     except Unavailable as error:
         raise InputError(with_way(error, _WAYS)) from None
-    click.echo(f"{len(material.generated)} generated images:")
+    echo(f"{len(material.generated)} generated images:")
     print_quality(report, _WAYS)
     if target:
         facts = {**facts, "images": len(material.generated), "estimator": tools["estimator"]}
@@ -109,7 +110,7 @@ def quality(
         write_quality_csv(csv, report)
     if pose_space:
         draw_pose_space(material, pose_space)
-        click.echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have it")
+        echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have it")
 
 
 def _refuse_unread(metrics: Iterable[str], readers: dict[str, set[str]], reid: Path | None) -> None:
@@ -171,8 +172,8 @@ def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
 
     limits = set_thresholds(data, size=sides, **options)
     write_thresholds(out, limits)
-    click.echo(describe(limits))
-    click.echo(f"Wrote {out}; use it with patn-augment generate --gate --gate-thresholds {out}")
+    echo(describe(limits))
+    echo(f"Wrote {out}; use it with patn-augment generate --gate --gate-thresholds {out}")
 
 
 @click.command()
@@ -185,6 +186,8 @@ def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
 @click.option("--exchange", type=click.FloatRange(0, 1), help="With --pairs: exchange this share of the "
               "images among each other first. How many does the gate find?")  # fmt: skip
 @click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: set on the real images in OUT.")
+@click.option("--estimator", help="Of thresholds that were set with a program: command:PROGRAM ARGUMENTS, as to "
+              "calibrate-gate. No file starts a program.")  # fmt: skip
 @click.option("--weights", type=EXISTING, help="Of the estimator.")
 @click.option("--csv", "target", type=FOLDER, help="Also write a line an image: its numbers, and what it failed.")
 @click.option(
@@ -198,6 +201,7 @@ def gate(
     count: int | None,
     exchange: float | None,
     thresholds: Path | None,
+    estimator: str | None,
     weights: Path | None,
     target: Path | None,
     png: Path | None,
@@ -219,16 +223,18 @@ def gate(
     from augment.gate.verdicts import folder_gate, judge_folder, verdict_sheet, verdicts_message, write_verdicts
 
     if pairs is not None:
-        judged = judge_generator(pairs, data, thresholds, weights, count or PAIRS, exchange or 0.0, device, click.echo)
-        click.echo(judged.message)
+        judged = judge_generator(
+            pairs, data, thresholds, weights, count or PAIRS, exchange or 0.0, device, echo, estimator
+        )
+        echo(judged.message)
         return
     assert out is not None
-    verdicts = judge_folder(out, folder_gate(out, thresholds, weights, device, click.echo))
-    click.echo(verdicts_message(verdicts))
+    verdicts = judge_folder(out, folder_gate(out, thresholds, weights, device, echo, estimator))
+    echo(verdicts_message(verdicts))
     if target:
         write_verdicts(target, verdicts)
     if png:
         verdict_sheet(out, verdicts, png)
-        click.echo(f"Wrote {png}")
+        echo(f"Wrote {png}")
     if not all(verdict.ok for verdict in verdicts.values()):
         sys.exit(1)

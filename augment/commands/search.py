@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, WEIGHTS_HELP
 
 if TYPE_CHECKING:
@@ -91,10 +92,10 @@ def embed(
     found = run(data, joints, search, splits or ("query", "gallery"), facts)
     found.save(out)
     used = int(found.joints_used.sum())
-    click.echo(f"Wrote {out}: {len(found.names)} features of {found.features.shape[1]} numbers, {used} with views.")
+    echo(f"Wrote {out}: {len(found.names)} features of {found.features.shape[1]} numbers, {used} with views.")
     if sheet is not None:
         save_sheet(before_after(data, joints, found, search), sheet)
-        click.echo(f"Sheet: {sheet}")
+        echo(f"Sheet: {sheet}")
 
 
 def _poses(text: str) -> Keypoints:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from augment.commands.echo import echo
 from augment.commands.options import DEVICE, FOLDER, parse_shard
 
 
@@ -47,7 +48,7 @@ def table(
     run_table(
         load_table(recipe, overrides, weights),
         out,
-        click.echo,
+        echo,
         device=device,
         jobs=jobs,
         shard=parse_shard(shard) if shard else None,

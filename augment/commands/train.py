@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER
 from augment.runs import Say, describe_run
+from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def train(
 ) -> None:
     """Train a generator as a recipe says."""
 
-    train_recipe(recipe, out, overrides, resume, max_seconds, licence, device, click.echo)
+    train_recipe(recipe, out, overrides, resume, max_seconds, licence, device, echo)
 
 
 @click.command("import-checkpoint")
@@ -50,7 +51,7 @@ def import_checkpoint(checkpoint: Path, out: Path) -> None:
     """Convert the PATN authors' latest_net_netG.pth to safetensors, strictly."""
     from augment.generators.patn.authors import import_checkpoint as convert
 
-    click.echo("\n".join(convert(checkpoint, out).lines()))
+    echo("\n".join(convert(checkpoint, out).lines()))
 
 
 @click.command()
@@ -65,7 +66,7 @@ def convert(weights: str, out: Path, dtype: str, pairs: int, device: str) -> Non
     WEIGHTS is the name of shipped weights or a .safetensors file.
     """
 
-    convert_weights(weights, out, dtype, pairs, device, click.echo)
+    convert_weights(weights, out, dtype, pairs, device, echo)
 
 
 def train_recipe(
@@ -153,8 +154,8 @@ def _sheets(source: PairSource, out: Path, settings: PATNTrainSettings) -> Calla
 
 def _check_same_data(path: Path, data: dict[str, Any]) -> None:
     try:
-        earlier = json.loads(path.read_text())["recipe"]["data"]
-    except (OSError, ValueError, KeyError):
+        earlier = dict(read_json(path)["recipe"]["data"])
+    except (OSError, ValueError, KeyError, TypeError):
         return  # nobody said; the settings in the checkpoint are compared in any case
     if changed := [key for key in {*earlier, *data} if earlier.get(key) != data.get(key)]:
         raise InputError(f"can't resume on other data: {', '.join(sorted(changed))} changed since {path}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ from augment.estimators.folder_images import FolderImages, row_names
 from augment.pose.keypoints import Keypoints, empty_keypoints, read_keypoints, write_keypoints
 from augment.pose.skeleton import JOINTS, seen
 from reid_eval.datasets.images import read_image
+from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
 
 _SAVE_EVERY = 20.0  # seconds between two writings of what is done so far
@@ -151,7 +151,7 @@ class _Part:
         if not self.rows.is_file():
             return {}
         try:
-            earlier = json.loads(self.about.read_text())
+            earlier = read_json(self.about)
         except (OSError, ValueError):
             earlier = None
         if not resume:

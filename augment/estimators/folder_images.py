@@ -11,7 +11,8 @@ from typing import NamedTuple
 from reid_eval.datasets import IMAGE_SUFFIXES, read_dataset
 from reid_eval.datasets.names import is_image
 from reid_eval.datasets.reader import MARKET_FOLDERS, detect_layout
-from reid_eval.runtime import InputError
+from reid_eval.datasets.tables import check_paths
+from reid_eval.runtime import InputError, check_target
 
 SPLITS = ("train", "query", "gallery")
 
@@ -52,6 +53,7 @@ def folder_images(root: Path) -> FolderImages:
     paths = sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
     if not paths:
         raise InputError(f"{root} holds no images ({', '.join(IMAGE_SUFFIXES)})")
+    check_paths(root, paths)
     return FolderImages(root, paths, None)
 
 
@@ -110,6 +112,7 @@ def sheet_place(folder: FolderImages, out: Path, sheet: Path | None = None) -> P
             f"sheet {sheet} would lie among the images of {folder.root} and be taken for one: name a place outside",
             "sheet",
         )
+    check_target(sheet, "sheet")
     if sheet.parent.is_dir() and not os.access(sheet.parent, os.W_OK):
         raise InputError(f"cannot write the contact sheet into {sheet.parent}: name another place", "sheet")
     return sheet

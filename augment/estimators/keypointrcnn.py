@@ -11,7 +11,9 @@ import torch
 
 from augment.estimators.base import ENLARGED_HEIGHT, Found, Image, no_weights
 from augment.estimators.conversions import best_person, enlarge, keep_credible, shrink, stacked, to_openpose
+from reid_eval.foreign import reason_of
 from reid_eval.runtime import InputError
+from reid_eval.torch_file import read_torch
 
 _PERSON = 0.5  # the lowest score of a detected person
 _THRESHOLD = 0.88  # sigmoid(2): torchvision's key-point scores are logits of the peak of the map
@@ -73,10 +75,10 @@ def _build(weights: Path | None) -> Any:
             return keypointrcnn_resnet50_fpn(weights=KeypointRCNN_ResNet50_FPN_Weights.DEFAULT)
         except Exception as error:  # no network, proxy errors, wrong hash
             raise no_weights("keypointrcnn", error) from error
+    state = read_torch(weights)
+    model = keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None)
     try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-        model = keypointrcnn_resnet50_fpn(weights=None, weights_backbone=None)
         model.load_state_dict(state)
-    except Exception as error:  # torch raises a dozen kinds on bad bytes
-        raise InputError(f"{weights}: no weights of torchvision's Keypoint R-CNN ({str(error)[:120]})") from error
+    except Exception as error:  # torch raises a dozen kinds on what does not fit
+        raise InputError(f"{weights}: no weights of torchvision's Keypoint R-CNN ({reason_of(error)[:120]})") from error
     return model

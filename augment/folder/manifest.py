@@ -7,20 +7,55 @@ same bytes.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from augment.folder.layout import MANIFEST, PART, UNFINISHED
 from augment.runs import RUNS
+from reid_eval.foreign import read_json, reason_of
+from reid_eval.limits import LARGEST_INTEGER, LONGEST_IMAGE_NAME, MOST_SIDE, MOST_TABLE_BYTES
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
+from reid_eval.shown import is_harmless, one_line
+
+
+def _inside(name: str) -> str:
+    """A path within the folder, that can be printed."""
+    parts = name.split("/")
+    if not is_harmless(name) or len(name) > LONGEST_IMAGE_NAME or {"", ".", ".."} & set(parts):
+        raise ValueError(f"{one_line(name, 80)} is no path in the folder")
+    return name
+
+
+_COUNTS = ("identities", "train", "train_generated", "train_dropped", "query", "gallery")
+_OF_GATE = ("asked", "accepted_at_once", "accepted_after_retry", "given_up", "rejections")
+
+
+def _all_counts(counts: dict[str, int]) -> dict[str, int]:
+    if missing := [name for name in _COUNTS if name not in counts]:
+        raise ValueError(f"{', '.join(missing)} is missing")
+    return counts
+
+
+def _gate_facts(facts: dict[str, Any] | None) -> dict[str, Any] | None:
+    """What messages tell of a gate."""
+    if facts is not None:
+        reasons = facts.get("reasons")
+        counts = [*(facts.get(name) for name in _OF_GATE), *(reasons.values() if isinstance(reasons, dict) else [None])]
+        if not all(isinstance(count, int) for count in counts):
+            raise ValueError(f"{', '.join(_OF_GATE)} and reasons should be counts")
+    return facts
+
+
+_Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+_Name = Annotated[str, AfterValidator(_inside)]
+_Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 
 
 class Job(BaseModel):
@@ -34,7 +69,7 @@ class Job(BaseModel):
     weights: str
     weights_sha256: str
     layout: str
-    generator_size: tuple[int, int]
+    generator_size: tuple[_Side, _Side]
     """(H, W) at which the network works, in pixels."""
     sigma: float | None = 6.0
     """Of the pose maps, in pixels; None for a generator that takes joints."""
@@ -53,7 +88,7 @@ class FileEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     sha256: str
-    size: int
+    size: _Count
     """In bytes."""
 
 
@@ -66,12 +101,12 @@ class Manifest(BaseModel):
     job: Job
     versions: dict[str, str]
     """Of Python and the packages that bear on the bytes."""
-    counts: dict[str, int]
+    counts: Annotated[dict[str, _Count], AfterValidator(_all_counts)]
     reports: dict[str, list[str]]
     """Images that need a word, such as those without usable keypoints."""
-    files: dict[str, FileEntry]
+    files: dict[_Name, FileEntry]
     """Every file of the folder but the manifest itself, by POSIX path."""
-    gate: dict[str, Any] | None = None
+    gate: Annotated[dict[str, Any] | None, AfterValidator(_gate_facts)] = None
     """How many images the gate rejected, and why; None (and not written) without one."""
 
 
@@ -206,16 +241,15 @@ def verify(out: Path | str) -> VerifyReport:
 
 def _load(model: type[Any], path: Path) -> Any:
     try:
-        value = json.loads(path.read_text())
-        return model.model_validate(value)
+        return model.model_validate(read_json(path, MOST_TABLE_BYTES))
     except FileNotFoundError:
         raise
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{path}: {where}: {first['msg']} (made by another version, or edited)") from None
+        first = error.errors(include_input=False)[0]
+        where = ".".join(str(part)[:80] for part in first["loc"])
+        raise InputError(f"{path}: {where}: {first['msg'][:300]} (made by another version, or edited)") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {reason_of(error)}") from None
 
 
 def _short(value: Any) -> str:

@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from augment.estimators.base import Estimator
-from augment.estimators.build import build_estimator
+from augment.estimators.build import COMMAND, build_estimator
 from augment.gate.calibrate import COUNT, FALSE_ALARMS, VERSION, calibrate
 from augment.gate.judge import Gate, GateThresholds
 from augment.pose.keypoints import Keypoints, load_annotations
 from augment.runs import Say
 from reid_eval.datasets import ReidData, read_dataset
+from reid_eval.foreign import read_json, reason_of
+from reid_eval.limits import LARGEST_INTEGER, MOST_SIDE
 from reid_eval.runtime import InputError, resolve_device, sha256_file, write_json
+from reid_eval.yaml_recipes import problems_of
+
+_Share = Annotated[float, Field(ge=0, le=1)] | None
+
+
+class _Rates(BaseModel):
+    """Shares of real images, see `GateThresholds.rates`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    pose_wrong: _Share
+    pose_right: _Share
+    colour_other: _Share
+    colour_same: _Share
+
+
+class _File(BaseModel):
+    """What a file of thresholds holds; the fields are those of `GateThresholds`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    version: Literal[VERSION]  # type: ignore[valid-type]
+    pose: float
+    colour: float
+    contrast: float
+    saturated: float
+    noise: float
+    size: Annotated[list[Annotated[int, Field(ge=1, le=MOST_SIDE)]], Field(min_length=2, max_length=2)]
+    estimator: Annotated[str, Field(max_length=4096)]
+    estimator_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None
+    images: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = 0
+    rates: _Rates | None = None
+    note: Annotated[str, Field(max_length=4096)] | None = None
 
 
 def write_thresholds(path: Path, thresholds: GateThresholds) -> None:
@@ -29,16 +64,23 @@ def read_thresholds(path: Path) -> GateThresholds:
         InputError: it cannot be read, is none, or is of another version.
     """
     try:
-        value: dict[str, Any] = json.loads(path.read_text())
-        if value.pop("version", None) != VERSION:
+        value = read_json(path)
+        if not isinstance(value, dict):
+            raise ValueError("it is no JSON object")
+        if value.get("version") != VERSION:
             raise ValueError("set by another version of patn-augment: set it anew")
-        height, width = (int(side) for side in value.pop("size", ()))
-        limits = GateThresholds(**value, size=(height, width))
-        if not all(math.isfinite(number) for number in limits.numbers()):
-            raise ValueError("a threshold that is no number")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} holds no thresholds of the gate ({error}): see patn-augment calibrate-gate") from None
-    return limits
+        told = _File.model_validate(value).model_dump(exclude={"version", "size"})
+        height, width = value["size"]
+    except (OSError, ValueError) as error:
+        reason = (
+            problems_of(error).replace("Value error, ", "")[:500]
+            if isinstance(error, ValidationError)
+            else reason_of(error)
+        )
+        raise InputError(
+            f"{path} holds no thresholds of the gate ({reason}): see patn-augment calibrate-gate"
+        ) from None
+    return GateThresholds(**told, size=(height, width))
 
 
 def describe(limits: GateThresholds) -> str:
@@ -75,6 +117,7 @@ def open_gate(
     device: str,
     say: Say,
     weights: Path | None = None,
+    estimator: str | None = None,
 ) -> Gate:
     """A gate with the thresholds of a file, or of this data set's real images by `synth`.
 
@@ -86,23 +129,41 @@ def open_gate(
         device: of the estimator.
         say: told what was set.
         weights: of the estimator.
+        estimator: its name, for thresholds that were set with a program: a file starts none, whoever calls names it.
 
     Raises:
-        InputError: thresholds of other weights of the estimator than are here, or of another image size.
+        InputError: thresholds of another estimator or of other weights than are here, or of another image size; those
+            of a program that the caller does not name.
     """
     if thresholds is not None:
         limits = read_thresholds(thresholds)
         if limits.size != size:
             own, asked = ("x".join(map(str, sides)) for sides in (limits.size, size))
             raise InputError(f"{thresholds} holds for images of {own}, these are {asked}: set it anew for that size")
-        estimator, sha256 = open_estimator(limits.estimator, weights, device)
+        _check_named(thresholds, limits, estimator)
+        opened, sha256 = open_estimator(limits.estimator, weights, device)
         if limits.estimator_sha256 not in (None, sha256):
             raise InputError(f"{thresholds} was set with other weights of {limits.estimator}: set it anew")
-        return Gate(estimator, limits)
-    estimator, sha256 = open_estimator("synth", weights, device)
-    limits = calibrate(data, keypoints, estimator, size=size, sha256=sha256)
+        return Gate(opened, limits)
+    name = estimator or "synth"
+    opened, sha256 = open_estimator(name, weights, device)
+    limits = calibrate(data, keypoints, opened, size=size, sha256=sha256, name=name)
     say(describe(limits))
-    return Gate(estimator, limits)
+    return Gate(opened, limits)
+
+
+def _check_named(thresholds: Path, limits: GateThresholds, named: str | None) -> None:
+    """A program is started only if the caller names it, word for word; what ships is told by its hash."""
+    own = limits.estimator
+    if named is None and own.startswith(COMMAND):
+        raise InputError(
+            f"{thresholds} was set with a program ({own[:200]!r}), no file starts one: name the program as estimator",
+            "estimator",
+        )
+    if own == "synth" and limits.estimator_sha256 is None:
+        raise InputError(f"{thresholds} does not say with which weights of synth it was set: set it anew")
+    if named not in (None, own):
+        raise InputError(f"{thresholds} was set with {own[:200]!r}, not with {named!r}: set it anew", "estimator")
 
 
 def set_thresholds(

@@ -101,6 +101,7 @@ def judge_generator(
     exchange: float,
     device: str,
     say: Say,
+    estimator: str | None = None,
 ) -> Judged:
     """Judge a generator's images of test pairs.
 
@@ -114,6 +115,7 @@ def judge_generator(
         exchange: the share of images that change places first.
         device: where all of it runs.
         say: told what is used.
+        estimator: the gate's, see `augment.gate.thresholds.open_gate`.
 
     Raises:
         InputError: fewer than two images to exchange.
@@ -124,5 +126,6 @@ def judge_generator(
     material, _ = generated_pairs(weights, data, count, device, say)
     root = source_data(data, say)
     size = (material.generated.shape[1], material.generated.shape[2])
-    gate = open_gate(read_dataset(root), load_annotations(root), thresholds, size, device, say, estimator_weights)
+    joints = load_annotations(root)
+    gate = open_gate(read_dataset(root), joints, thresholds, size, device, say, estimator_weights, estimator)
     return against_truth(gate, material, exchanged)

@@ -23,18 +23,20 @@ from reid_eval.runtime import progress, write_text
 _BATCH = 32
 
 
-def folder_gate(out: Path, thresholds: Path | None, weights: Path | None, device: str, say: Say) -> Gate:
+def folder_gate(
+    out: Path, thresholds: Path | None, weights: Path | None, device: str, say: Say, estimator: str | None = None
+) -> Gate:
     """A gate for an augmented folder: thresholds from a file, or set on the real images that are in it.
 
     Args:
         out: the folder, finished.
-        thresholds, weights, device, say: see `augment.gate.thresholds.open_gate`.
+        thresholds, weights, device, say, estimator: see `augment.gate.thresholds.open_gate`.
     """
     size = read_manifest(out).job.generator_size
     data, keypoints = read_dataset(out), load_annotations(out)
     real = data.train["source"].to_numpy() != "generated"
     kept = replace(data, train=data.train[real].reset_index(drop=True))
-    return open_gate(kept, keypoints, thresholds, size, device, say, weights)
+    return open_gate(kept, keypoints, thresholds, size, device, say, weights, estimator)
 
 
 def judge_folder(out: Path, gate: Gate) -> dict[str, Verdict]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from augment.generators.weights import WeightsFile, read_weights
+from reid_eval.foreign import read_lines, reason_of
 from reid_eval.runtime import InputError, write_text
 
 _FACTS = ("data", "training_images", "licence")
@@ -83,9 +84,10 @@ def listed_images(weights: Path | str) -> list[str]:
     if Path(weights).suffix != ".safetensors" or not path.is_file():
         return []
     try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+        lines = read_lines(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {path}: {reason_of(error)}") from None
+    return [line.strip() for line in lines if line.strip()]
 
 
 def write_list(weights: Path | str, names: Iterable[str]) -> None:

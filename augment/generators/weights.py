@@ -18,6 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from reid_eval.datasets.names import distinct_names, image_stem, is_image
+from reid_eval.foreign import parse_json, read_foreign, reason_of
+from reid_eval.limits import LONGEST_NAME, MOST_HEADER_BYTES, MOST_WEIGHTS_BYTES
 from reid_eval.runtime import InputError, sha256_bytes, write_bytes
 
 if TYPE_CHECKING:
@@ -28,9 +30,9 @@ METADATA_KEY = "patn_augment"
 """Of generators."""
 DTYPES = {"float16": torch.float16, "float32": torch.float32, "int8": torch.int8}
 _SCALE = ".int8_scale"
+_MOST_NAMED = 100  # keys in a message
 # A count of training batches; with BatchNorm's momentum fixed at 0.1 nothing reads it, and files leave it out.
 _COUNTER = ".num_batches_tracked"
-_LONGEST_HEADER = 100_000_000  # bytes; safetensors' own limit
 
 
 class WeightsFile(NamedTuple):
@@ -106,11 +108,15 @@ def _unpack(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
     Raises:
         KeyError: an int8 tensor without its scale.
+        ValueError: a scale of another length: broadcast, it would make a large tensor of small ones.
     """
     plain = {}
     for key, value in tensors.items():
         if value.dtype == torch.int8:
-            value = value.float() * tensors[key + _SCALE].view(-1, *[1] * (value.ndim - 1))
+            scale = tensors[key + _SCALE]
+            if value.ndim == 0 or scale.numel() != value.shape[0]:
+                raise ValueError(f"{key} does not fit its scale")
+            value = value.float() * scale.view(-1, *[1] * (value.ndim - 1))
         if not key.endswith(_SCALE):
             plain[key] = value
     return plain
@@ -134,10 +140,9 @@ def read_weights(
         header = _header(data)
         tensors = _unpack(safetensors.torch.load(data))
     except Exception as error:  # the parsers raise many types on damaged bytes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{source} is not a readable safetensors file ({reason}): get it again") from None
+        raise InputError(f"{source} is not a readable safetensors file ({reason_of(error)}): get it again") from None
     try:
-        metadata = json.loads(header["__metadata__"][key])
+        metadata = parse_json(header["__metadata__"][key])
         version = metadata["format_version"]
     except (KeyError, TypeError, ValueError):
         hint = (
@@ -175,14 +180,19 @@ def available_weights(key: str = METADATA_KEY) -> list[str]:
 def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], source: str) -> None:
     """Copy tensors into the model as float32; every key of either side must be in the other.
 
+    The model may be on the meta device: it gets memory on the CPU only when the keys are compared.
+
     Raises:
-        InputError: keys missing, unexpected or of another shape, all named; values not finite.
+        InputError: keys missing, unexpected or of another shape, many of them named; values not finite.
     """
     wanted = model.state_dict()
     check_keys({k: tuple(v.shape) for k, v in wanted.items()}, {k: tuple(v.shape) for k, v in tensors.items()}, source)
     for key, value in tensors.items():
         if not key.endswith(_COUNTER) and not (value.is_floating_point() and value.isfinite().all()):
             raise InputError(f"{source}: {key} holds values that are not finite numbers; get the file again")
+    if any(value.is_meta for value in wanted.values()):
+        model.to_empty(device="cpu")
+        wanted = model.state_dict()
     with torch.no_grad():
         for key, value in wanted.items():  # state_dict's tensors share memory with the model
             value.copy_(tensors[key]) if key in tensors else value.zero_()
@@ -192,16 +202,20 @@ def check_keys(wanted: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[in
     """Compare names and shapes; BatchNorm's batch counters may be missing.
 
     Raises:
-        InputError: any difference, each key named.
+        InputError: any difference, up to a hundred keys of each kind named.
     """
     differences = [
         ("missing", [k for k in wanted if k not in got and not k.endswith(_COUNTER)]),
         ("unexpected", [k for k in got if k not in wanted]),
         ("of another shape", [f"{k} {got[k]} for {wanted[k]}" for k in got if k in wanted and got[k] != wanted[k]]),
     ]
-    found = "; ".join(f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in differences if keys)
+    found = "; ".join(f"{len(keys)} {what}: {_named(keys)}" for what, keys in differences if keys)
     if found:
         raise InputError(f"{source} does not fit its architecture, keys {found}")
+
+
+def _named(keys: list[str]) -> str:
+    return ", ".join(key[:200] for key in keys[:_MOST_NAMED]) + (", ..." if len(keys) > _MOST_NAMED else "")
 
 
 def names_digest(names: Iterable[str]) -> str:
@@ -222,7 +236,7 @@ def _header(data: bytes) -> dict[str, Any]:
         ValueError: no such header.
     """
     length = _header_length(data[:8], len(data))
-    header = json.loads(data[8 : 8 + length])
+    header = parse_json(data[8 : 8 + length])
     if not isinstance(header, dict):
         raise ValueError("its header is no mapping")
     return header
@@ -230,7 +244,7 @@ def _header(data: bytes) -> dict[str, Any]:
 
 def _header_length(head: bytes, size: int) -> int:
     length = int.from_bytes(head, "little")
-    if len(head) < 8 or not 2 <= length <= min(size - 8, _LONGEST_HEADER):
+    if len(head) < 8 or not 2 <= length <= min(size - 8, MOST_HEADER_BYTES):
         raise ValueError("its header is cut off")
     return length
 
@@ -239,7 +253,7 @@ def _is_kind(entry: Traversable, key: str) -> bool:
     """Whether a file holds weights of this kind: the folder of what ships has several."""
     with entry.open("rb") as file:
         try:
-            header = json.loads(file.read(_header_length(file.read(8), _size(file))))
+            header = parse_json(file.read(_header_length(file.read(8), _size(file))))
         except ValueError:
             return False
     return isinstance(header, dict) and key in header.get("__metadata__", {})
@@ -261,11 +275,11 @@ def _read_bytes(name_or_path: Path | str, key: str) -> tuple[str, bytes]:
     path = Path(name_or_path)
     if isinstance(name_or_path, str) and path.name == name_or_path and path.suffix != ".safetensors":
         entry = _folder() / f"{name_or_path}.safetensors"
-        if not entry.is_file():
+        if len(name_or_path) > LONGEST_NAME or not entry.is_file():
             names = ", ".join(available_weights(key)) or "none"
-            raise InputError(f"no weights named {name_or_path!r}: give a .safetensors file or one of: {names}")
+            raise InputError(f"no weights named {name_or_path[:200]!r}: give a .safetensors file or one of: {names}")
         return f"weights {name_or_path!r}", entry.read_bytes()
     try:
-        return str(path), path.read_bytes()
-    except OSError as error:
-        raise InputError(f"can't read weights {path}: {error.strerror or error}") from None
+        return str(path), read_foreign(path, MOST_WEIGHTS_BYTES)
+    except (OSError, ValueError) as error:
+        raise InputError(f"can't read weights {str(path)[:500]}: {reason_of(error)}") from None

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from augment.pose.skeleton import usable
 from reid_eval.datasets.names import distinct_names
+from reid_eval.foreign import reason_of
+from reid_eval.foreign_csv import read_csv
 from reid_eval.runtime import InputError, first_five, write_bytes
 
 TEST_PAIRS = 12_000
@@ -80,11 +82,13 @@ def read_pairs(path: Path | str) -> pd.DataFrame:
         InputError: not such a list, an empty one, or a name missing; the row is named, counted from 1 with the header.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise InputError(f"cannot read pairs {path}: {error}") from None
+        table = read_csv(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read pairs {path}: {reason_of(error)}") from None
     if not {"from", "to"} <= set(table.columns):
-        raise InputError(f"{path}: row 1: a list of pairs has the columns from and to, this has {list(table.columns)}")
+        raise InputError(
+            f"{path}: row 1: a list of pairs has the columns from and to, this has {list(table.columns)[:9]}"
+        )
     empty = np.flatnonzero((table["from"] == "") | (table["to"] == ""))
     if len(empty):
         raise InputError(f"{path}: row {int(empty[0]) + 2}: a name is missing")

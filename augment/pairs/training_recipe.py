@@ -6,9 +6,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from augment.runs import recipes_folder
+from reid_eval.limits import LARGEST_INTEGER, MOST_SIDE, MOST_STREAM_PIXELS
 from reid_eval.runtime import InputError
 from reid_eval.yaml_recipes import plain_number, problems_of, read_recipe, recipe_file
 
@@ -19,19 +20,30 @@ if TYPE_CHECKING:
     from augment.generators.patn.settings import PATNTrainSettings
 
 
+Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
+
+
 class SynthSource(BaseModel):
     """Training pairs from the endless synthetic stream; see `augment.synth.stream`."""
 
     model_config = ConfigDict(extra="forbid")
     source: Literal["synth"]
-    seed: int = 0
-    identities: int = 512
-    images_per_id: int = 8
-    cameras: int = 64
-    walk_images: int = 3
+    seed: Seed = 0
+    identities: Annotated[int, Field(ge=1, le=1 << 20)] = 512
+    images_per_id: Annotated[int, Field(ge=2, le=1000)] = 8
+    cameras: Annotated[int, Field(ge=1, le=10_000)] = 64
+    walk_images: Annotated[int, Field(ge=1, le=1000)] = 3
     pairing: Literal["identity", "camera"] = "identity"
-    size: tuple[int, int] = (128, 64)
-    steps_per_generation: int = 500
+    size: tuple[Side, Side] = (128, 64)
+    steps_per_generation: Annotated[int, Field(ge=1, le=LARGEST_INTEGER)] = 500
+
+    @model_validator(mode="after")
+    def _fits(self) -> SynthSource:
+        pixels = self.identities * self.images_per_id * self.size[0] * self.size[1]
+        if pixels > MOST_STREAM_PIXELS:
+            raise ValueError(f"a generation of {pixels} pixels, at most {MOST_STREAM_PIXELS} are drawn at a time")
+        return self
 
     def open(self, device: torch.device | str) -> PairSource:
         """Build the stream on `device`."""
@@ -54,8 +66,8 @@ class FolderSource(BaseModel):
     split: Literal["train", "query", "gallery"] = "train"
     plan: str | None = None
     pairs: str | None = None
-    size: tuple[int, int] = (128, 64)
-    seed: int = 0
+    size: tuple[Side, Side] = (128, 64)
+    seed: Seed = 0
 
     def open(self, device: torch.device | str) -> PairSource:
         """Read the images and joints of the split."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,10 @@ import numpy as np
 import pandas as pd
 
 from augment.pose.keypoints import Keypoints
+from reid_eval.datasets.names import is_image
+from reid_eval.foreign import reason_of
+from reid_eval.foreign_csv import read_csv
+from reid_eval.limits import LONGEST_IMAGE_NAME
 from reid_eval.runtime import InputError, write_text
 
 COLUMNS = ("action", "pid", "camid", "image", "condition", "pose", "output")
@@ -21,6 +26,7 @@ _FILLED = {
     "drop": ("image",),
     "generate": ("condition", "pose", "output"),
 }
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _TEXTS = ("image", "condition", "pose", "output")
 
 
@@ -45,11 +51,12 @@ def read_plan(path: Path | str) -> pd.DataFrame:
             with the header.
     """
     try:
-        plan = pd.read_csv(path, dtype=str, keep_default_na=False, na_filter=False, encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:  # pandas' ParserError is a ValueError
-        raise InputError(f"cannot read plan {path}: {error}") from None
+        plan = read_csv(path)
+    except (OSError, ValueError) as error:  # pandas' ParserError is a ValueError
+        raise InputError(f"cannot read plan {path}: {reason_of(error)}") from None
     if tuple(plan.columns) != COLUMNS:
-        raise InputError(f"{path}: row 1: the columns are {','.join(plan.columns)}, expected {','.join(COLUMNS)}")
+        columns = ",".join(plan.columns)[:200]
+        raise InputError(f"{path}: row 1: the columns are {columns}, expected {','.join(COLUMNS)}")
     fail(str(path), _bad_rows(plan))
     return plan.astype({"pid": np.int64, "camid": np.int64})
 
@@ -81,16 +88,19 @@ def check_plan(plan: pd.DataFrame, train: pd.DataFrame, keypoints: Keypoints, li
 
 def fail(what: str, errors: Iterator[tuple[int, str]]) -> None:
     """Raise `InputError` if there is an error: the first with its row, and how many follow."""
-    found = list(errors)
-    if found:
-        more = f" (and {len(found) - 1} more errors)" if len(found) > 1 else ""
-        raise InputError(f"{what}: row {found[0][0]}: {found[0][1]}{more}")
+    first = next(errors, None)
+    if first:
+        others = sum(1 for _ in errors)
+        more = f" (and {others} more errors)" if others else ""
+        raise InputError(f"{what}: row {first[0]}: {first[1]}{more}")
 
 
 def path_error(path: str) -> str | None:
     """Why a relative POSIX path from a file must not be followed, or None if it is harmless."""
     if path.startswith("/") or path[1:2] == ":":
         return "is absolute"
+    if len(path) > LONGEST_IMAGE_NAME:
+        return f"has more than {LONGEST_IMAGE_NAME} characters"
     if "\\" in path or not path.isprintable():
         return "has a backslash or a control character"
     parts = path.split("/")
@@ -114,10 +124,8 @@ def _bad_rows(plan: pd.DataFrame) -> Iterator[tuple[int, str]]:
 
 def _bad_fields(record: dict[Hashable, Any]) -> Iterator[str]:
     for column in ("pid", "camid"):
-        try:
-            int(str(record[column]))
-        except ValueError:
-            yield f"{column} {record[column]!r} is not a whole number"
+        if not _WHOLE.fullmatch(str(record[column])):
+            yield f"{column} {str(record[column])[:40]!r} is not a whole number of at most 18 digits"
     for column in _TEXTS:
         text, due = str(record[column]), column in _FILLED[str(record["action"])]
         if bool(text) != due:
@@ -132,7 +140,8 @@ def _bad_fields(record: dict[Hashable, Any]) -> Iterator[str]:
 
 def _is_output(path: str) -> bool:
     parts = path.split("/")
-    return parts[0] == TRAIN and len(parts) in (2, 3) and not any(part.startswith(".") for part in parts)
+    plain = not any(part.startswith(".") for part in parts) and is_image(parts[-1])
+    return parts[0] == TRAIN and len(parts) in (2, 3) and plain
 
 
 def _misfits(

@@ -8,7 +8,6 @@ their kin load as they are. On disk y comes first; in memory it is (x, y), every
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augment.pose.skeleton import JOINT_COUNT, JOINTS, usable
+from reid_eval.foreign import parse_json, read_lines, reason_of
+from reid_eval.limits import LARGEST_COORDINATE, LONGEST_CELL, LONGEST_IMAGE_NAME
 from reid_eval.runtime import InputError, first_five, write_text
+from reid_eval.shown import is_harmless
 
 HEADER = "name:keypoints_y:keypoints_x"
 MISSING = -1
@@ -139,13 +141,14 @@ def read_keypoints(path: Path | str, size: tuple[int, int] | None = None) -> Key
     """
     path = Path(path)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read keypoints {path}: {error}") from None
+        lines = read_lines(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read keypoints {path}: {reason_of(error)}") from None
     if not lines or lines[0].replace(" ", "") != HEADER:
-        raise InputError(f"{path}: row 1, column 1: the header is {lines[0] if lines else ''!r}, expected {HEADER!r}")
+        header = lines[0][:200] if lines else ""
+        raise InputError(f"{path}: row 1, column 1: the header is {header!r}, expected {HEADER!r}")
     poses: dict[str, NDArray[np.float32]] = {}
-    errors: list[str] = []
+    first, wrong = "", 0  # a message a row would be much
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
@@ -153,10 +156,10 @@ def read_keypoints(path: Path | str, size: tuple[int, int] | None = None) -> Key
             name, pose = _parse_row(line, size)
             _insert(poses, name, pose)
         except ValueError as error:
-            errors.append(f"row {number}, {error}")
-    if errors:
-        more = f" (and {len(errors) - 1} more bad rows)" if len(errors) > 1 else ""
-        raise InputError(f"{path}: {errors[0]}{more}")
+            first, wrong = first or f"row {number}, {error}", wrong + 1
+    if wrong:
+        more = f" (and {wrong - 1} more bad rows)" if wrong > 1 else ""
+        raise InputError(f"{path}: {first}{more}")
     return _table(poses)
 
 
@@ -243,8 +246,9 @@ def _parse_row(line: str, size: tuple[int, int] | None) -> tuple[str, NDArray[np
     if len(fields) != 3:
         raise ValueError(f"column {len(fields)}: found {len(fields)} of 3 fields separated by ':'")
     name = fields[0].strip()
-    if not name:
-        raise ValueError("column 1 (name): the name is empty")
+    if not name or len(name) > LONGEST_IMAGE_NAME or not is_harmless(name):
+        what = "has control characters" if 0 < len(name) <= LONGEST_IMAGE_NAME else f"has {len(name)} characters"
+        raise ValueError(f"column 1 (name): the name {'is empty' if not name else what}")
     height, width = size or (None, None)
     y, x = _parse_numbers(fields[1], "y", height), _parse_numbers(fields[2], "x", width)
     for joint, (a, b) in enumerate(zip(x, y, strict=True)):
@@ -258,16 +262,24 @@ def _parse_row(line: str, size: tuple[int, int] | None) -> tuple[str, NDArray[np
 
 def _parse_numbers(text: str, axis: str, limit: int | None) -> list[float]:
     try:
-        values = json.loads(text)
+        if len(text) > LONGEST_CELL:
+            raise ValueError(f"{len(text)} characters")
+        values = parse_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{_COLUMNS[axis]}: not a list of numbers, {error.msg} at character {error.pos + 1}") from None
-    if not isinstance(values, list) or any(type(v) not in (int, float) or not math.isfinite(v) for v in values):
+    except ValueError as error:
+        raise ValueError(f"{_COLUMNS[axis]}: not a list of finite numbers ({error})") from None
+    if not isinstance(values, list) or any(type(v) not in (int, float) for v in values):
         raise ValueError(f"{_COLUMNS[axis]}: not a list of finite numbers")
     if len(values) != JOINT_COUNT:
         raise ValueError(f"{_COLUMNS[axis]}: {len(values)} joints, expected {JOINT_COUNT}")
     for joint, value in enumerate(values):
-        if value != MISSING and (value < 0 or (limit is not None and value >= limit)):
-            inside = f"0 <= {axis} < {limit}" if limit is not None else f"{axis} >= 0, or -1 for missing"
+        if value != MISSING and not 0 <= value < (LARGEST_COORDINATE if limit is None else limit):
+            inside = (
+                f"0 <= {axis} < {limit}"
+                if limit is not None
+                else f"0 <= {axis} < {LARGEST_COORDINATE}, or -1 for missing"
+            )
             raise ValueError(
                 f"{_COLUMNS[axis]}: joint {joint + 1} ({JOINTS[joint]}) is at {axis} = {value}, "
                 f"outside the image ({inside})"

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from augment.pose.geometry import mirror
 from augment.pose.keypoints import Keypoints, read_keypoints
+from reid_eval.limits import LARGEST_COORDINATE
 from reid_eval.runtime import InputError
 
 SHIPPED = "gait"
-_FRAME = re.compile(r"^(.*)@(\d+)x(\d+)$")
+_FRAME = re.compile(r"^(.*)@(\d+)x(\d+)$", re.ASCII)
 # Joints that swing around another one; the rest belongs to the trunk and moves in straight lines, as a body does that
 # turns: its shoulders pass through each other, they do not go round.
 _SWING = {3: 2, 4: 3, 6: 5, 7: 6, 9: 8, 10: 9, 12: 11, 13: 12}
@@ -34,9 +35,19 @@ def pose_name(name: str, size: tuple[int, int]) -> str:
 
 
 def frame_of(name: str) -> tuple[int, int] | None:
-    """(H, W) of the frame that a row's name tells, None if it tells none."""
-    found = _FRAME.match(name)
-    return (int(found[2]), int(found[3])) if found else None
+    """(H, W) of the frame that a row's name tells, None if it tells none.
+
+    Raises:
+        InputError: a frame that cannot be, such as 0x0.
+    """
+    if (found := _FRAME.match(name)) is None:
+        return None
+    sides = (found[2], found[3])
+    if not all(len(side) < 6 and 0 < int(side) < LARGEST_COORDINATE for side in sides):
+        raise InputError(
+            f"library pose {name[:80]!r}: a frame of {sides[0][:20]}x{sides[1][:20]} cannot be: name it anew"
+        )
+    return int(sides[0]), int(sides[1])
 
 
 def shipped_library() -> Keypoints:
@@ -86,7 +97,7 @@ def with_between(library: Keypoints, steps: int) -> Keypoints:
     """
     sequences: dict[str, list[int]] = {}
     for row, name in enumerate(library.names):
-        if found := re.match(r"^(.*?)(\d+)(@\d+x\d+)?$", name):
+        if found := re.match(r"^(.*?)(\d+)(@\d+x\d+)?$", name, re.ASCII):
             sequences.setdefault(found[1], []).append(row)
     names, poses = list(library.names), list(library.xy)
     for stem, rows in sequences.items():

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from reid_eval.runtime import InputError
+from reid_eval.torch_file import read_torch
 
 
 class Unavailable(InputError):
@@ -42,11 +43,8 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         InputError: it cannot be read so.
     """
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises a dozen kinds on bad bytes
-        raise InputError(f"{path}: cannot be read as weights ({str(error).splitlines()[0][:120]})") from error
-    if not isinstance(state, dict):
+    state = read_torch(path)
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: expected a dict of tensors (a state_dict)")
     return state
 

@@ -14,6 +14,7 @@ from augment.plan.donors import stable_hash
 from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import Keypoints, load_annotations
 from augment.pose.skeleton import usable
+from augment.quality.edited import kept_outputs, own_rows
 from augment.quality.metrics import Material
 from augment.runs import Say
 from reid_eval.datasets import load_images, read_dataset
@@ -60,8 +61,7 @@ def folder_material(
     if count is not None and count < len(made):
         keys = [stable_hash(seed, "quality", name) for name in made["output"]]
         made = made.assign(key=keys).sort_values("key").head(count).drop(columns="key")
-    place = dict(zip(kept["image"], kept["output"], strict=True))
-    outputs, conditions = made["output"].tolist(), [place[name] for name in made["condition"]]
+    outputs, conditions = made["output"].tolist(), kept_outputs(plan, made["condition"].tolist(), out)
     others = kept["output"].tolist() if crowd else []
     generated, photos, real_images = (
         load_images(out, paths, size).transpose(0, 2, 3, 1) for paths in (outputs, conditions, others)
@@ -140,7 +140,7 @@ def draw_pose_space(material: Material, target: Path) -> None:
 
 
 def _scaled(root: Path, paths: list[str], keypoints: Keypoints, size: tuple[int, int]) -> NDArray[np.float32]:
-    rows = keypoints.rows(paths)
+    rows = own_rows(keypoints, paths, root)
     known = [(path, keypoints.xy[row]) for path, row in zip(paths, rows, strict=True)]
     return np.stack([scale_joints(xy, image_size(root / path), size) for path, xy in known])
 

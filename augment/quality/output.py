@@ -13,6 +13,7 @@ from augment.quality.catalogue import METRICS
 from augment.quality.extras import Unavailable
 from augment.quality.metrics import Report, Result
 from reid_eval.runtime import write_json, write_text
+from reid_eval.shown import shown
 
 COLUMNS = ("metric", "value", "spread", "before", "count", "unit", "better", "source")
 
@@ -63,7 +64,7 @@ def print_quality(report: Report, ways: Mapping[str, str] | None = None) -> None
     console.print(table)
     for name, why in report.left_out.items():
         line = f"{METRICS[name].title}: not measured, {with_way(why, ways or {})}"
-        console.print(line, markup=False, highlight=False)
+        console.print(shown(line), markup=False, highlight=False)
 
 
 def with_way(why: Unavailable, ways: Mapping[str, str]) -> str:

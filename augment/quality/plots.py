@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from reid_eval.foreign import parse_json, read_lines, reason_of
 from reid_eval.runtime import InputError, atomic_path
+from reid_eval.yaml_recipes import problems_of
 
 if TYPE_CHECKING:
     from augment.quality.depth import Depth
@@ -30,6 +33,20 @@ def plot_depths(points: Sequence[Depth], path: Path | str, title: str = "") -> N
     _save(figure, path)
 
 
+class _Line(BaseModel):
+    """Of a line of `train.jsonl` what is plotted."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    pairs: int
+    l1: float | None = None
+    gan_appearance: float | None = None
+    gan_shape: float | None = None
+    d_appearance: float | None = None
+    d_shape: float | None = None
+    pairs_per_second: float | None = None
+
+
 def plot_losses(log: Path | str, path: Path | str) -> None:
     """PNG of a training's losses and rate against pairs seen, from its `train.jsonl`.
 
@@ -37,10 +54,11 @@ def plot_losses(log: Path | str, path: Path | str) -> None:
         InputError: not such a log, or an empty one.
     """
     try:
-        lines = [json.loads(line) for line in Path(log).read_text().splitlines()]
-        pairs = [line["pairs"] for line in lines]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{log} is not the train.jsonl of a training: {error}") from None
+        lines = [_Line.model_validate(parse_json(line)) for line in read_lines(log)]
+    except (OSError, ValueError) as error:
+        reason = problems_of(error)[:300] if isinstance(error, ValidationError) else reason_of(error)
+        raise InputError(f"{log} is not the train.jsonl of a training: {reason}") from None
+    pairs = [line.pairs for line in lines]
     if not lines:
         raise InputError(f"{log} is empty: the training has not logged yet")
     pyplot = _pyplot()
@@ -53,7 +71,7 @@ def plot_losses(log: Path | str, path: Path | str) -> None:
     figure, axes = pyplot.subplots(1, len(panels), figsize=(14, 3.2), constrained_layout=True)
     for axis, (title, names) in zip(axes, panels.items(), strict=True):
         for name in names:
-            axis.plot(pairs, [line.get(name) for line in lines], label=name)
+            axis.plot(pairs, [getattr(line, name) for line in lines], label=name)
         axis.set(title=title, xlabel="pairs seen")
         axis.grid(alpha=0.3)
         if len(names) > 1:

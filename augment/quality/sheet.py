@@ -15,6 +15,7 @@ from augment.pictures import Picture, grid, save_sheet
 from augment.plan.donors import stable_hash
 from augment.plan.file import LIBRARY
 from augment.pose.draw import skeleton_image
+from augment.quality.edited import kept_outputs, own_rows
 from reid_eval.datasets.images import read_image
 from reid_eval.runtime import InputError
 
@@ -77,13 +78,13 @@ def folder_sheet(
     keys = [stable_hash(seed, "sheet", output) for output in made["output"]]
     made = made.assign(key=keys).sort_values("key")
     made = made.assign(turn=made.groupby("pid").cumcount()).sort_values(["turn", "key"]).head(count).sort_values("pid")
-    kept = plan[plan["action"] == "keep"]
-    place = dict(zip(kept["image"], kept["output"], strict=True))
     keypoints = train_keypoints(out)
-    poses = keypoints.xy[keypoints.rows(made["output"].tolist())]
-    donors = [None if pose.startswith(LIBRARY) else read_image(out / place[pose]) for pose in made["pose"]]
+    poses = keypoints.xy[own_rows(keypoints, made["output"].tolist(), out)]
+    lenders = [pose for pose in made["pose"] if not pose.startswith(LIBRARY)]
+    place = dict(zip(lenders, kept_outputs(plan, lenders, out), strict=True))
+    donors = [read_image(out / place[pose]) if pose in place else None for pose in made["pose"]]
     sheet = generation_sheet(
-        [read_image(out / place[condition]) for condition in made["condition"]],
+        [read_image(out / photo) for photo in kept_outputs(plan, made["condition"].tolist(), out)],
         list(poses),
         [read_image(out / output) for output in made["output"]],
         donors,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,8 @@ from augment.pose.keypoints import Keypoints, write_keypoints
 from augment.runs import Say, cache_dir
 from augment.synth.draws import hashed_uniforms
 from augment.synth.pedestrians import PedestrianRenderer, Rendered
+from reid_eval.foreign import read_json, reason_of
+from reid_eval.limits import LARGEST_INTEGER, MOST_SIDE
 from reid_eval.runtime import InputError, progress, write_json
 
 FACTS = "synth.json"
@@ -55,8 +56,20 @@ class SynthSettings:
             )
             if value < low
         ]
+        wrong += [
+            f"{name} is {value}, must be at most {most}"
+            for name, value, most in (
+                ("images_per_id", self.images_per_id, 1000),
+                ("cameras", self.cameras, 10_000),
+                ("seed", abs(self.seed), LARGEST_INTEGER),
+                ("size", max(self.size), MOST_SIDE),
+            )
+            if value > most
+        ]
         if self.train_ids + self.test_ids >= 1_000_000:
             wrong.append("train_ids and test_ids together must stay below a million")
+        if min(self.size) < 1:
+            wrong.append(f"size is {self.size[0]}x{self.size[1]}, height and width must be above 0")
         if min(self.cameras, self.images_per_id // 2) < 2:
             wrong.append("test identities need two cameras and four images, or no query has a match")
         if wrong:
@@ -161,11 +174,13 @@ def read_settings(root: Path | str) -> SynthSettings:
     """
     path = Path(root) / FACTS
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError:
         raise InputError(f"{root} is no data set that was drawn: it has no {FACTS}", "root") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable as JSON ({error}): draw the data set again", "root") from error
+        raise InputError(
+            f"{path} is not readable as JSON ({reason_of(error)}): draw the data set again", "root"
+        ) from error
     expected = facts(SynthSettings())
     if not isinstance(found, dict) or found.keys() != expected.keys():
         raise InputError(f"{path}: expected exactly the keys {', '.join(expected)}: draw the data set again", "root")
@@ -248,7 +263,7 @@ def _draw_into(out: Path, settings: SynthSettings, device: torch.device | str) -
 
 def _is_ready(path: Path, settings: SynthSettings) -> bool:
     try:
-        found = json.loads((path / FACTS).read_text())
+        found = read_json(path / FACTS)
     except (OSError, ValueError):
         return False
     return bool(found == facts(settings))

@@ -54,6 +54,6 @@ def row_generator(spec: str, device: str, code: bool) -> RowGenerator:
         size, history = generator.size, described_history(generator.describe())
         return RowGenerator(spec, generator_sha256(generator), size, generator.sigma, history, code)
     file = read_weights(spec)
-    size, sigma = trained_for(file.metadata)
+    size, sigma = trained_for(file)
     path = Path(spec) if Path(spec).suffix == ".safetensors" else None
     return RowGenerator(spec, file.sha256, size, sigma, weights_history(file, Path(spec).name, path))

@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PositiveInt
 
 from augment.search.views import WEIGHT
+from reid_eval.limits import LARGEST_INTEGER
 
 
 class _Search(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     name: str
     pose_weight: NonNegativeFloat = WEIGHT
@@ -46,8 +47,8 @@ class Jitter(_Search):
     """Copies that are shifted, blurred and made lighter or darker, by chance."""
 
     kind: Literal["jitter"]
-    copies: PositiveInt = 4
-    seed: Annotated[int, Field(ge=0)] = 0
+    copies: Annotated[int, Field(ge=1, le=64)] = 4
+    seed: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = 0
 
 
 class Views(_Search):

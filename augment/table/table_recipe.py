@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from augment.runs import recipes_folder
 from augment.search.views import VIEWS
 from augment.table.search_recipe import SEARCHES, Search
+from reid_eval.limits import LARGEST_INTEGER, MOST_CELLS
 from reid_eval.runtime import InputError
 from reid_eval.settings import CHOICES, TrainSettings, settings_from
 from reid_eval.yaml_recipes import plain_number, problems_of, read_recipe, recipe_file
@@ -20,11 +21,12 @@ if TYPE_CHECKING:
     from augment.synth.dataset import SynthSettings
 
 DOUBLE = "double"
+Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 _WORDS = ("preset", "init", "losses", *CHOICES)
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class SynthData(_Part):
@@ -35,7 +37,7 @@ class SynthData(_Part):
     test_ids: int = 16
     images_per_id: int = 12
     cameras: int = 6
-    seed: int = 0
+    seed: Seed = 0
 
     def settings(self) -> SynthSettings:
         """The renderer's settings."""
@@ -141,7 +143,7 @@ class MorePeople(_Part):
     people: Annotated[int, Field(ge=1)]
     images_per_id: int = 12
     cameras: int = 64
-    seed: int = 2019
+    seed: Seed = 2019
     times: Annotated[int, Field(ge=1)] = 1
     """So many times the steps of the other rows."""
 
@@ -190,8 +192,8 @@ class TableRecipe(_Part):
     rows: tuple[Row, ...] = Field(min_length=1)
     columns: tuple[Annotated[float, Field(gt=0, le=1)] | Literal["double"], ...] = Field(min_length=1)
     backbones: tuple[str, ...] = Field(min_length=1)
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
-    plan_seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0,), min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1, max_length=1000)
+    plan_seeds: tuple[Seed, ...] = Field((0,), min_length=1, max_length=1000)
     """Seed s trains on the plan of number s modulo their count of these, smallest first: which images go, and in which
     poses others come, is drawn anew. Which plan it is does not hang on the other seeds of the table."""
     test: tuple[Search, ...] = ()
@@ -236,6 +238,9 @@ class TableRecipe(_Part):
                 raise ValueError(f"{what} are named twice: {items}")
         if strangers := sorted(set(self.train_for) - set(self.backbones)):
             raise ValueError(f"train_for names backbones that the table lacks: {', '.join(strangers)}")
+        cells = len(self.rows) * len(self.columns) * len(self.backbones) * len(self.seeds) * (1 + len(self.test))
+        if cells > MOST_CELLS:
+            raise ValueError(f"the table has {cells} cells, at most {MOST_CELLS} are listed")
         names = [row.name for row in self.rows]
         searches = [search.name for search in self.test]
         for key in ("test_baselines", "test_by_query"):

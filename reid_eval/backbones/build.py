@@ -14,9 +14,12 @@ from reid_eval.backbones import timm_zoo, torchreid_zoo
 from reid_eval.backbones.inception_v2 import inception_v2_trunk
 from reid_eval.backbones.net import ReidNet
 from reid_eval.backbones.resnet import resnet50_imagenet, resnet50_trunk
+from reid_eval.foreign import read_foreign, reason_of
+from reid_eval.limits import MOST_WEIGHTS_BYTES
 from reid_eval.model_file import is_model_file, read_model_file
 from reid_eval.runtime import InputError, first_five
 from reid_eval.settings import TrainSettings
+from reid_eval.torch_file import read_torch
 
 BACKBONES: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
     "resnet50": resnet50_trunk,
@@ -163,17 +166,17 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     Raises:
         InputError: the file is missing, unreadable, or holds something else.
     """
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"init {str(path)!r}: no such file; choose scratch, imagenet or a weights file's path")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load
 
-            state: Any = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise a dozen kinds on bad bytes
-        raise InputError(f"{path}: cannot be read as weights ({str(error).splitlines()[0]})") from error
+        try:
+            state: Any = load(read_foreign(path, MOST_WEIGHTS_BYTES))
+        except Exception as error:  # safetensors raises a dozen kinds on bad bytes
+            raise InputError(f"{path}: cannot be read as weights ({reason_of(error)})") from error
+    else:
+        state = read_torch(path)
     state = state.get("state_dict", state) if isinstance(state, dict) else state
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise InputError(f"{path}: expected a dict of tensors (a state_dict)")

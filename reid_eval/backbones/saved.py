@@ -10,6 +10,7 @@ import torch
 
 from reid_eval.backbones.build import build, fit
 from reid_eval.backbones.net import ReidNet
+from reid_eval.limits import MOST_SIDE
 from reid_eval.model_file import ModelFile, read_model_file, write_model_file
 from reid_eval.runtime import InputError, kept_generators
 from reid_eval.settings import TrainSettings
@@ -76,12 +77,20 @@ def _parts(file: ModelFile) -> tuple[TrainSettings, tuple[int | str, ...] | None
         settings = TrainSettings(**told["settings"])
         people = None if told["people"] is None else tuple(told["people"])
         (height, width), classes = told["size"], told["classes"]
-        if not all(isinstance(number, int) and 0 < number < 1 << 24 for number in (height, width, classes)):
-            raise InputError(f"size {told['size']}, {classes} classes")
+        if not all(type(number) is int and 0 < number <= MOST_SIDE for number in (height, width)):
+            raise InputError(f"size {str(told['size'])[:80]}")
+        last = file.tensors.get("classifier.weight")  # which is what memory would be taken for
+        if type(classes) is not int or last is None or last.shape[:1] != (classes,):
+            there = "it has no classifier.weight" if last is None else f"classifier.weight is {tuple(last.shape)}"
+            raise InputError(f"{str(classes)[:80]} classes, {there}")
+        if people is not None and not all(isinstance(one, (int, str)) for one in people):
+            raise InputError("people that are neither numbers nor names")
         if people is not None and len(people) != classes:
             raise InputError(f"{len(people)} people for {classes} classes")
     except (KeyError, TypeError, ValueError) as error:  # an InputError is a ValueError
-        raise InputError(f"{file.source}: bad metadata ({error}): get it again, or update the program") from None
+        raise InputError(
+            f"{file.source}: bad metadata ({str(error)[:500]}): get it again, or update the program"
+        ) from None
     return settings, people, (height, width), classes
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -13,6 +14,8 @@ import numpy as np
 from PIL import Image
 
 from reid_eval.datasets.tables import SPLITS, ReidData
+from reid_eval.foreign import open_regular, reason_of
+from reid_eval.limits import MOST_PICTURE_BYTES, MOST_PIXELS, MOST_STRETCHED
 from reid_eval.runtime import InputError, first_five, progress
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 T = TypeVar("T")
+_FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP")
 
 
 def check_images(data: ReidData, splits: Sequence[str] = SPLITS, *, workers: int | None = None) -> int:
@@ -84,11 +88,32 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return np.array(_open(path), np.uint8)
 
 
+@contextmanager
+def open_image(path: Path | str) -> Iterator[Image.Image]:
+    """An image file, its header read and its size within the limits; whoever asks for pixels decodes them.
+
+    The only place that opens pictures of strangers. It tries the formats of `IMAGE_SUFFIXES` alone: Pillow would start
+    Ghostscript for others.
+
+    Raises:
+        OSError: missing, no regular file, larger than `MOST_PICTURE_BYTES`.
+        ValueError: more than `MOST_PIXELS`, or `MOST_STRETCHED` times as long as wide (or as wide as long).
+        Exception: whatever Pillow raises on bytes that are no image, also when pixels are asked for.
+    """
+    with open_regular(path, MOST_PICTURE_BYTES) as file, Image.open(file, formats=_FORMATS) as image:
+        width, height = image.size
+        if width * height > MOST_PIXELS:
+            raise ValueError(f"{width}x{height} pixels, at most {MOST_PIXELS} are read: make it smaller")
+        if max(width, height) > MOST_STRETCHED * min(width, height):
+            raise ValueError(f"{width} pixels wide and {height} high is no picture of a person")
+        yield image
+
+
 def _open(path: Path) -> Image.Image:
     """An image file in full, as RGB."""
     fault = None
     try:
-        with Image.open(path) as file:
+        with open_image(path) as file:
             image = file.convert("RGB")
     except Exception as error:  # Pillow raises OSError, SyntaxError, ValueError, struct.error ... on bad bytes
         fault = _explain(path, error)
@@ -102,7 +127,7 @@ def _open(path: Path) -> Image.Image:
 def _fault(path: Path) -> str | None:
     """None for an image that decodes in full, otherwise what is wrong with it."""
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             image.load()
     except Exception as error:
         return _explain(path, error)
@@ -112,11 +137,11 @@ def _fault(path: Path) -> str | None:
 def _explain(path: Path, error: Exception) -> str:
     if not path.exists():
         return "a broken link" if path.is_symlink() else "missing"
-    if path.stat().st_size == 0:
+    if path.stat().st_size == 0 and path.is_file():
         return "0 bytes"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image"
-    return str(error).split("\n")[0] or type(error).__name__
+    return reason_of(error)
 
 
 def _each(what: str, items: Sequence[object], work: Callable[..., T], workers: int | None) -> list[T]:
@@ -137,7 +162,7 @@ def image_size(path: Path) -> tuple[int, int]:
         InputError: it is no image.
     """
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.height, image.width
-    except OSError as error:
-        raise InputError(f"cannot read image {path}: {error}; remove or replace it") from None
+    except Exception as error:
+        raise InputError(f"cannot read image {path}: {_explain(path, error)}; remove or replace it") from None

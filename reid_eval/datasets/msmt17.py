@@ -5,15 +5,18 @@ Source: Wei et al., Person Transfer GAN to Bridge Domain Gap for Person Re-Ident
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
 
 from reid_eval.datasets.names import GRAMMARS
 from reid_eval.datasets.tables import ReidData, make_table
+from reid_eval.foreign import read_lines, reason_of
 from reid_eval.runtime import InputError, first_five
 
 LISTS = {"train": "list_train.txt", "query": "list_query.txt", "gallery": "list_gallery.txt"}
+_NUMBER = re.compile(r"[0-9]{1,18}")
 IMAGE_FOLDERS = {
     "train": ("train", "mask_train_v2"),
     "query": ("test", "mask_test_v2"),
@@ -46,7 +49,10 @@ def _rows(root: Path, split: str) -> list[tuple[object, ...]]:
     folder = next((name for name in IMAGE_FOLDERS[split] if (root / name).is_dir()), None)
     if folder is None:
         raise InputError(f"{root} has no folder {' or '.join(IMAGE_FOLDERS[split])}, which {file.name} refers to")
-    lines = [line for line in file.read_text().splitlines() if line.strip()]
+    try:
+        lines = [line for line in read_lines(file) if line.strip()]
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {file}: {reason_of(error)}") from None
     if not lines:
         raise InputError(f"{file} is empty: {split} has no images")
     rows: list[tuple[object, ...]] = []
@@ -54,9 +60,9 @@ def _rows(root: Path, split: str) -> list[tuple[object, ...]]:
     for line in lines:
         name, _, pid = line.rpartition(" ")
         inside = not name.startswith(("/", "\\")) and ".." not in name.replace("\\", "/").split("/")
-        parsed = GRAMMARS["msmt17"].parse(name) if pid.isdigit() and inside else None
+        parsed = GRAMMARS["msmt17"].parse(name) if _NUMBER.fullmatch(pid) and inside else None
         if parsed is None:
-            unread.append(repr(line))
+            unread.append(repr(line[:200]))
         else:
             rows.append((f"{folder}/{name}", *parsed._replace(pid=int(pid) + 1)))
     if unread:

@@ -1,6 +1,7 @@
 """File-name grammars of the public re-ID data sets: the only place where an image's name is taken apart.
 
-Every grammar also takes our mark of a generated image, `_genNNNN` at the end of the stem.
+Every grammar also takes our mark of a generated image, `_genNNNN` at the end of the stem. Numbers have at most 18
+digits: 64 bits hold them.
 """
 
 from __future__ import annotations
@@ -16,13 +17,17 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".tif", ".tiff", ".we
 """Suffixes (lower case) of the files that are read as images; any case of them is accepted."""
 
 GENERATED = r"(?P<generated>_gen\d{4,})?"
-MARKET = re.compile(r"(?P<pid>-1|\d+)_c(?P<camid>\d+)s(?P<seq>\d+)_(?P<frame>\d+)_(?P<box>\d+)" + GENERATED)
-DUKE = re.compile(r"(?P<pid>\d+)_c(?P<camid>\d+)_f(?P<frame>\d+)" + GENERATED)
-CAMERA_FRAME = re.compile(r"(?P<pid>\d+)_c(?P<camid>\d+)_(?P<frame>\d+)" + GENERATED)
-MSMT_ORIGINAL = re.compile(
-    r"(?P<pid>\d+)_(?P<image>\d+)_(?P<camid>\d+)_(?P<day>\d{4})(morning|noon|afternoon)_(?P<frame>\d+)_(?P<box>\d+)"
-    r"(_ex)?" + GENERATED
-)
+
+
+def _grammar(pattern: str) -> re.Pattern[str]:
+    """A pattern in which `<name>` stands for a number of that name, and the mark of a generated image may follow."""
+    return re.compile(re.sub(r"(?<!\?P)<(\w+)>", r"(?P<\1>\\d{1,18})", pattern) + GENERATED, re.ASCII)
+
+
+MARKET = _grammar(r"(?P<pid>-1|\d{1,18})_c<camid>s<seq>_<frame>_<box>")
+DUKE = _grammar(r"<pid>_c<camid>_f<frame>")
+CAMERA_FRAME = _grammar(r"<pid>_c<camid>_<frame>")
+MSMT_ORIGINAL = _grammar(r"<pid>_<image>_<camid>_(?P<day>\d{4})(morning|noon|afternoon)_<frame>_<box>(_ex)?")
 
 
 class ImageName(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from reid_eval.limits import LONGEST_IMAGE_NAME
 from reid_eval.runtime import InputError, first_five
+from reid_eval.shown import is_harmless, one_line
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,12 +72,33 @@ def make_table(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
     return table.astype({"path": str, "pid": np.int64, "camid": np.int64, "seq": np.int64, "frame": np.int64})
 
 
+def check_paths(root: Path, paths: Iterable[str]) -> None:
+    """Images' names go into tables and lists: line ends and bytes that are no text are found here, before any work.
+
+    Raises:
+        InputError: names the first five.
+    """
+    if bad := [path for path in paths if not _can_stand(path)]:
+        told = first_five([repr(one_line(path, 200)) for path in bad])
+        raise InputError(
+            f"{root}: {len(bad)} images have names with control characters or undecodable bytes, blanks at an end, or "
+            f"too long ones: {told}; rename them"
+        )
+
+
+def _can_stand(path: str) -> bool:
+    parts = path.split("/")
+    return is_harmless(path) and len(path) <= LONGEST_IMAGE_NAME and all(part == part.strip() for part in parts)
+
+
 def check_data(data: ReidData) -> ReidData:
     """Check what holds for every layout; return `data` itself.
 
     Raises:
-        InputError: an identity is in training and in test, or junk (pid -1) is in train or query.
+        InputError: a path that no table can hold, an identity that is in training and in test, or junk (pid -1) in
+            train or query.
     """
+    check_paths(data.root, [path for split in SPLITS for path in data.split(split)["path"]])
     for name in ("train", "query"):
         table = data.split(name)
         junk = table.loc[table["pid"] == -1, "path"].tolist()

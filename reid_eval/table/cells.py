@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
+from reid_eval.foreign import read_json, reason_of
+from reid_eval.limits import MOST_TABLE_BYTES
 from reid_eval.runtime import InputError, sha256_bytes, write_text
 
 FORMAT = 1
@@ -94,9 +96,9 @@ class Records:
         """
         path = self.path(key)
         try:
-            record = Record.model_validate_json(path.read_bytes())
-        except (OSError, ValidationError) as error:
-            reason = str(error).splitlines()[0]
+            record = Record.model_validate(read_json(path, MOST_TABLE_BYTES))
+        except (OSError, ValueError) as error:  # a ValidationError is a ValueError
+            reason = reason_of(error)
             raise InputError(f"cannot read {path} ({reason}): delete it, and the cell is computed again") from None
         if not record.key == key == cell_key(record.facts):
             raise InputError(f"{path} was edited or renamed: delete it, and the cell is computed again")

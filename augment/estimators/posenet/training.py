@@ -24,7 +24,9 @@ from augment.estimators.posenet.network import PoseNet, build_network
 from augment.estimators.posenet.pool import Pool
 from augment.estimators.posenet.training_settings import PoseTrainSettings
 from augment.synth.stream import PedestrianStream, StreamSettings
+from reid_eval.foreign import reason_of
 from reid_eval.runtime import InputError, atomic_path, progress, write_text
+from reid_eval.torch_file import read_torch
 
 CHECKPOINT, LOG = "checkpoint.pt", "train.jsonl"
 _FORMAT = 1
@@ -228,13 +230,12 @@ class _Loop:
 
 def _load(path: Path, settings: PoseTrainSettings) -> dict[str, Any]:
     try:
-        contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        earlier = contents["settings"]
+        contents: dict[str, Any] = read_torch(path)
+        earlier = dict(contents["settings"])
         if contents["format"] != _FORMAT:
             raise ValueError(f"format {contents['format']}")
     except Exception as error:  # damaged bytes raise many types
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"can't resume from {path} ({reason}): remove it to start afresh") from None
+        raise InputError(f"can't resume from {path} ({reason_of(error)}): remove it to start afresh") from None
     settings.check_resumes(earlier)
     return contents
 

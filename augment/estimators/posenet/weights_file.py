@@ -9,17 +9,40 @@ from __future__ import annotations
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from augment.estimators.posenet.network import PoseNet
 from augment.generators.weights import load_strictly, read_weights, write_weights
 from augment.pose.skeleton import JOINT_COUNT
+from reid_eval.limits import MOST_SIDE
 from reid_eval.runtime import InputError
+from reid_eval.yaml_recipes import problems_of
 
 METADATA_KEY = "patn_pose"
 SHIPPED = "pose-synth"
+
+
+class _Architecture(BaseModel):
+    """The arguments of `PoseNet`, within what is built of a file."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    dims: Annotated[list[Annotated[int, Field(ge=1, le=2048)]], Field(min_length=2, max_length=8)]
+    blocks: Annotated[list[Annotated[int, Field(ge=0, le=64)]], Field(min_length=2, max_length=8)]
+    joints: Literal[JOINT_COUNT] = JOINT_COUNT  # type: ignore[valid-type]
+
+
+class _Metadata(BaseModel):
+    """Of a file's metadata what the network is built from and used with."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    architecture: _Architecture
+    size: Annotated[list[Annotated[int, Field(ge=1, le=MOST_SIDE)]], Field(min_length=2, max_length=2)]
+    thresholds: Annotated[list[float], Field(min_length=JOINT_COUNT, max_length=JOINT_COUNT)]
 
 
 class PoseWeights(NamedTuple):
@@ -76,11 +99,15 @@ def load_weights(path: Path | str | None = None, device: torch.device | str = "c
         raise InputError("this installation has no shipped estimator weights: give a file of weights", "weights")
     file = read_weights(Path(path), METADATA_KEY, "pose estimator of patn-augment")
     try:
-        size, thresholds = (tuple(file.metadata[key]) for key in ("size", "thresholds"))
-        network = PoseNet(**file.metadata["architecture"])
-    except (KeyError, TypeError, InputError) as error:
-        raise InputError(f"{path}: bad metadata: {error}; get the file again") from None
-    if len(thresholds) != JOINT_COUNT:
-        raise InputError(f"{path} has {len(thresholds)} thresholds for {JOINT_COUNT} joints: get the file again")
+        told = _Metadata.model_validate(file.metadata)
+        with torch.device("meta"):
+            network = PoseNet(**told.architecture.model_dump())
+    except (ValidationError, InputError) as error:
+        reason = problems_of(error)[:500] if isinstance(error, ValidationError) else error
+        raise InputError(f"{path}: bad metadata: {reason}; get the file again") from None
+    height, width = told.size
+    step = 2 ** len(told.architecture.dims)
+    if height % step or width % step:
+        raise InputError(f"{path}: bad metadata: size {height}x{width} is no multiple of {step}; get the file again")
     load_strictly(network, file.tensors, str(path))
-    return PoseWeights(network.to(device).eval(), size, thresholds, file.info, file.sha256)
+    return PoseWeights(network.to(device).eval(), (height, width), tuple(told.thresholds), file.info, file.sha256)

@@ -7,7 +7,6 @@ reported; any other key that is missing, unexpected or of another shape is an er
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +17,10 @@ from torch import Tensor
 
 from augment.generators.patn.builders import architecture_name
 from augment.generators.patn.generator import PATNGenerator
-from augment.generators.patn.load import save_generator
+from augment.generators.patn.load import meta_generator, save_generator
 from augment.generators.weights import check_keys, load_strictly
 from reid_eval.runtime import InputError, sha256_file
+from reid_eval.torch_file import read_torch
 
 _RUNNING = (".running_mean", ".running_var", ".num_batches_tracked")
 
@@ -77,7 +77,7 @@ def import_checkpoint(
     source = str(pth_path)
     state, without_prefix = _plain_names(read_state_dict(pth_path), source)
     architecture = infer_architecture(state, source)
-    model = _meta_model(architecture, source)
+    model = meta_generator(architecture, source)
     dropped: tuple[str, ...] = ()
     if architecture["norm"] == "instance":
         # Only statistics of the norm layers, whose places are known: 2, 5, 8, ... in the encoders, and so on.
@@ -86,7 +86,6 @@ def import_checkpoint(
     kept = {key: value for key, value in state.items() if key not in set(dropped)}
     shapes = {key: tuple(value.shape) for key, value in model.state_dict().items()}
     check_keys(shapes, {key: tuple(value.shape) for key, value in kept.items()}, source)
-    model.to_empty(device="cpu")
     load_strictly(model, kept, source)
     info = {
         "imported_from": Path(pth_path).name,
@@ -109,16 +108,7 @@ def read_state_dict(path: Path | str) -> dict[str, Tensor]:
     Raises:
         InputError: missing, damaged, holding code or other objects, or not a dict of named tensors.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"can't read {path}: {error.strerror or error}") from None
-    except Exception as error:  # damaged bytes raise many types
-        if re.search(r"unsupported (global|class|operand)|GLOBAL", str(error), re.IGNORECASE):
-            raise InputError(f"{path} holds code or objects, not only tensors: refused; it was not run") from None
-        raise InputError(f"{path} is not a readable PyTorch file: get it again") from None
+    state = read_torch(path)
     if not isinstance(state, Mapping) or not state:
         raise InputError(f"{path} holds a {type(state).__name__}, not a state dict: give latest_net_netG.pth")
     for key, value in state.items():
@@ -171,15 +161,6 @@ def _plain_names(state: dict[str, Tensor], source: str) -> tuple[dict[str, Tenso
             raise InputError(f"{source}: {name} is there twice, with and without DataParallel's `module.`")
         plain[name] = value
     return plain, sum("module" in key.split(".") for key in state)
-
-
-def _meta_model(architecture: dict[str, Any], source: str) -> PATNGenerator:
-    """The network without memory, so that a file's false numbers cost nothing."""
-    try:
-        with torch.device("meta"):
-            return PATNGenerator(**architecture)
-    except (InputError, RuntimeError) as error:
-        raise InputError(f"{source}: no such PATN: {str(error).splitlines()[0]}") from None
 
 
 def _norm_names(model: PATNGenerator) -> list[str]:

@@ -8,14 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from augment.generators.patn.architecture import checked_architecture
 from augment.generators.patn.builders import architecture_name
 from augment.generators.patn.generator import PATNGenerator
 from augment.generators.weights import WeightsFile, load_strictly, read_weights, write_weights
+from reid_eval.foreign import reason_of
+from reid_eval.limits import MOST_SIDE
 from reid_eval.runtime import InputError
+from reid_eval.yaml_recipes import problems_of
+
+_Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
+
+
+class _Settings(BaseModel):
+    """Of a training's settings what bears on the use of its weights."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+    sigma: Annotated[float, Field(gt=0, le=MOST_SIDE)] | None = None
+
+
+class _Info(BaseModel):
+    """Of what a training told what bears on the use of its weights."""
+
+    model_config = ConfigDict(strict=True)
+
+    size: Annotated[list[_Side], Field(min_length=2, max_length=2)] | None = None
+    settings: _Settings = _Settings()
 
 
 def save_generator(path: Path | str, model: PATNGenerator, info: Mapping[str, Any], dtype: str = "float16") -> str:
@@ -52,18 +76,40 @@ def load_generator(name_or_path: Path | str | WeightsFile, device: torch.device 
         InputError: unknown name; a file that can't be read; a key missing, unexpected or of another shape.
     """
     file = name_or_path if isinstance(name_or_path, WeightsFile) else read_weights(name_or_path)
-    try:
-        with torch.device("meta"):
-            model = PATNGenerator(**file.metadata["architecture"])
-    except (KeyError, TypeError, InputError) as error:
-        raise InputError(f"{file.source}: bad architecture in the metadata: {error}; get the file again") from None
-    model.to_empty(device="cpu")
+    model = meta_generator(file.metadata.get("architecture"), file.source)
     load_strictly(model, file.tensors, file.source)
     return model.to(device).eval()
 
 
-def trained_for(metadata: Mapping[str, Any]) -> tuple[tuple[int, int], float]:
-    """(H, W) of the images and sigma of the pose maps that weights were trained with, as their file says."""
-    info = metadata.get("info", {})
-    size = info.get("size") or (128, 64)
-    return (int(size[0]), int(size[1])), float(info.get("settings", {}).get("sigma", 6.0))
+def meta_generator(architecture: object, source: str) -> PATNGenerator:
+    """The network that a file asks for, without memory, so that false numbers cost nothing.
+
+    Raises:
+        InputError: a number that is missing or beyond what any such network has.
+    """
+    try:
+        with torch.device("meta"):
+            return PATNGenerator(**checked_architecture(architecture))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{source}: bad architecture: {reason_of(error)}; get the file again") from None
+
+
+class TrainedFor(NamedTuple):
+    """What weights were trained with: (H, W) of the images, sigma of the pose maps; in pixels."""
+
+    size: tuple[int, int]
+    sigma: float
+
+
+def trained_for(file: WeightsFile) -> TrainedFor:
+    """What a file says that its weights were trained with; 128x64 and 6 where it does not.
+
+    Raises:
+        InputError: it says what cannot be.
+    """
+    try:
+        info = _Info.model_validate(file.metadata.get("info") or {})
+    except ValidationError as error:
+        raise InputError(f"{file.source}: info: {problems_of(error)[:500]}; get the file again") from None
+    height, width = info.size or (128, 64)
+    return TrainedFor((height, width), 6.0 if info.settings.sigma is None else info.settings.sigma)

@@ -53,7 +53,7 @@ class PATNTransfer:
         file = weights if isinstance(weights, WeightsFile) else read_weights(weights)
         if not isinstance(weights, WeightsFile):
             name = name or Path(weights).name
-        size, sigma = trained_for(file.metadata)
+        size, sigma = trained_for(file)
         return cls(load_generator(file, device), name or "patn", size, sigma, file.sha256, file.info)
 
     @property

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from augment.generators.patn.blocks import NORMS
+from augment.generators.patn.architecture import checked_architecture
 from augment.generators.patn.builders import BUILDERS, NUMBERS
 from augment.generators.patn.distributed import BATCHNORMS
 from augment.generators.patn.losses import GAN_LOSSES
+from reid_eval.limits import LARGEST_INTEGER, MOST_BATCH, MOST_SIDE
 from reid_eval.runtime import InputError
 
 PRECISIONS = ("float32", "bf16")
@@ -117,6 +118,9 @@ class PATNTrainSettings:
         for name, least in _LEAST.items():
             if not least <= getattr(self, name) < math.inf:  # NaN fails every comparison
                 problems.append(f"{name} must be at least {least}, got {getattr(self, name)}")
+        for name, most in _MOST.items():
+            if getattr(self, name) > most:
+                problems.append(f"{name} must be at most {most}, got {getattr(self, name)}")
         for name in ("lr", "sigma"):
             if not 0 < getattr(self, name) < math.inf:
                 problems.append(f"{name} must be positive, got {getattr(self, name)}")
@@ -127,8 +131,10 @@ class PATNTrainSettings:
         for name in ("beta1", "d_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"{name} must be in [0, 1), got {getattr(self, name)}")
-        if self.overrides.get("norm", "batch") not in NORMS:
-            problems.append(f"norm must be one of {', '.join(NORMS)}, got {self.overrides['norm']!r}")
+        try:
+            checked_architecture(self.overrides)
+        except ValueError as error:
+            problems.append(f"overrides: {error}")
         if self.epoch_steps > 0 and (self.constant_steps % self.epoch_steps or self.decay_steps % self.epoch_steps):
             problems.append(
                 f"constant_steps {self.constant_steps} and decay_steps {self.decay_steps} must be multiples of "
@@ -163,7 +169,19 @@ class PATNTrainSettings:
             raise InputError(f"can't resume with other settings: {'; '.join(changed)}")
 
 
+_MOST = {
+    "ndf": 512,
+    "d_blocks": 64,
+    "batch_size": MOST_BATCH,
+    "constant_steps": 1 << 40,
+    "decay_steps": 1 << 40,
+    "epoch_steps": 1 << 40,
+    "pool_size": 1 << 20,
+    "sigma": MOST_SIDE,
+    "seed": LARGEST_INTEGER,
+}
 _LEAST = {
+    "seed": 0,
     "ndf": 1,
     "d_blocks": 0,
     "batch_size": 1,

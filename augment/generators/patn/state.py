@@ -81,6 +81,8 @@ class TrainState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from `state_dict()`."""
+        if type(state["step"]) is not int or state["step"] < 0 or not isinstance(state["losses"], dict):
+            raise ValueError("its step and losses are no numbers")
         self.step, self.losses = state["step"], state["losses"]
         self.generator.load_state_dict(state["generator"])
         _load_adam(self.optimizer, state["optimizer"])
@@ -190,11 +192,12 @@ def _adam(network: nn.Module, settings: PATNTrainSettings, device: torch.device)
 
 
 def _load_adam(optimizer: Adam, state: dict[str, Any]) -> None:
-    """Load, but keep the group's own rate, which lies where this run needs it; `_set_rate` sets it each step."""
-    rates = [group["lr"] for group in optimizer.param_groups]
+    """Load, but keep the group's own numbers, which follow from the settings; its rate lies where this run needs it,
+    and `_set_rate` sets it each step."""
+    own = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
     optimizer.load_state_dict(state)
-    for group, rate in zip(optimizer.param_groups, rates, strict=True):
-        group["lr"] = rate
+    for group, numbers in zip(optimizer.param_groups, own, strict=True):
+        group.update(numbers)
 
 
 def memory_format_of(settings: PATNTrainSettings) -> torch.memory_format:

@@ -24,7 +24,9 @@ from augment.generators.patn.load import save_generator
 from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import TrainState, build_state
 from augment.generators.patn.step import LOSS_NAMES, train_step
+from reid_eval.foreign import reason_of
 from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_json, write_text
+from reid_eval.torch_file import read_torch
 
 CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"
 EVENTS = "tensorboard"
@@ -144,20 +146,23 @@ def load_checkpoint(path: Path | str, state: TrainState, settings: PATNTrainSett
         InputError: a file that can't be read, of another format, or of a training with other settings.
     """
     try:
-        contents = torch.load(path, map_location="cpu", weights_only=True)
+        contents = read_torch(path)
         form, earlier, saved, randoms = (contents[k] for k in ("format", "settings", "state", "random"))
+        earlier = dict(earlier)
     except Exception as error:  # damaged bytes raise many types
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"can't resume from {path} ({reason}): remove it to start afresh") from None
+        raise InputError(f"can't resume from {path} ({reason_of(error)}): remove it to start afresh") from None
     if form != _FORMAT:
         raise InputError(f"{path} has checkpoint format {form}, this program reads {_FORMAT}")
     settings.check_resumes(earlier)
-    state.load_state_dict(saved)
-    if state.processes.rank < len(randoms):  # else there are more processes now: they draw from their seeds
-        own = randoms[state.processes.rank]
-        torch.set_rng_state(own["cpu"])
-        if own["cuda"]:
-            torch.cuda.set_rng_state_all(own["cuda"])
+    try:
+        state.load_state_dict(saved)
+        if state.processes.rank < len(randoms):  # else there are more processes now: they draw from their seeds
+            own = randoms[state.processes.rank]
+            torch.set_rng_state(own["cpu"])
+            if own["cuda"]:
+                torch.cuda.set_rng_state_all(own["cuda"])
+    except Exception as error:  # torch raises many types on what does not fit
+        raise InputError(f"can't resume from {path} ({reason_of(error)}): remove it to start afresh") from None
 
 
 class Scalars:

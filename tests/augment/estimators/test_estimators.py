@@ -145,7 +145,7 @@ def test_keypointrcnn_of_torchvision_runs_with_random_weights(tmp_path: Path) ->
     assert xy.shape == (1, 18, 2)
     assert scores.shape == (1, 18)
     file.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="no weights of torchvision's Keypoint R-CNN"):
+    with pytest.raises(InputError, match="is not a readable PyTorch file"):
         KeypointRCNN(file)
 
 

@@ -16,12 +16,13 @@ from PIL import Image
 
 import augment.gate.calibrate as calibration
 from augment.commands.main import main
+from augment.estimators.posenet.weights_file import shipped_weights
 from augment.gate.calibrate import Examples, calibrate, colour_examples, threshold
 from augment.gate.judge import GateThresholds
 from augment.gate.thresholds import describe, open_gate, read_thresholds, write_thresholds
 from augment.pose import load_annotations
 from reid_eval.datasets import ReidData, read_dataset
-from reid_eval.runtime import InputError
+from reid_eval.runtime import InputError, sha256_file
 
 LIMITS = GateThresholds(pose=-0.1, colour=12.0, contrast=8.0, saturated=0.5, noise=15.0)
 People = tuple[Path, ReidData, "Knows"]
@@ -224,7 +225,7 @@ def test_files_of_other_versions_and_other_files_are_refused(tmp_path: Path) -> 
 def test_a_file_holds_for_one_image_size(people: People, tmp_path: Path) -> None:
     _, data, knows = people
     file = tmp_path / "gate.json"
-    write_thresholds(file, replace(LIMITS, size=(64, 32)))
+    write_thresholds(file, replace(LIMITS, size=(64, 32), estimator_sha256=sha256_file(str(shipped_weights()))))
     with pytest.raises(InputError, match=r"gate\.json holds for images of 64x32, these are 128x64: set it anew"):
         open_gate(data, knows.keypoints, file, (128, 64), "cpu", print)
     assert open_gate(data, knows.keypoints, file, (64, 32), "cpu", print).thresholds.size == (64, 32)

@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from augment.commands.main import main
+from augment.estimators.posenet.weights_file import shipped_weights
 from augment.gate.judge import GateThresholds
 from augment.gate.thresholds import write_thresholds
+from reid_eval.runtime import sha256_file
 
 
 def test_forty_images_of_which_ten_are_spoilt(
@@ -36,7 +38,8 @@ def test_judging_a_generator_on_pairs(
     """Against the truth: a threshold that no colour passes rejects all, one that all pass rejects none."""
     data, limits = forty[0].parent / "data", tmp_path / "gate.json"
     words = ["gate", "--pairs", "patn-synth-tiny", "--data", str(data), "--count", "8", "--device", "cpu"]
-    generous = GateThresholds(pose=1.0, colour=1e9, contrast=0.0, saturated=1.0, noise=1e9)
+    sha256 = sha256_file(str(shipped_weights()))
+    generous = GateThresholds(pose=1.0, colour=1e9, contrast=0.0, saturated=1.0, noise=1e9, estimator_sha256=sha256)
     write_thresholds(limits, generous)
     main([*words, "--thresholds", str(limits)])
     told = capsys.readouterr().out
