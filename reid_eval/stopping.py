@@ -55,7 +55,7 @@ def check_stopped() -> None:
         raise KeyboardInterrupt
 
 
-def _stop(number: int, frame: FrameType | None) -> None:
+def _stop(number: int, _: FrameType | None) -> None:
     global _asked
     _asked = number
     raise KeyboardInterrupt

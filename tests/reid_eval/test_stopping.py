@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -23,7 +24,7 @@ class Finalised:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_python_drops_still_stops_the_run(number: int, tmp_path: os.PathLike[str]) -> None:
+def test_a_signal_that_python_drops_still_stops_the_run(number: int, tmp_path: Path) -> None:
     with stoppable():
         one = Finalised(number)
         del one
@@ -31,8 +32,8 @@ def test_a_signal_that_python_drops_still_stops_the_run(number: int, tmp_path: o
         with progress("Working", 3) as bar, pytest.raises(KeyboardInterrupt):
             bar.advance()
         with pytest.raises(KeyboardInterrupt):
-            write_text(f"{tmp_path}/a.txt", "a")
-        assert os.listdir(tmp_path) == []
+            write_text(tmp_path / "a.txt", "a")
+        assert list(tmp_path.iterdir()) == []
     assert stopped_by() is None
     check_stopped()
 
@@ -41,8 +42,7 @@ def test_a_signal_that_python_drops_still_stops_the_run(number: int, tmp_path: o
 def test_signals_interrupt_and_handlers_come_back(number: int) -> None:
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt), stoppable():
-        os.kill(os.getpid(), number)
-        signal.pause()
+        signal.raise_signal(number)
     assert signal.getsignal(number) is before
 
 
