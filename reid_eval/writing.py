@@ -30,6 +30,8 @@ PART = ".part-"
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _GONE = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN)
+_WRITING = (*_FULL, errno.EROFS)
+"""What no reading gives."""
 _LONGEST_SUFFIX = 16
 
 
@@ -123,8 +125,9 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_UMASK)  # mkstemp gives 0600; data sets are meant to be shared
         temporary.replace(path)
     except Exception as error:
-        named = getattr(error, "filename", None)  # the block may have failed to read something else
-        if named in (None, str(temporary)) and (told := disk_error(error, path)):
+        told = disk_error(error, path)
+        named, number = (getattr(error, name, None) for name in ("filename", "errno"))
+        if told and (named in (None, str(temporary)) or number in _WRITING):  # else it failed to read something
             raise told from error
         raise
     finally:
