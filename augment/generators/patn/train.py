@@ -24,7 +24,9 @@ from augment.generators.patn.load import save_generator
 from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import TrainState, build_state
 from augment.generators.patn.step import LOSS_NAMES, train_step
-from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_json, write_text
+from reid_eval.runtime import InputError, ProgressBar, progress, write_json, write_text
+from reid_eval.torch_file import save_torch
+from reid_eval.writing import disk_errors
 
 CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"
 EVENTS = "tensorboard"
@@ -59,6 +61,7 @@ def train_generator(
     on_checkpoint: Callable[[TrainState], None] | None = None,
     on_sheet: Callable[[TrainState], None] | None = None,
     processes: Processes | None = None,
+    on_start: Callable[[], None] | None = None,
 ) -> TrainResult:
     """Train, or go on training, in the directory `out`.
 
@@ -77,6 +80,7 @@ def train_generator(
             from torch's global generator.
         on_sheet: likewise, every `sheet_every` iterations, to draw samples of `state.exported`.
         processes: those that share the training, see `.distributed`; only the first writes files.
+        on_start: called when the training is about to go on, before anything is written: nothing is refused after it.
 
     Returns:
         How it ended; stopping for `max_seconds` is not an error.
@@ -93,6 +97,8 @@ def train_generator(
     state = build_state(settings, device, processes)
     if (out / CHECKPOINT).exists():
         load_checkpoint(out / CHECKPOINT, state, settings)
+    if on_start:
+        on_start()
     if state.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes never change here
     loop = _Loop(settings, source, out, state, start)
@@ -119,9 +125,10 @@ def _facts(state: TrainState, settings: PATNTrainSettings) -> dict[str, Any]:
 
 
 def save_checkpoint(path: Path | str, state: TrainState, settings: PATNTrainSettings) -> None:
-    """Write everything needed to go on, atomically.
+    """Write everything needed to go on, atomically; the same state and settings give the same bytes.
 
     Raises:
+        RunError: the disk is full, read-only or gone; the file is left as it was.
         TrainingDivergedError: a weight is not finite; the file is left as it was.
     """
     networks = {"generator": state.generator, "D_A": state.appearance.network, "D_S": state.shape.network}
@@ -132,8 +139,7 @@ def save_checkpoint(path: Path | str, state: TrainState, settings: PATNTrainSett
     randoms = state.processes.collect(_random_state())
     if state.processes.first:
         contents = {"format": _FORMAT, "settings": asdict(settings), "state": state.state_dict(), "random": randoms}
-        with atomic_path(path) as temporary:
-            torch.save(contents, temporary)
+        save_torch(path, contents)
     state.processes.agree(True)  # nobody goes on before the file is there
 
 
@@ -261,8 +267,9 @@ class _Loop:
             "seconds": round(time.monotonic() - self.start, 2),
             **{name: round(value, 6) for name, value in self.state.losses.items()},
         }
-        self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("a") as file:
+        with disk_errors(self.log_path):
+            self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with disk_errors(self.log_path), self.log_path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self.scalars.add(line)
 
