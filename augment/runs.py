@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -48,11 +49,25 @@ def cache_dir() -> Path:
     else:
         path = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "patn-augment"
     try:
-        with disk_errors(path, CACHE_ADVICE):
+        with cache_errors(path):
             path.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # a file where a folder should be
         raise RunError(f"cannot make the cache {path} ({error.strerror}): {CACHE_ADVICE}") from None
     return path
+
+
+@contextmanager
+def cache_errors(path: Path) -> Iterator[None]:
+    """Errors of the disk that the cache is on say how to put it elsewhere.
+
+    Raises:
+        RunError: there was one.
+    """
+    try:
+        with disk_errors(path):
+            yield
+    except RunError as error:
+        raise RunError(f"{error}; or {CACHE_ADVICE}") from error
 
 
 def _home() -> Path:

@@ -52,13 +52,12 @@ class RunError(RuntimeError):
     """
 
 
-def disk_error(error: Exception, path: Path | str | None = None, way_out: str = "") -> RunError | None:
+def disk_error(error: Exception, path: Path | str | None = None) -> RunError | None:
     """An error of a disk (full, read-only, gone, closed to us) in one line; None for any other error.
 
     Args:
         error: what was raised.
-        path: the file, where the error does not name one.
-        way_out: what may help besides.
+        path: the file, where the error does not name it.
     """
     number = error.errno if isinstance(error, OSError) else None
     if "No space left on device" in str(error):  # not every library passes the number on
@@ -71,12 +70,11 @@ def disk_error(error: Exception, path: Path | str | None = None, way_out: str = 
         advice = "see whether the disk is still there"
     what = f"cannot write {os.fsdecode(named)}" if named else "cannot write"
     room = f" ({_room(Path(os.fsdecode(named)))})" if named else ""
-    more = f", or {way_out}" if way_out else ""
-    return RunError(f"{what}: {os.strerror(number or 0)}{room}: {advice}{more}; what is done stays, resume it then")
+    return RunError(f"{what}: {os.strerror(number or 0)}{room}: {advice}, then give the same command again")
 
 
 @contextmanager
-def disk_errors(path: Path | str, way_out: str = "") -> Iterator[None]:
+def disk_errors(path: Path | str) -> Iterator[None]:
     """Errors of the disk that `path` is on, in one line.
 
     Raises:
@@ -85,7 +83,7 @@ def disk_errors(path: Path | str, way_out: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if told := disk_error(error, getattr(error, "filename", None) or path, way_out):
+        if told := disk_error(error, getattr(error, "filename", None) or path):
             raise told from error
         raise
 

@@ -54,7 +54,7 @@ if TYPE_CHECKING:
     from augment.folder.render import Settings
     from augment.generators.base import PoseGenerator
 
-__all__ = ["RenderSettings", "VerifyReport", "generate", "verify"]
+__all__ = ["RenderSettings", "VerifyReport", "finished", "generate", "verify"]
 
 PRECISIONS = ("float32", "bf16")
 
@@ -139,9 +139,9 @@ def generate(
     job = _job(work, link, {**(arguments or {}), **rendering.facts()})
     copies = list_copies(source.data, plan)
     if _open_folder(out, job, resume or shard[1] > 1):
-        return _finished(out)
+        return finished(out)
     with part_lock(out, shard):
-        if (manifest := _finished(out)) is not None:  # by whoever held the lock
+        if (manifest := finished(out)) is not None:  # by whoever held the lock
             return manifest
         sweep_parts(out, deep=True)
         return _make(work, rendering, job, copies)
@@ -162,7 +162,7 @@ def _make(work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple[str
             gone = [*rendering.lacking(work), *_not_there(work.source.data.root, out, mine)]
     except FileNotFoundError as error:
         gone = [error.filename or "a file that was being written"]
-    if (manifest := _finished(out)) is not None:  # of another process, which swept away what this one was writing
+    if (manifest := finished(out)) is not None:  # of another process, which swept away what this one was writing
         return manifest
     if gone:
         begin_job(out, job)  # where the mark is gone, too, nobody could resume
@@ -193,7 +193,7 @@ def _not_there(root: Path, out: Path, pairs: Sequence[tuple[str, str]]) -> list[
     return [target for source, target in pairs if not is_there(root / source, out / target)]
 
 
-def _finished(out: Path) -> Manifest | None:
+def finished(out: Path) -> Manifest | None:
     """The manifest, if there is one; what a killed or a slower process left beside it goes."""
     if not (out / MANIFEST).is_file():
         return None

@@ -106,13 +106,14 @@ def begin_job(out: Path, job: Job) -> bool:
     """Mark a folder as under construction for `job`; False if another process has begun or finished one there."""
     target = out / UNFINISHED
     own = target.with_name(f"{PART}{secrets.token_hex(8)}")
-    write_json(own, job.model_dump(mode="json"))
     try:
-        os.link(own, target)  # unlike a rename it fails where the file is there already
-    except (FileExistsError, FileNotFoundError):  # the latter: another has begun, and swept this one's mark away
-        return False
-    except OSError:  # a file system without hard links: two that begin at one instant may then both believe it
-        own.replace(target)
+        write_json(own, job.model_dump(mode="json"))
+        try:
+            os.link(own, target)  # unlike a rename it fails where the file is there already
+        except (FileExistsError, FileNotFoundError):  # the latter: another has begun, and swept this one's mark away
+            return False
+        except OSError:  # a file system without hard links: two that begin at one instant may then both believe it
+            own.replace(target)
     finally:
         own.unlink(missing_ok=True)
     if (out / MANIFEST).is_file():

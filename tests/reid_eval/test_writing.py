@@ -74,5 +74,5 @@ def test_errors_about_other_files_stay_what_they_are(tmp_path: Path) -> None:
         raise PermissionError(errno.EACCES, "Permission denied", "the-source.jpg")
     assert disk_error(FileNotFoundError(errno.ENOENT, "No such file")) is None
     assert disk_error(ValueError("x")) is None
-    told = disk_error(RuntimeError("I/O error: No space left on device (os error 28)"), "x", "set X")
-    assert "make room, or name a folder on another disk, or set X" in str(told)
+    told = disk_error(RuntimeError("I/O error: No space left on device (os error 28)"), "x")
+    assert "make room, or name a folder on another disk, then give the same command again" in str(told)
