@@ -52,12 +52,13 @@ class RunError(RuntimeError):
     """
 
 
-def disk_error(error: Exception, path: Path | str | None = None) -> RunError | None:
+def disk_error(error: Exception, path: Path | str | None = None, *, writing: bool = False) -> RunError | None:
     """An error of a disk (full, read-only, gone, closed to us) in one line; None for any other error.
 
     Args:
         error: what was raised.
         path: the file, where the error does not name it.
+        writing: it was raised while something was written, and not perhaps read.
     """
     number = error.errno if isinstance(error, OSError) else None
     if "No space left on device" in str(error):  # not every library passes the number on
@@ -65,10 +66,13 @@ def disk_error(error: Exception, path: Path | str | None = None) -> RunError | N
     if number not in (*_FULL, *_CLOSED, *_GONE):
         return None
     named = getattr(error, "filename", None) if path is None else path
-    advice = "make room, or name a folder on another disk" if number in _FULL else "name a folder that can be written"
-    if number in _GONE:
+    verb = "write" if writing or number in _WRITING else "use"
+    advice = "name a folder that can be written" if verb == "write" else "look at its permissions"
+    if number in _FULL:
+        advice = "make room, or name a folder on another disk"
+    elif number in _GONE:
         advice = "see whether the disk is still there"
-    what = f"cannot write {os.fsdecode(named)}" if named else "cannot write"
+    what = f"cannot {verb} {os.fsdecode(named)}" if named else f"cannot {verb} a file"
     room = f" ({_room(Path(os.fsdecode(named)))})" if named else ""
     return RunError(f"{what}: {os.strerror(number or 0)}{room}: {advice}, then give the same command again")
 
@@ -83,7 +87,7 @@ def disk_errors(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if told := disk_error(error, getattr(error, "filename", None) or path):
+        if told := disk_error(error, getattr(error, "filename", None) or path, writing=True):
             raise told from error
         raise
 
@@ -123,7 +127,7 @@ def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_UMASK)  # mkstemp gives 0600; data sets are meant to be shared
         temporary.replace(path)
     except Exception as error:
-        told = disk_error(error, path)
+        told = disk_error(error, path, writing=True)
         named, number = (getattr(error, name, None) for name in ("filename", "errno"))
         if told and (named in (None, str(temporary)) or number in _WRITING):  # else it failed to read something
             raise told from error

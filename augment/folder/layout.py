@@ -104,7 +104,7 @@ def place(root: Path, out: Path, pairs: Sequence[tuple[str, str]], link: str) ->
                 return  # another shard put it there, and has swept away what this one was writing
             if isinstance(error, FileNotFoundError) and source.exists():
                 raise  # the folder vanished
-            if error.errno not in (errno.EPERM, errno.EACCES) and (told := disk_error(error, target)):
+            if error.errno not in (errno.EPERM, errno.EACCES) and (told := disk_error(error, target, writing=True)):
                 raise told from None
             hint = "" if link == "copy" else "; copy instead"
             raise InputError(f"cannot {link} {source} to {target}: {error.strerror}{hint}") from None

@@ -109,3 +109,10 @@ def test_a_full_disk_under_drawn_people(disk: Disk) -> None:
     disk("size=1m")
     write_dataset(place / "people", SMALL)
     assert [path.name for path in place.iterdir()] == ["people"]
+
+
+def test_what_a_killed_drawing_left_goes_with_the_next_of_that_folder(tmp_path: Path) -> None:
+    for name in ("people", "others"):
+        (tmp_path / f".part-{name}/bounding_box_train").mkdir(parents=True)
+    write_dataset(tmp_path / "people", SMALL)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".part-others", "people"]

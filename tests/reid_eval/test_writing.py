@@ -72,6 +72,7 @@ def test_errors_of_the_disk_are_one_line(number: int, tmp_path: Path) -> None:
 def test_errors_about_other_files_stay_what_they_are(tmp_path: Path) -> None:
     with pytest.raises(PermissionError), atomic_path(tmp_path / "a"):
         raise PermissionError(errno.EACCES, "Permission denied", "the-source.jpg")
+    assert str(disk_error(PermissionError(errno.EACCES, "Permission denied", "a.csv"))).startswith("cannot use a.csv: ")
     assert disk_error(FileNotFoundError(errno.ENOENT, "No such file")) is None
     assert disk_error(ValueError("x")) is None
     told = disk_error(RuntimeError("I/O error: No space left on device (os error 28)"), "x")
