@@ -27,6 +27,18 @@ def part_lock(out: Path, shard: tuple[int, int]) -> Iterator[None]:
     """Hold the lock of a part (index, count) of the folder `out`; wait for whoever holds it."""
     path = _prefix(out).with_name(f"{_prefix(out).name}{shard[0]}-of-{shard[1]}.lock")
     lock = FileLock(path)
+    held = _acquire(lock, path, out)
+    try:
+        if held and not isinstance(lock, SoftFileLock):  # which tells of its holder itself
+            with suppress(OSError):
+                path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: FileLock, path: Path, out: Path) -> bool:
+    """Wait for the lock; False where none can be had: then two processes are as parts that overlap."""
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -37,13 +49,9 @@ def part_lock(out: Path, shard: tuple[int, int]) -> Iterator[None]:
             flush=True,
         )
         lock.acquire(poll_interval=0.2)
-    try:
-        if not isinstance(lock, SoftFileLock):  # which tells of its holder itself
-            with suppress(OSError):
-                path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
-        yield
-    finally:
-        lock.release()
+    except (OSError, NotImplementedError):  # no right to write beside the folder, or no locks
+        return False
+    return True
 
 
 def remove_locks(out: Path) -> None:

@@ -1,4 +1,4 @@
-"""The same seed, the same bytes: what `docs/faults.md` says of threads; its other rows are tested with what they name."""
+"""The same seed, the same bytes: what `docs/faults.md` says of threads; other rows are tested elsewhere."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ def run(jobs: list[str], points: dict[str, int], starts: int, root: Path) -> Rep
             for point in spread(harness.moments[job], count, shift):
                 harness.kill(job, name, point)
     for number in range(starts):
-        if (job := ("generate", "gated")[number % 2]) in harness.wanted:
+        if (job := ("gated", "generate")[number % 2]) in harness.wanted:
             harness.start_at_once(job, *((2, 2), (4, 1), (1, 4))[number % 3])
     return harness.report
 

@@ -94,9 +94,7 @@ def train_generator(
     if (out / CHECKPOINT).exists() and not resume:
         raise InputError(f"{out} already holds a training: resume it, or give another folder")
     init = lineage(settings.init_weights) if settings.init_weights else None  # the file may be gone at the end
-    state = build_state(settings, device, processes)
-    if (out / CHECKPOINT).exists():
-        load_checkpoint(out / CHECKPOINT, state, settings)
+    state = _begin(settings, out / CHECKPOINT, device, processes)
     if on_start:
         on_start()
     if state.device.type == "cuda":
@@ -112,6 +110,16 @@ def train_generator(
         facts = {"init": init, "size": list(source.size), **_facts(state, settings)}
         save_generator(weights, state.exported, {**(info or {}), **facts})
     return TrainResult(state.step, finished, out / CHECKPOINT, weights, state.losses)
+
+
+def _begin(
+    settings: PATNTrainSettings, checkpoint: Path, device: torch.device | str, processes: Processes | None
+) -> TrainState:
+    """The state that a training goes on from."""
+    state = build_state(settings, device, processes)
+    if checkpoint.exists():
+        load_checkpoint(checkpoint, state, settings)
+    return state
 
 
 def _facts(state: TrainState, settings: PATNTrainSettings) -> dict[str, Any]:

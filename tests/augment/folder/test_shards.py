@@ -20,6 +20,7 @@ from toy import Toy
 
 from augment.folder import generate as generation
 from augment.folder import manifest as manifests
+from augment.folder import part_lock
 from augment.folder.carry import Source
 from augment.folder.generate import generate, verify
 from augment.folder.layout import sweep
@@ -318,6 +319,14 @@ def test_a_lock_file_that_nobody_holds_means_nothing(tiny_data: ReidData, tmp_pa
     (tmp_path / ".out.part-0-of-1.lock").write_text("1\nanother-host\n")
     assert plain(tiny_data, tmp_path / "out") is not None
     assert not (tmp_path / ".out.part-0-of-1.lock").exists()
+
+
+def test_where_no_lock_can_be_written(tiny_data: ReidData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(part_lock.FileLock, "acquire", refuse)
+    assert plain(tiny_data, tmp_path / "out") is not None
 
 
 def test_records_that_come_late_are_told_and_go(tiny_data: ReidData, wholes: dict[Run, Any], tmp_path: Path) -> None:
