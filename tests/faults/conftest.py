@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fault_jobs  # it puts folders of helpers on the path
 import pytest
+
+
+@pytest.fixture(autouse=True)
+def _heeded_signals() -> Iterator[None]:
+    """In the background of a script SIGINT is ignored from the start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -234,6 +234,9 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=12, help="rounds of four processes that start at once")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
+    # In the background of a script SIGINT is ignored from the start, and would be by the jobs, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()

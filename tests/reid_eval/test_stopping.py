@@ -2,12 +2,21 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reid_eval.runtime import progress, write_text
 from reid_eval.stopping import check_stopped, stoppable, stopped_by
+
+
+@pytest.fixture(autouse=True)
+def _heeded() -> Iterator[None]:
+    """In the background of a script SIGINT is ignored from the start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 class Finalised:
