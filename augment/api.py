@@ -130,7 +130,7 @@ def read_planned(
     if library is not None and not lends:
         raise InputError(f"no pose of {plan} is from a library: leave the library out", "library")
     source = _open_source(data, keypoints, layout, _library(library, lends), say)
-    check_plan(table, source.data.train, source.keypoints, source.library)
+    check_plan(table, source.data.train, source.keypoints, source.library, source.data.layout)
     pose_source, exclude = infer_pose_source(table, source.keypoints, pose_source, exclude_same_image)
     say(f"Plan: {plan}, {int((table['action'] == 'generate').sum())} images to generate")
     if repeats := int(table[table["action"] == "generate"].duplicated(["condition", "pose"]).sum()):

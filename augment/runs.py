@@ -5,14 +5,17 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from reid_eval.runtime import write_json
+from reid_eval.runtime import RunError, write_json
+from reid_eval.writing import disk_errors
 
 RUNS = Path("runs")
+CACHE_ADVICE = "set PATN_AUGMENT_CACHE to a folder that can be written"
 Say = Callable[[str], None]
 _RECORDED = ("patn-augment", "torch", "numpy", "pandas", "pillow")
 
@@ -37,13 +40,41 @@ def cache_dir() -> Path:
     """The user's cache: `PATN_AUGMENT_CACHE`, else `XDG_CACHE_HOME/patn-augment`, else `~/.cache/patn-augment`.
 
     The folder is made if need be.
+
+    Raises:
+        RunError: there is no such place, or it cannot be made.
     """
     if own := os.environ.get("PATN_AUGMENT_CACHE"):
         path = Path(own)
     else:
-        path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "patn-augment"
-    path.mkdir(parents=True, exist_ok=True)
+        path = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "patn-augment"
+    try:
+        with cache_errors(path):
+            path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # a file where a folder should be
+        raise RunError(f"cannot make the cache {path} ({error.strerror}): {CACHE_ADVICE}") from None
     return path
+
+
+@contextmanager
+def cache_errors(path: Path) -> Iterator[None]:
+    """Errors of the disk that the cache is on say how to put it elsewhere.
+
+    Raises:
+        RunError: there was one.
+    """
+    try:
+        with disk_errors(path):
+            yield
+    except RunError as error:
+        raise RunError(f"{error}; or {CACHE_ADVICE}") from error
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise RunError(f"this user has no home folder for the cache: {CACHE_ADVICE}") from None
 
 
 def package_version(name: str) -> str:

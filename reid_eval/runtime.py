@@ -1,4 +1,5 @@
-"""What every command of the project needs: errors, progress, seeds, devices, files that are never half-written.
+"""What every command of the project needs: errors, progress, seeds, devices, files that are never half-written
+(`reid_eval.writing`).
 
 It lives in `reid_eval` because `reid_eval` stands alone; `augment.runs` adds run directories on top.
 """
@@ -6,11 +7,9 @@ It lives in `reid_eval` because `reid_eval` stands alone; `augment.runs` adds ru
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,19 +19,31 @@ from typing import TYPE_CHECKING, Any
 from reid_eval.foreign import open_regular
 from reid_eval.limits import LONGEST_NAME
 from reid_eval.shown import one_line
+from reid_eval.stopping import check_stopped
+from reid_eval.writing import RunError, atomic_path, sweep_parts, write_bytes, write_json, write_text
 
 if TYPE_CHECKING:
     import torch
 
-
-def _read_umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
-
-
-# Read once: reading means setting, which threads that save at the same time must not do.
-_UMASK = _read_umask()
+__all__ = [
+    "InputError",
+    "ProgressBar",
+    "RunError",
+    "atomic_path",
+    "check_target",
+    "first_five",
+    "hide_progress",
+    "kept_generators",
+    "progress",
+    "resolve_device",
+    "seed_everything",
+    "sha256_bytes",
+    "sha256_file",
+    "sweep_parts",
+    "write_bytes",
+    "write_json",
+    "write_text",
+]
 
 
 class InputError(ValueError):
@@ -65,29 +76,6 @@ def sha256_bytes(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-@contextmanager
-def atomic_path(path: Path | str, *, durable: bool = True) -> Iterator[Path]:
-    """Yield a temporary name beside `path`; rename it to `path` only if the block ends without an error.
-
-    The temporary file keeps the suffix of `path`, so that writers which look at it (Pillow, pandas) behave.
-    With `durable` the bytes are fsynced before the rename; turn it off for files that a manifest can re-make.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".part-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        if durable:
-            with open(temporary, "rb") as file:
-                os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_UMASK)  # mkstemp gives 0600; data sets are meant to be shared
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def check_target(path: Path | str, argument: str | None = None) -> None:
     """Refuse the name of a file or folder that could not be written after all the work.
 
@@ -103,22 +91,6 @@ def check_target(path: Path | str, argument: str | None = None) -> None:
         raise InputError(
             f"the name {Path(path).name[:40]}... has {size} bytes, at most {LONGEST_NAME} will do", argument
         )
-
-
-def write_bytes(path: Path | str, data: bytes, *, durable: bool = True) -> None:
-    """Write `data` to `path` atomically."""
-    with atomic_path(path, durable=durable) as temporary:
-        temporary.write_bytes(data)
-
-
-def write_text(path: Path | str, text: str) -> None:
-    """Write `text` to `path` atomically, as UTF-8 with the line ends it has."""
-    write_bytes(path, text.encode())
-
-
-def write_json(path: Path | str, value: Any) -> None:
-    """Write `value` as sorted, indented JSON, atomically: the same value gives the same bytes."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
 
 
 def resolve_device(name: str = "auto") -> torch.device:
@@ -236,7 +208,12 @@ class ProgressBar:
         self.advance(count)
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Count `count` more units done; `note` is shown at the end of the line (a loss, a stage)."""
+        """Count `count` more units done; `note` is shown at the end of the line (a loss, a stage).
+
+        Raises:
+            KeyboardInterrupt: a signal asked the process to stop, see `reid_eval.stopping`.
+        """
+        check_stopped()
         self.done += count
         note = one_line(note, 80)
         if self._rich is not None:

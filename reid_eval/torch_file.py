@@ -1,16 +1,19 @@
-"""The one reader of torch's own files (`.pt`, `.pth`): tensors and plain values, never code."""
+"""The one reader and writer of torch's own files (`.pt`, `.pth`): tensors and plain values, never code."""
 
 from __future__ import annotations
 
 import re
+import sys
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from reid_eval.foreign import open_regular
 from reid_eval.limits import MOST_WEIGHTS_BYTES
 from reid_eval.runtime import InputError
+from reid_eval.writing import atomic_path
 
 _CODE = re.compile(r"unsupported (global|class)|GLOBAL", re.IGNORECASE)
 
@@ -67,3 +70,29 @@ def _check_unpacked(file: Any) -> None:
         if sum(part.file_size for part in parts) > MOST_WEIGHTS_BYTES:
             raise InputError(f"has parts of more than {MOST_WEIGHTS_BYTES} bytes")
     file.seek(0)
+
+
+def save_torch(path: Path | str, value: Any) -> None:
+    """Write nested dicts, lists and tuples of tensors, numbers, texts and None, atomically: equal values, equal bytes.
+
+    `torch.save` alone writes the name of the file into it, and whether two equal texts are one object: after resuming
+    they are not. Subclasses of dict are written as dicts.
+
+    Raises:
+        RunError: the disk is full, read-only or gone.
+    """
+    import torch
+
+    # Through a file of ours: then a full disk is an OSError, and the name is not in it
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        torch.save(_plain(value), file)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return sys.intern(str(value))
+    if isinstance(value, Mapping):
+        return {_plain(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_plain, value))
+    return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -59,34 +60,72 @@ for command in (
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: one-line errors; exit code 2 for bad input, 1 for anything unexpected, 130 when interrupted."""
+    """Entry point: one-line errors; exit code 2 for bad input, 1 for anything unexpected.
+
+    Ctrl-C ends with 130 and SIGTERM with 143, both at once and cleanly; see `reid_eval.stopping`.
+    """
+    from reid_eval.stopping import stoppable, stopped_by
+
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     warnings.filterwarnings("ignore", module="PIL")  # of odd pictures: what cannot be read is an error of one line
+    code, stopped = 1, None
+    try:
+        with stoppable():
+            try:
+                code = _run(arguments, debug)
+            finally:
+                stopped = stopped_by()  # whatever became of the exception that the signal raised
+    except (KeyboardInterrupt, click.Abort):
+        stopped = stopped or signal.SIGINT
+    except Exception:
+        if stopped is None:
+            raise
+    if stopped is not None:
+        echo_error("Interrupted." if stopped == signal.SIGINT else "Terminated.")
+        code = 128 + stopped
+    if code:
+        sys.exit(code)
+
+
+def _run(arguments: list[str], debug: bool) -> int:
+    """Do what the command line says; the exit code."""
     try:
         cli.main(args=arguments, prog_name="patn-augment", standalone_mode=False)
     except click.exceptions.Exit as error:
-        sys.exit(error.exit_code)
+        return error.exit_code
     except click.Abort:
-        echo_error("Interrupted.")
-        sys.exit(130)
+        raise
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except Exception as error:
+        from reid_eval.stopping import stopped_by
+
         if debug:
             raise
-        from reid_eval.runtime import InputError
+        if stopped_by() is None:
+            return _tell(error, arguments)
+    return 0
 
-        if isinstance(error, InputError):
-            echo_error(f"Error: {error}{_option_of(error.argument, arguments)}")
-            sys.exit(2)
-        if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
-            echo_error(f"Error: {str(error.filename)[:200]}: {error.strerror}")  # no file can be called that
-            sys.exit(2)
-        echo_error(f"Error: {type(error).__name__}: {error} (add --debug for the traceback)")
-        sys.exit(1)
+
+def _tell(error: Exception, arguments: list[str]) -> int:
+    """Say in one line what went wrong; the exit code."""
+    from reid_eval.runtime import InputError, RunError
+    from reid_eval.writing import disk_error
+
+    if isinstance(error, InputError):
+        echo_error(f"Error: {error}{_option_of(error.argument, arguments)}")
+        return 2
+    if isinstance(error, OSError) and error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+        echo_error(f"Error: {str(error.filename)[:200]}: {error.strerror}")  # no file can be called that
+        return 2
+    if told := error if isinstance(error, RunError) else disk_error(error):
+        echo_error(f"Error: {told}")
+        return 1
+    echo_error(f"Error: {type(error).__name__}: {error} (add --debug for the traceback)")
+    return 1
 
 
 def _option_of(argument: str | None, arguments: Sequence[str]) -> str:

@@ -15,6 +15,8 @@ from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
+    import torch
+
     from augment.generators.patn.batch import PairSource
     from augment.generators.patn.settings import PATNTrainSettings
     from augment.generators.patn.state import TrainState
@@ -98,8 +100,6 @@ def train_recipe(
         _check_same_data(out / "run.json", data)
     if not processes.first:
         hide_progress()
-    else:
-        describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
     source = parsed.data.open(where)
     names: list[str] = getattr(source, "training_images", [])
     earlier = listed_images(settings.init_weights) if settings.init_weights else []
@@ -113,6 +113,7 @@ def train_recipe(
         info={**_told(parsed, settings, names, licence), "command": command, "device": where.type},
         on_sheet=_sheets(source, out, settings),
         processes=processes,
+        on_start=_description(parsed, out, where) if processes.first else None,
     )
     if not processes.first:
         return
@@ -122,6 +123,11 @@ def train_recipe(
         say(f"Finished after {result.step} steps: {result.weights}")
     else:
         say(f"Stopped at step {result.step} of {settings.total_steps}; the same command with --resume goes on.")
+
+
+def _description(parsed: Recipe, out: Path, where: torch.device) -> Callable[[], None]:
+    """A function that writes what the training is: not called for one that is refused."""
+    return lambda: describe_run(out / "run.json", {"recipe": parsed.model_dump(mode="json"), "device": str(where)})
 
 
 def _told(parsed: Recipe, settings: PATNTrainSettings, names: list[str], licence: str | None) -> dict[str, Any]:

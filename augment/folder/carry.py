@@ -71,6 +71,10 @@ class Rendering(Protocol):
         """What all parts came to; None while another is not yet rendered. Asked after `render`, maybe often."""
         ...
 
+    def lacking(self, work: Work) -> list[str]:
+        """Files of this part that are not there, by their path in the folder. Asked after `render`."""
+        ...
+
 
 class PlainRendering:
     """Every image as the plan asks for it."""
@@ -81,15 +85,34 @@ class PlainRendering:
 
     def render(self, work: Work) -> None:
         """Make this part's images."""
-        from augment.folder.render import chunks_of, render
+        from augment.folder.render import render
 
-        chunks = chunks_of(tasks_of(work.source, work.plan, work.out), work.settings.chunk, work.shard)
+        chunks = self._chunks(work)
         with progress("Generating", sum(map(len, chunks))) as bar:
             render(chunks, work.generator, work.settings, bar)
 
     def carried(self, work: Work) -> Carried:
         """The plan itself; whether all files are there is seen by looking."""
         return Carried(work.plan)
+
+    def lacking(self, work: Work) -> list[str]:
+        """Images of this part that are not there, or have no end."""
+        from augment.folder.render import is_complete
+
+        outputs = [task.output for chunk in self._chunks(work) for task in chunk]
+        return [path.relative_to(work.out).as_posix() for path in outputs if not is_complete(path)]
+
+    @staticmethod
+    def _chunks(work: Work) -> list[Sequence[Task]]:
+        from augment.folder.render import chunks_of
+
+        return chunks_of(tasks_of(work.source, work.plan, work.out), work.settings.chunk, work.shard)
+
+
+def generated_names(plan: pd.DataFrame) -> list[str]:
+    """Paths of the images that a plan generates, in its order."""
+    names: list[str] = plan.loc[plan["action"] == "generate", "output"].tolist()
+    return names
 
 
 def tasks_of(source: Source, plan: pd.DataFrame, out: Path) -> list[Task]:

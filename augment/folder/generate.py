@@ -1,7 +1,8 @@
 """Carries out a plan: writes the augmented folder (`augment.folder.layout`), its keypoints, plan and manifest.
 
 Every file appears whole or not at all, and the manifest comes last. A killed run goes on with `resume`; several
-processes may share the work as shards, and the last to finish writes the manifest.
+processes may share the work as shards, and the last to finish writes the manifest. Of two processes for one part, the
+second waits for the first (`augment.folder.part_lock`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from augment.folder.carry import Carried, PlainRendering, Rendering, Source, Work, tasks_of
+from augment.folder.carry import Carried, PlainRendering, Rendering, Source, Work, generated_names, tasks_of
 from augment.folder.layout import (
     ANNOTATIONS,
     LINKS,
@@ -29,7 +30,6 @@ from augment.folder.layout import (
 )
 from augment.folder.manifest import (
     MANIFEST,
-    PART,
     Job,
     Manifest,
     VerifyReport,
@@ -42,17 +42,19 @@ from augment.folder.manifest import (
     verify,
     write_manifest,
 )
+from augment.folder.part_lock import part_lock, remove_locks
 from augment.plan.file import check_plan, plan_text
 from augment.pose.keypoints import Keypoints, write_keypoints
 from augment.runs import package_versions
 from reid_eval.datasets import ReidData
-from reid_eval.runtime import InputError, sha256_bytes, write_text
+from reid_eval.runtime import InputError, RunError, first_five, sha256_bytes, sweep_parts, write_text
+from reid_eval.writing import PART
 
 if TYPE_CHECKING:
     from augment.folder.render import Settings
     from augment.generators.base import PoseGenerator
 
-__all__ = ["RenderSettings", "VerifyReport", "generate", "verify"]
+__all__ = ["RenderSettings", "VerifyReport", "finished", "generate", "verify"]
 
 PRECISIONS = ("float32", "bf16")
 
@@ -125,57 +127,84 @@ def generate(
     Raises:
         InputError: the plan does not fit the data; `out` has files of something else, or of a job that differs (the
             message says in what); an image cannot be read; a link cannot be made.
+        RunError: files vanished that were written already, or the disk is full, read-only or gone.
     """
     if link not in LINKS:
         raise InputError(f"link {link!r}: choose from {', '.join(LINKS)}")
     if not 0 <= shard[0] < shard[1]:
         raise InputError(f"shard {shard[0]} of {shard[1]}: expected 0 <= index < count")
-    check_plan(plan, source.data.train, source.keypoints, source.library)
-    _check_layout(plan, source.data.layout)
+    check_plan(plan, source.data.train, source.keypoints, source.library, source.data.layout)
     rendering, out = rendering or PlainRendering(), Path(out)
     work = Work(source, plan, generator, out, (settings or RenderSettings()).on(generator), shard)
     job = _job(work, link, {**(arguments or {}), **rendering.facts()})
     copies = list_copies(source.data, plan)
     if _open_folder(out, job, resume or shard[1] > 1):
-        return _finished(out)
+        return finished(out)
+    with part_lock(out, shard):
+        if (manifest := finished(out)) is not None:  # by whoever held the lock
+            return manifest
+        sweep_parts(out, deep=True)
+        return _make(work, rendering, job, copies)
+
+
+def _make(work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple[str, str]]) -> Manifest | None:
+    """Make this part, and finish the folder if it is the last one."""
+    out, mine = work.out, copies[work.shard[0] :: work.shard[1]]
     try:
         rendering.render(work)
-        place(source.data.root, out, copies[shard[0] :: shard[1]], link)
-        return _conclude(work, rendering, job, copies)
-    except FileNotFoundError:
-        if (manifest := _finished(out)) is None:
-            raise
-        return manifest  # of another process, which swept away what this one was writing
+        place(work.source.data.root, out, mine, job.link)
+        carried = rendering.carried(work)
+        lacking = _lacking(work, carried, job, copies) if carried else None
+        if carried and not lacking:
+            return _finish(work, carried, job)
+        gone = lacking or rendering.lacking(work)
+        if work.shard[1] > 1:  # what is missing may be the others', but not of what this one has just made
+            gone = [*rendering.lacking(work), *_not_there(work.source.data.root, out, mine)]
+    except FileNotFoundError as error:
+        gone = [error.filename or "a file that was being written"]
+    if (manifest := finished(out)) is not None:  # of another process, which swept away what this one was writing
+        return manifest
+    if gone:
+        begin_job(out, job)  # where the mark is gone, too, nobody could resume
+        raise RunError(
+            f"{len(gone)} files of {out} vanished while it was being made: {first_five(gone)}; did something remove "
+            "them, or their originals? Resume it to make them again"
+        )
+    return None
 
 
-def _conclude(work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple[str, str]]) -> Manifest | None:
-    """Finish the folder if all of it is there, whoever made it; None while others are at work.
+def _lacking(work: Work, carried: Carried, job: Job, copies: Sequence[tuple[str, str]]) -> list[str]:
+    """Files that the folder lacks, whoever was to make them.
 
     Every process comes here after all of its own work, so the last one finds everything. Two that come at the same
-    instant may both finish it: they write the same bytes.
+    instant may both finish the folder: they write the same bytes.
     """
     from augment.folder.render import is_complete
 
-    data, out = work.source.data, work.out
-    carried = rendering.carried(work)
-    if carried is None:
-        return _finished(out)
-    wanted = list_copies(data, carried.plan)
-    place(data.root, out, sorted(set(wanted) - set(copies)), job.link)
-    made = carried.plan.loc[carried.plan["action"] == "generate", "output"].tolist()
-    there = all(is_there(data.root / source, out / target) for source, target in wanted)
-    if not there or not all(is_complete(out / name) for name in made):
-        return _finished(out)
-    return _finish(work, carried, job, sorted([*made, *(target for _, target in wanted)]))
+    root, wanted = work.source.data.root, list_copies(work.source.data, carried.plan)
+    place(root, work.out, sorted(set(wanted) - set(copies)), job.link)
+    return [
+        *(name for name in generated_names(carried.plan) if not is_complete(work.out / name)),
+        *_not_there(root, work.out, wanted),
+    ]
 
 
-def _finished(out: Path) -> Manifest | None:
+def _not_there(root: Path, out: Path, pairs: Sequence[tuple[str, str]]) -> list[str]:
+    return [target for source, target in pairs if not is_there(root / source, out / target)]
+
+
+def finished(out: Path) -> Manifest | None:
     """The manifest, if there is one; what a killed or a slower process left beside it goes."""
     if not (out / MANIFEST).is_file():
         return None
     manifest = read_manifest(out)
-    sweep(out)
+    _sweep(out)
     return manifest
+
+
+def _sweep(out: Path) -> None:
+    sweep(out)
+    remove_locks(out)
 
 
 def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
@@ -227,18 +256,12 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
     return finished
 
 
-def _check_layout(plan: pd.DataFrame, layout: str) -> None:
-    depth = 3 if layout == "folders" else 2
-    wrong = next((path for path in plan["output"] if path and path.count("/") + 1 != depth), None)
-    if wrong:
-        raise InputError(f"plan output {wrong} does not fit the layout {layout}: make the plan with that layout")
-
-
-def _finish(work: Work, carried: Carried, job: Job, outputs: list[str]) -> Manifest:
+def _finish(work: Work, carried: Carried, job: Job) -> Manifest:
     """Write what is known only of the whole: plan, keypoints, manifest. Two processes may do so at once."""
     from augment.folder.render import target_joints
 
     out, source, plan = work.out, work.source, carried.plan
+    outputs = [*generated_names(plan), *(target for _, target in list_copies(source.data, plan))]
     logs = {PLAN: plan_text(plan), **carried.logs}
     for name, text in logs.items():
         write_text(out / name, text)
@@ -258,7 +281,7 @@ def _finish(work: Work, carried: Carried, job: Job, outputs: list[str]) -> Manif
         gate=carried.gate,
     )
     write_manifest(out, manifest)
-    sweep(out)  # only now: a run that is killed before the manifest is there needs what lies in the way
+    _sweep(out)  # only now: a run that is killed before the manifest is there needs what lies in the way
     return manifest
 
 

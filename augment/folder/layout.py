@@ -12,6 +12,7 @@ the test splits, and everybody's joints.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections import Counter
@@ -27,6 +28,7 @@ from augment.plan.file import TRAIN, read_plan
 from augment.pose.keypoints import Keypoints, empty_keypoints, read_keypoints
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError, atomic_path, progress
+from reid_eval.writing import PART, disk_error
 
 LINKS = ("copy", "hard", "symlink")
 PLAN = "augmentation/plan.csv"
@@ -36,8 +38,6 @@ ANNOTATIONS = ("market-annotation-train.csv", "market-annotation-test.csv")
 """Of the training split, and of the test splits."""
 UNFINISHED = "augmentation/unfinished.json"
 """The job that a folder is under construction for."""
-PART = ".part-"
-"""How names of files begin that are being written, see `reid_eval.runtime.atomic_path`."""
 SCRATCH = "augmentation/work"
 """What unfinished generations keep for themselves."""
 TEST_FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
@@ -88,6 +88,7 @@ def place(root: Path, out: Path, pairs: Sequence[tuple[str, str]], link: str) ->
 
     Raises:
         InputError: an image cannot be read, or a link cannot be made.
+        RunError: the disk is full, read-only or gone.
     """
     put: Callable[[Path, Path], None] = {"copy": _copy, "hard": _hard_link, "symlink": _symlink}[link]
 
@@ -101,6 +102,10 @@ def place(root: Path, out: Path, pairs: Sequence[tuple[str, str]], link: str) ->
         except OSError as error:
             if is_there(source, target):
                 return  # another shard put it there, and has swept away what this one was writing
+            if isinstance(error, FileNotFoundError) and source.exists():
+                raise  # the folder vanished
+            if error.errno not in (errno.EPERM, errno.EACCES) and (told := disk_error(error, target, writing=True)):
+                raise told from None
             hint = "" if link == "copy" else "; copy instead"
             raise InputError(f"cannot {link} {source} to {target}: {error.strerror}{hint}") from None
 

@@ -17,12 +17,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from augment.folder.layout import MANIFEST, PART, UNFINISHED
+from augment.folder.layout import MANIFEST, PLAN, SCRATCH, UNFINISHED
+from augment.plan.file import TRAIN, read_plan, wrong_outputs
 from augment.runs import RUNS
 from reid_eval.foreign import read_json, reason_of
 from reid_eval.limits import LARGEST_INTEGER, LONGEST_IMAGE_NAME, MOST_SIDE, MOST_TABLE_BYTES
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
 from reid_eval.shown import is_harmless, one_line
+from reid_eval.writing import PART
 
 
 def _inside(name: str) -> str:
@@ -139,13 +141,14 @@ def begin_job(out: Path, job: Job) -> bool:
     """Mark a folder as under construction for `job`; False if another process has begun or finished one there."""
     target = out / UNFINISHED
     own = target.with_name(f"{PART}{secrets.token_hex(8)}")
-    write_json(own, job.model_dump(mode="json"))
     try:
-        os.link(own, target)  # unlike a rename it fails where the file is there already
-    except FileExistsError:
-        return False
-    except OSError:  # a file system without hard links: two that begin at one instant may then both believe it
-        own.replace(target)
+        write_json(own, job.model_dump(mode="json"))
+        try:
+            os.link(own, target)  # unlike a rename it fails where the file is there already
+        except (FileExistsError, FileNotFoundError):  # the latter: another has begun, and swept this one's mark away
+            return False
+        except OSError:  # a file system without hard links: two that begin at one instant may then both believe it
+            own.replace(target)
     finally:
         own.unlink(missing_ok=True)
     if (out / MANIFEST).is_file():
@@ -207,19 +210,27 @@ class VerifyReport:
     missing: tuple[str, ...]
     changed: tuple[str, ...]
     extra: tuple[str, ...]
+    mislabelled: tuple[str, ...] = ()
+    """Outputs of the plan that are read back as something else than its rows say, and why."""
 
     @property
     def ok(self) -> bool:
-        """Whether the folder is as the manifest says, file for file."""
-        return not (self.missing or self.changed or self.extra)
+        """Whether the folder is as the manifest says, file for file, and its images as the plan says."""
+        return not (self.missing or self.changed or self.extra or self.mislabelled)
 
     @property
     def message(self) -> str:
         """One line: all well, or count and first five of each kind."""
         if self.ok:
             return f"{self.checked} files, all as the manifest says"
-        kinds = (("missing", self.missing), ("changed", self.changed), ("extra", self.extra))
-        return "; ".join(f"{len(names)} {kind}: {first_five(names)}" for kind, names in kinds if names)
+        kinds = ("missing", "changed", "extra", "mislabelled")
+        found = [(kind, getattr(self, kind)) for kind in kinds]
+        return "; ".join(f"{len(names)} {kind}: {first_five(names)}" for kind, names in found if names) + self._advice
+
+    @property
+    def _advice(self) -> str:
+        left = [name for name in self.extra if name.startswith((UNFINISHED, SCRATCH)) or PART in name]
+        return f" ({len(left)} left by a process that was killed: resume it, and they go)" if left else ""
 
 
 def verify(out: Path | str) -> VerifyReport:
@@ -236,7 +247,19 @@ def verify(out: Path | str) -> VerifyReport:
     found = file_entries(out, present)
     changed = [name for name in present if found[name] != manifest.files[name]]
     extra = sorted(there - set(manifest.files))
-    return VerifyReport(len(manifest.files), tuple(missing), tuple(changed), tuple(extra))
+    wrong = [] if PLAN in (*missing, *changed) else _mislabelled(out, manifest)
+    return VerifyReport(len(manifest.files), tuple(missing), tuple(changed), tuple(extra), tuple(wrong))
+
+
+def _mislabelled(out: Path, manifest: Manifest) -> list[str]:
+    """What a reader of the training images would take for something else than the plan says."""
+    try:
+        plan = read_plan(out / PLAN)
+    except InputError as error:
+        return [str(error)]
+    wrong = [f"row {row} of {PLAN}: {error}" for row, error in wrong_outputs(plan, manifest.job.layout)]
+    planned, there = set(plan["output"]) - {""}, {name for name in manifest.files if name.startswith(f"{TRAIN}/")}
+    return wrong + [f"{name} is in the manifest or the plan alone" for name in sorted(planned ^ there)]
 
 
 def _load(model: type[Any], path: Path) -> Any:

@@ -72,7 +72,7 @@ def render_gated(
     bar: ProgressBar,
 ) -> None:
     """Make the images of numbered chunks that have no record yet; arguments as in `augment.folder.render.render`."""
-    todo = [(number, chunk) for number, chunk in chunks if not _done(out, number)]
+    todo = [(number, chunk) for number, chunk in chunks if not is_done(out, number)]
     bar.skip(sum(len(chunk) for _, chunk in chunks) - sum(len(chunk) for _, chunk in todo))
     with ThreadPoolExecutor(WORKERS) as pool, repeatable():
         ahead = _begin(pool, todo[0][1], settings) if todo else []
@@ -92,7 +92,8 @@ def read_records(out: Path, count: int) -> list[dict[str, Any]] | None:
     return [attempt for record in records if record is not None for attempt in record]
 
 
-def _done(out: Path, number: int) -> bool:
+def is_done(out: Path, number: int) -> bool:
+    """Whether a chunk has its record, and what was accepted is there."""
     record = _read(out, number)
     return record is not None and all(is_complete(out / one["output"]) for one in record if one["accepted"])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from augment.folder.carry import Carried, Work, tasks_of
 from augment.folder.layout import GATE_LOG
-from augment.gate.attempts import Asked, Chunk, Judging, numbered, read_records, render_gated
+from augment.gate.attempts import Asked, Chunk, Judging, is_done, numbered, read_records, render_gated
 from augment.gate.redraw import GateRun, Redrawing, log_text, outcome
 from reid_eval.runtime import progress
 
@@ -27,7 +27,7 @@ class GatedRendering:
 
     def render(self, work: Work) -> None:
         """Make this part's chunks; each leaves a record of its attempts."""
-        mine = _chunks(work)[work.shard[0] :: work.shard[1]]
+        mine = _own(work)
         redraw = Redrawing(self.run, work.source, work.plan)
         judging = Judging(self.run.gate, redraw, self.run.retries)
         with progress("Generating", sum(len(chunk) for _, chunk in mine)) as bar:
@@ -41,6 +41,14 @@ class GatedRendering:
         found = outcome(work.plan, attempts, work.source.data.layout)
         reports = {"gate_given_up": found.given_up, "gate_kept_instead": found.kept_instead}
         return Carried(found.plan, reports, found.facts, {GATE_LOG: log_text(attempts)})
+
+    def lacking(self, work: Work) -> list[str]:
+        """Records of this part that are not there, or whose images are not."""
+        return [f"the chunk from {chunk[0].output}" for number, chunk in _own(work) if not is_done(work.out, number)]
+
+
+def _own(work: Work) -> list[tuple[int, Chunk]]:
+    return _chunks(work)[work.shard[0] :: work.shard[1]]
 
 
 def _chunks(work: Work) -> list[tuple[int, Chunk]]:

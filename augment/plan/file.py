@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Hashable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from augment.pose.keypoints import Keypoints
-from reid_eval.datasets.names import is_image
+from reid_eval.datasets.names import GRAMMARS, IMAGE_SUFFIXES, is_generated, is_image
 from reid_eval.foreign import reason_of
 from reid_eval.foreign_csv import read_csv
 from reid_eval.limits import LONGEST_IMAGE_NAME
@@ -21,6 +21,8 @@ from reid_eval.runtime import InputError, write_text
 COLUMNS = ("action", "pid", "camid", "image", "condition", "pose", "output")
 TRAIN = "bounding_box_train"
 LIBRARY = "library:"
+LONGEST_NAME = 255
+"""In bytes: what file systems take."""
 _FILLED = {
     "keep": ("image", "output"),
     "drop": ("image",),
@@ -61,7 +63,13 @@ def read_plan(path: Path | str) -> pd.DataFrame:
     return plan.astype({"pid": np.int64, "camid": np.int64})
 
 
-def check_plan(plan: pd.DataFrame, train: pd.DataFrame, keypoints: Keypoints, library: Keypoints | None = None) -> None:
+def check_plan(
+    plan: pd.DataFrame,
+    train: pd.DataFrame,
+    keypoints: Keypoints,
+    library: Keypoints | None = None,
+    layout: str | None = None,
+) -> None:
     """Check that a plan fits a data set and leaks nothing: conditions and poses come from kept images only.
 
     Args:
@@ -69,11 +77,13 @@ def check_plan(plan: pd.DataFrame, train: pd.DataFrame, keypoints: Keypoints, li
         train: the data set's training table.
         keypoints: of its images.
         library: where the plan's `library:NAME` poses come from.
+        layout: of the data set; None: names of outputs are not read back.
 
     Raises:
-        InputError: a training image that the plan does not mention; a row that names an image the data set lacks,
-            or whose pid or camid is not that of the image; a condition or pose that is dropped, of another identity
-            (condition), unknown, or without usable keypoints.
+        InputError: an output that would be read back as another person's, another camera's, or as real where it is
+            generated (or the other way round); a training image that the plan does not mention; a row that names an
+            image the data set lacks, or whose pid or camid is not that of the image; a condition or pose that is
+            dropped, of another identity (condition), unknown, or without usable keypoints.
     """
     fail("plan", _bad_rows(plan))
     missing = sorted(set(train["path"]) - set(plan["image"]))
@@ -84,6 +94,38 @@ def check_plan(plan: pd.DataFrame, train: pd.DataFrame, keypoints: Keypoints, li
             "data",
         )
     fail("plan", _misfits(plan, train, keypoints, library))
+    if layout is not None:
+        fail("plan", wrong_outputs(plan, layout))
+
+
+def wrong_outputs(plan: pd.DataFrame, layout: str) -> Iterator[tuple[int, str]]:
+    """Outputs that a reader of the layout would not take for what their rows say: (row, what is wrong).
+
+    Args:
+        plan: the plan; rows are counted from 1 with the header.
+        layout: of the data set, see `reid_eval.read_dataset`.
+    """
+    for number, row in enumerate(plan[list(COLUMNS)].to_dict("records"), start=2):
+        if row["action"] != "drop" and (error := _misread(row, layout)):
+            yield number, f"output {row['output']!r} {error}"
+
+
+def _misread(row: dict[Hashable, Any], layout: str) -> str | None:
+    """Why a row's output is read back as something else, or None."""
+    output, folders = PurePosixPath(str(row["output"])), layout == "folders"
+    if len(output.parts) != (3 if folders else 2):
+        return f"does not fit the layout {layout}: make the plan with that layout"
+    if row["action"] == "generate" and row["pid"] < 1:
+        return f"is of pid {row['pid']}, which is nobody: distractors and junk are not generated"
+    if folders:
+        own = PurePosixPath(str(row["condition"] or row["image"])).parent.name
+        return None if output.parent.name == own else f"lies in the folder of another person than {own}"
+    grammar = GRAMMARS[layout]
+    said = grammar.parse(output.name)
+    if said is None:
+        return f"does not follow {layout}'s grammar ({grammar.example})"
+    wrong = [name for name in ("pid", "camid") if getattr(said, name) != row[name]]
+    return f"says {wrong[0]} {getattr(said, wrong[0])}, the row {row[wrong[0]]}" if wrong else None
 
 
 def fail(what: str, errors: Iterator[tuple[int, str]]) -> None:
@@ -134,14 +176,24 @@ def _bad_fields(record: dict[Hashable, Any]) -> Iterator[str]:
             yield f"{column} {text!r} {error}"
         elif column != "pose" and text.startswith(LIBRARY):
             yield f"{column} {text!r} names a library row"
-        elif column == "output" and text and not _is_output(text):
-            yield f"output {text!r} is not an image in {TRAIN}"
+        elif column == "output" and text and (error := _bad_output(text, record["action"] == "generate")):
+            yield f"output {text!r} {error}"
 
 
-def _is_output(path: str) -> bool:
+def _bad_output(path: str, generated: bool) -> str | None:
+    """What is wrong with the name of an output in any layout, or None."""
     parts = path.split("/")
-    plain = not any(part.startswith(".") for part in parts) and is_image(parts[-1])
-    return parts[0] == TRAIN and len(parts) in (2, 3) and plain
+    if parts[0] != TRAIN or len(parts) not in (2, 3) or any(part.startswith(".") for part in parts):
+        return f"is not an image in {TRAIN}"
+    if any(part != part.strip() for part in parts):
+        return "begins or ends with a space"
+    if (length := max(len(part.encode(errors="surrogatepass")) for part in parts)) > LONGEST_NAME:
+        return f"has a name of {length} bytes, more than {LONGEST_NAME}"
+    if not is_image(parts[-1]):
+        return f"is not an image: its name ends with none of {' '.join(IMAGE_SUFFIXES)}"
+    if is_generated(parts[-1]) != generated:
+        return "lacks the mark _genNNNN of generated images" if generated else "is named as a generated image is"
+    return None
 
 
 def _misfits(

@@ -16,12 +16,13 @@ from filelock import FileLock
 from PIL import Image
 
 from augment.pose.keypoints import Keypoints, write_keypoints
-from augment.runs import Say, cache_dir
+from augment.runs import Say, cache_dir, cache_errors
 from augment.synth.draws import hashed_uniforms
 from augment.synth.pedestrians import PedestrianRenderer, Rendered
 from reid_eval.foreign import read_json, reason_of
 from reid_eval.limits import LARGEST_INTEGER, MOST_SIDE
 from reid_eval.runtime import InputError, progress, write_json
+from reid_eval.writing import disk_errors
 
 FACTS = "synth.json"
 _RENDERER = 1  # raise when the same settings begin to give other pictures
@@ -204,7 +205,7 @@ def write_dataset(out: Path | str, settings: SynthSettings, device: torch.device
     settings.check()
     out = Path(out).resolve()
     _check_free(out)
-    with _alone(out):
+    with disk_errors(out), _alone(out):
         _check_free(out)  # another process may have drawn it while we waited
         _draw_into(out, settings, device)
     return out
@@ -221,7 +222,7 @@ def embedded_dataset(settings: SynthSettings | None = None, device: torch.device
     path = cache_dir().resolve() / f"synthetic-v{_RENDERER}-{digest}"
     if _is_ready(path, settings):
         return path, True
-    with _alone(path):
+    with cache_errors(path), _alone(path):
         if _is_ready(path, settings):
             return path, True
         shutil.rmtree(path, ignore_errors=True)

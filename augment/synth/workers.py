@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
 
 import torch
@@ -25,12 +26,21 @@ def workers() -> ThreadPoolExecutor:
     def alone() -> None:
         torch.set_num_threads(1)
         torch.set_grad_enabled(False)
-        started.wait()
+        with suppress(threading.BrokenBarrierError):
+            started.wait()
 
     pool = ThreadPoolExecutor(count, thread_name_prefix="render", initializer=alone)
-    for _ in range(count):
-        pool.submit(lambda: None)
-    started.wait()
-    # Setting it in a thread also sets what threads that start later get; give everyone else back what they had.
-    torch.set_num_threads(before)
+    try:
+        for _ in range(count):
+            pool.submit(lambda: None)
+        started.wait()
+    except (
+        BaseException
+    ):  # Ctrl-C, or no more threads to be had: those that wait would wait for ever, and Python for them
+        started.abort()
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    finally:
+        # Setting it in a thread also sets what threads that start later get; give everyone else back what they had.
+        torch.set_num_threads(before)
     return pool

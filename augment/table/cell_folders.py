@@ -5,8 +5,7 @@ from __future__ import annotations
 from filelock import FileLock
 
 from augment.folder.carry import Source
-from augment.folder.generate import RenderSettings, generate
-from augment.folder.manifest import MANIFEST
+from augment.folder.generate import RenderSettings, finished, generate
 from augment.gate.judge import Gate
 from augment.gate.redraw import GateRun
 from augment.gate.strategy import GatedRendering
@@ -39,7 +38,7 @@ class CellFolders:
         out = study.sets.folder(row, cell.column, seed)
         out.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(out.with_name(out.name + ".lock")):  # the system frees it when the process ends, however it ends
-            if (out / MANIFEST).is_file():
+            if finished(out) is not None:
                 return
             known = study.sets.generator(row, cell.column, seed)
             generator = known.open(study.device)

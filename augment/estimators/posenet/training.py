@@ -25,8 +25,8 @@ from augment.estimators.posenet.pool import Pool
 from augment.estimators.posenet.training_settings import PoseTrainSettings
 from augment.synth.stream import PedestrianStream, StreamSettings
 from reid_eval.foreign import reason_of
-from reid_eval.runtime import InputError, atomic_path, progress, write_text
-from reid_eval.torch_file import read_torch
+from reid_eval.runtime import InputError, progress, write_text
+from reid_eval.torch_file import read_torch, save_torch
 
 CHECKPOINT, LOG = "checkpoint.pt", "train.jsonl"
 _FORMAT = 1
@@ -224,8 +224,7 @@ class _Loop:
             "drawn": self.pool.drawn,
             "render_seconds": self.pool.seconds,
         }
-        with atomic_path(self.out / CHECKPOINT) as temporary:
-            torch.save(contents, temporary)
+        save_torch(self.out / CHECKPOINT, contents)
 
 
 def _load(path: Path, settings: PoseTrainSettings) -> dict[str, Any]:

@@ -25,8 +25,9 @@ from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import TrainState, build_state
 from augment.generators.patn.step import LOSS_NAMES, train_step
 from reid_eval.foreign import reason_of
-from reid_eval.runtime import InputError, ProgressBar, atomic_path, progress, write_json, write_text
-from reid_eval.torch_file import read_torch
+from reid_eval.runtime import InputError, ProgressBar, progress, write_json, write_text
+from reid_eval.torch_file import read_torch, save_torch
+from reid_eval.writing import disk_errors
 
 CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"
 EVENTS = "tensorboard"
@@ -61,6 +62,7 @@ def train_generator(
     on_checkpoint: Callable[[TrainState], None] | None = None,
     on_sheet: Callable[[TrainState], None] | None = None,
     processes: Processes | None = None,
+    on_start: Callable[[], None] | None = None,
 ) -> TrainResult:
     """Train, or go on training, in the directory `out`.
 
@@ -79,6 +81,7 @@ def train_generator(
             from torch's global generator.
         on_sheet: likewise, every `sheet_every` iterations, to draw samples of `state.exported`.
         processes: those that share the training, see `.distributed`; only the first writes files.
+        on_start: called when the training is about to go on, before anything is written: nothing is refused after it.
 
     Returns:
         How it ended; stopping for `max_seconds` is not an error.
@@ -92,9 +95,9 @@ def train_generator(
     if (out / CHECKPOINT).exists() and not resume:
         raise InputError(f"{out} already holds a training: resume it, or give another folder")
     init = lineage(settings.init_weights) if settings.init_weights else None  # the file may be gone at the end
-    state = build_state(settings, device, processes)
-    if (out / CHECKPOINT).exists():
-        load_checkpoint(out / CHECKPOINT, state, settings)
+    state = _begin(settings, out / CHECKPOINT, device, processes)
+    if on_start:
+        on_start()
     if state.device.type == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes never change here
     loop = _Loop(settings, source, out, state, start)
@@ -110,6 +113,16 @@ def train_generator(
     return TrainResult(state.step, finished, out / CHECKPOINT, weights, state.losses)
 
 
+def _begin(
+    settings: PATNTrainSettings, checkpoint: Path, device: torch.device | str, processes: Processes | None
+) -> TrainState:
+    """The state that a training goes on from."""
+    state = build_state(settings, device, processes)
+    if checkpoint.exists():
+        load_checkpoint(checkpoint, state, settings)
+    return state
+
+
 def _facts(state: TrainState, settings: PATNTrainSettings) -> dict[str, Any]:
     """What a finished training tells of itself."""
     return {
@@ -121,9 +134,10 @@ def _facts(state: TrainState, settings: PATNTrainSettings) -> dict[str, Any]:
 
 
 def save_checkpoint(path: Path | str, state: TrainState, settings: PATNTrainSettings) -> None:
-    """Write everything needed to go on, atomically.
+    """Write everything needed to go on, atomically; the same state and settings give the same bytes.
 
     Raises:
+        RunError: the disk is full, read-only or gone; the file is left as it was.
         TrainingDivergedError: a weight is not finite; the file is left as it was.
     """
     networks = {"generator": state.generator, "D_A": state.appearance.network, "D_S": state.shape.network}
@@ -134,8 +148,7 @@ def save_checkpoint(path: Path | str, state: TrainState, settings: PATNTrainSett
     randoms = state.processes.collect(_random_state())
     if state.processes.first:
         contents = {"format": _FORMAT, "settings": asdict(settings), "state": state.state_dict(), "random": randoms}
-        with atomic_path(path) as temporary:
-            torch.save(contents, temporary)
+        save_torch(path, contents)
     state.processes.agree(True)  # nobody goes on before the file is there
 
 
@@ -266,8 +279,9 @@ class _Loop:
             "seconds": round(time.monotonic() - self.start, 2),
             **{name: round(value, 6) for name, value in self.state.losses.items()},
         }
-        self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("a") as file:
+        with disk_errors(self.log_path):
+            self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with disk_errors(self.log_path), self.log_path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self.scalars.add(line)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +20,7 @@ from toy import Toy
 
 from augment.folder import generate as generation
 from augment.folder import manifest as manifests
+from augment.folder import part_lock
 from augment.folder.carry import Source
 from augment.folder.generate import generate, verify
 from augment.folder.layout import sweep
@@ -24,7 +29,7 @@ from augment.folder.render import save_image
 from augment.plan.sampler import plan_dataset
 from augment.pose import load_annotations
 from reid_eval.datasets import ReidData
-from reid_eval.runtime import InputError
+from reid_eval.runtime import InputError, RunError
 
 Run = Callable[..., Manifest | None]
 
@@ -81,6 +86,27 @@ def test_a_shard_that_finishes_while_another_copies(
     assert [one is not None for one in told] == ([False, True] if when == "before" else [True, True])
     assert hashes(out) == wholes[run]
     assert told[-1] == read_manifest(out)
+
+
+def test_a_shard_that_is_stopped_in_the_middle_of_its_copying(
+    run: Run, tiny_data: ReidData, wholes: dict[Run, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Shard 0 has copied some of its images and is writing one; shard 1 does all it has to; shard 0 goes on."""
+    out, told, real, calls = tmp_path / "out", [], shutil.copyfile, []
+
+    def slow(source: Path, target: Path) -> None:
+        calls.append(target)
+        if len(calls) == 3:
+            Path(target).write_bytes(b"half")
+            told.append(run(tiny_data, out, shard=(1, 2)))
+            assert Path(target).read_bytes() == b"half"  # nobody swept it away
+        real(source, target)
+
+    monkeypatch.setattr(shutil, "copyfile", slow)
+    told.append(run(tiny_data, out, shard=(0, 2)))
+    assert [one is not None for one in told] == [False, True]
+    assert hashes(out) == wholes[run]
+    assert verify(out).ok
 
 
 def test_two_that_finish_at_the_same_instant(
@@ -236,6 +262,130 @@ def test_folders_that_vanish_under_a_sweep(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(Path, "unlink", all_gone)
     sweep(tmp_path)
     assert list(folder_files(tmp_path)) == []
+
+
+# --- two processes for one part -----------------------------------------------------------------------------------
+
+
+class Slow(Toy):
+    """Stops at its second call until it is told to go on."""
+
+    def __init__(self, fails: bool = False) -> None:
+        super().__init__(stop=1)
+        self.reached, self.go_on, self.fails = threading.Event(), threading.Event(), fails
+
+    def die(self) -> None:
+        self.reached.set()
+        assert self.go_on.wait(20)
+        if self.fails:
+            raise ZeroDivisionError
+
+
+def test_the_second_process_of_a_part_waits_for_the_first(
+    run: Run, tiny_data: ReidData, wholes: dict[Run, Any], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out, slow, toy = tmp_path / "out", Slow(), Toy()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run, tiny_data, out, resume=True, toy=slow)
+        assert slow.reached.wait(20)
+        second = pool.submit(run, tiny_data, out, resume=True, toy=toy)
+        said = ""
+        while "is making this part" not in said:
+            assert not second.done()
+            said += capfd.readouterr().err
+        slow.go_on.set()
+        assert first.result(20) == second.result(20) == read_manifest(out)
+    assert toy.calls == 0
+    assert f"{out}: process {os.getpid()} of {socket.gethostname()} is making this part: waiting" in said
+    assert hashes(out) == wholes[run]
+    assert verify(out).ok
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]  # no lock stays
+
+
+def test_the_second_goes_on_where_the_first_fails(run: Run, tiny_data: ReidData, tmp_path: Path) -> None:
+    out, slow = tmp_path / "out", Slow(fails=True)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run, tiny_data, out, resume=True, toy=slow)
+        assert slow.reached.wait(20)
+        second = pool.submit(run, tiny_data, out, resume=True)
+        slow.go_on.set()
+        assert second.result(20) is not None
+        assert first.exception(20) is not None
+    assert verify(out).ok
+
+
+def test_a_lock_file_that_nobody_holds_means_nothing(tiny_data: ReidData, tmp_path: Path) -> None:
+    """Of a process that was killed, or of a host whose locks the file server has freed."""
+    (tmp_path / ".out.part-0-of-1.lock").write_text("1\nanother-host\n")
+    assert plain(tiny_data, tmp_path / "out") is not None
+    assert not (tmp_path / ".out.part-0-of-1.lock").exists()
+
+
+def test_where_no_lock_can_be_written(tiny_data: ReidData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(part_lock.FileLock, "acquire", refuse)
+    assert plain(tiny_data, tmp_path / "out") is not None
+
+
+def test_records_that_come_late_are_told_and_go(tiny_data: ReidData, wholes: dict[Run, Any], tmp_path: Path) -> None:
+    """A process of another number of shards was killed when it had just written a record beside the manifest."""
+    out = tmp_path / "out"
+    gated(tiny_data, out)
+    late = out / "augmentation/work/gate/000001.json"
+    late.parent.mkdir(parents=True)
+    late.write_text("[]")
+    report = verify(out)
+    assert report.extra == ("augmentation/work/gate/000001.json",)
+    assert report.message.endswith("(1 left by a process that was killed: resume it, and they go)")
+    assert gated(tiny_data, out, resume=True) == read_manifest(out)
+    assert verify(out).ok
+    assert hashes(out) == wholes[gated]
+
+
+# --- files that vanish ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", ["folder", "image", "copy"])
+def test_what_vanishes_under_the_only_process_is_an_error(
+    what: str, run: Run, tiny_data: ReidData, wholes: dict[Run, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def vanish() -> None:
+        if what == "folder":
+            shutil.rmtree(out)
+        else:
+            next(out.glob("bounding_box_train/*_gen*" if what == "image" else "query/*")).unlink()
+
+    with monkeypatch.context() as patch:
+        when = {"after": 1} if what == "copy" else {"before": 1}
+        Between(patch, generation, "place", vanish, **when)
+        with pytest.raises(RunError, match=r"\d+ files of .*out vanished while it was being made: .*Resume it"):
+            run(tiny_data, out)
+    assert not (out / MANIFEST).exists()
+    assert run(tiny_data, out, resume=True) is not None
+    assert hashes(out) == wholes[run]
+
+
+def test_a_shard_knows_its_own_files_from_the_others(
+    run: Run, tiny_data: ReidData, wholes: dict[Run, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of shard 1 is there, which is its own affair; but a file that shard 0 has made is gone, too."""
+    out = tmp_path / "out"
+
+    def vanish() -> None:
+        for path in out.glob("*/*.jpg"):
+            path.unlink()
+
+    with monkeypatch.context() as patch:
+        Between(patch, generation, "place", vanish, before=1)
+        with pytest.raises(RunError, match=r"vanished while it was being made: .*bounding_box_train/.*_gen"):
+            run(tiny_data, out, shard=(0, 2))
+    assert run(tiny_data, out, shard=(0, 2), resume=True) is None
+    assert run(tiny_data, out, shard=(1, 2)) is not None
+    assert hashes(out) == wholes[run]
 
 
 # --- killed at the end -------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.load import load_generator
@@ -167,6 +168,19 @@ def test_killed_and_resumed_is_the_same_bit_for_bit(tmp_path: Path, kill_at: int
     assert steps == sorted(set(steps))
 
 
+@pytest.mark.parametrize("extras", [{}, {"ema_decay": 0.5, "precision": "bf16"}])
+def test_the_same_seed_gives_the_same_checkpoint_byte_for_byte(tmp_path: Path, extras: dict[str, Any]) -> None:
+    """Also where it was killed and resumed, under another name, and from settings that are equal but not the same."""
+    whole = train_generator(settings(**extras), pairs(), tmp_path / "whole").checkpoint.read_bytes()
+    with pytest.raises(Killed):
+        train_generator(settings(**extras), KilledAt(pairs(), 3), tmp_path / "parts")
+    torch.manual_seed(99)
+    again = PATNTrainSettings(**json.loads(json.dumps({**TINY, **extras})))
+    assert train_generator(again, pairs(), tmp_path / "parts", resume=True).checkpoint.read_bytes() == whole
+    other = train_generator(settings(**extras, seed=1), pairs(), tmp_path / "other").checkpoint.read_bytes()
+    assert other != whole
+
+
 def test_time_limit_stops_with_a_checkpoint(tmp_path: Path) -> None:
     whole = train_generator(settings(), pairs(), tmp_path / "whole")
     for step in range(1, 7):
@@ -189,6 +203,21 @@ def test_resume_errors(tmp_path: Path) -> None:
     (tmp_path / "checkpoint.pt").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match=r"can't resume from .*checkpoint.pt .*remove it to start afresh"):
         train_generator(settings(), pairs(), tmp_path, resume=True)
+
+
+def test_a_refused_resumption_leaves_the_run_as_it_was(tiny_root: Path, tmp_path: Path) -> None:
+    from augment.commands.train import train_recipe
+
+    recipe, out = tmp_path / "tiny.yaml", tmp_path / "run"
+    recipe.write_text(yaml.safe_dump({"data": {"source": "folder", "root": str(tiny_root), "size": [16, 8]},
+                                      "train": TINY}))  # fmt: skip
+    train_recipe(str(recipe), out, (), False, None, None, "cpu", lambda _: None)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert json.loads(before["run.json"])["recipe"]["train"]["batch_size"] == 2
+    for change in ("train.lambda_l1=2.0", "data.seed=1", "train.seed=3"):
+        with pytest.raises(InputError, match="can't resume"):
+            train_recipe(str(recipe), out, (change,), True, None, None, "cpu", lambda _: None)
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 class Poisoned(KilledAt):
