@@ -20,7 +20,7 @@ from augment.synth.dataset import source_data
 from reid_eval.runtime import InputError, atomic_path
 
 TOP = 10
-CELL, FRAME, GAP, HEAD = (96, 192), 5, 8, 18  # of the sheet, in pixels
+PHOTO, FRAME, GAP, HEAD = (96, 192), 5, 8, 18  # of the sheet, in pixels; (W, H)
 GREEN, RED, BLACK = (0, 150, 60), (215, 40, 40), (20, 20, 20)
 
 
@@ -39,18 +39,17 @@ def build_index(features: np.ndarray, hnsw: bool) -> Any:
 
 def draw_sheet(root: Path, queries: list[str], results: list[list[tuple[str, bool]]]) -> Image.Image:
     """A row for each query: its photo, then what was found, in a green frame where it is the same person, else red."""
-    step = (CELL[0] + GAP, CELL[1] + GAP)
+    step = tuple(length + 2 * FRAME + GAP for length in PHOTO)
     sheet = Image.new("RGB", ((TOP + 1) * step[0] + 3 * GAP, len(queries) * step[1] + HEAD + GAP), "white")
     draw = ImageDraw.Draw(sheet)
     for row, (query, found) in enumerate(zip(queries, results, strict=True)):
         for column, (name, frame) in enumerate([(query, BLACK), *((n, GREEN if ok else RED) for n, ok in found)]):
             x, y = GAP + column * step[0] + (2 * GAP if column else 0), HEAD + row * step[1]
-            inner = (CELL[0] - 2 * FRAME, CELL[1] - 2 * FRAME)
             with Image.open(root / name) as photo:
-                cell = ImageOps.expand(photo.convert("RGB").resize(inner, Image.Resampling.BICUBIC), FRAME, frame)
-            sheet.paste(cell, (x, y))
+                cell = ImageOps.pad(photo.convert("RGB"), PHOTO, color="white")
+            sheet.paste(ImageOps.expand(cell, FRAME, frame), (x, y))
             if row == 0:
-                draw.text((x + CELL[0] // 2, HEAD // 2), str(column or "query"), BLACK, anchor="mm")
+                draw.text((x + step[0] // 2, HEAD // 2), str(column or "query"), BLACK, anchor="mm")
     return sheet
 
 
@@ -89,10 +88,15 @@ def main(arguments: list[str] | None = None) -> None:
         if ((made.pids[gallery] == made.pids[at]) & (cameras[gallery] != cameras[at])).any():  # there is one to find
             results[int(at)] = [(str(made.names[n]), bool(made.pids[n] == made.pids[at])) for n in near]
             first.append(bool(results[int(at)]) and results[int(at)][0][1])
+    if not results:
+        parser.error(f"no query of {o.features} has an image by another camera in the gallery")
     print(f"rank-1 {100 * np.mean(first):.1f} over {len(first)} queries, {len(gallery)} in the gallery, "
           f"{speed:.0f} queries/s; {int(made.joints_used.sum())} of {len(made.names)} images with views")  # fmt: skip
-    shown = [list(results)[i] for i in np.linspace(0, len(results) - 1, o.queries).astype(int)]
-    sheet = draw_sheet(root, [str(made.names[at]) for at in shown], [results[at] for at in shown])
+    shown = [list(results)[i] for i in np.linspace(0, len(results) - 1, min(o.queries, len(results))).astype(int)]
+    try:
+        sheet = draw_sheet(root, [str(made.names[at]) for at in shown], [results[at] for at in shown])
+    except OSError as error:
+        parser.error(f"{root} does not hold the images of {o.features} ({error}): give its data set as --root")
     with atomic_path(o.out) as temporary:
         sheet.save(temporary, "JPEG", quality=90)
     print(f"Wrote {o.out}")

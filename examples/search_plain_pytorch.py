@@ -35,6 +35,7 @@ def network(file: Path | None) -> nn.Module:
     """Images, normalised as ImageNet's, to features."""
     if file and file.suffix == ".pt2":
         return torch.export.load(file).module()
+    torch.manual_seed(0)  # of the random weights
     model = resnet50(weights=None)
     model.fc = nn.Identity()
     if file:

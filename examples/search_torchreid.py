@@ -42,6 +42,9 @@ class Folder(data.ImageDataset):
         super().__init__([(p, label_of[i], c) for p, i, c in train], query, gallery, **options)
 
 
+data.register_image_dataset("searched", Folder)
+
+
 def load_weights(model: torch.nn.Module, path: str) -> None:
     """By torchreid; its engine stores rank-1 as a numpy number, which torch refuses unless told to expect it."""
     kinds = [np.float32(0).__reduce__()[0], np.dtype, type(np.dtype(np.float32)), type(np.dtype(np.float64))]
@@ -72,18 +75,16 @@ def main(arguments: list[str] | None = None) -> None:
         parser.add_argument(f"--{name}", type=int, default=value)
     o = parser.parse_args(arguments)
     root, device = source_data(o.data, print), "cuda" if torch.cuda.is_available() else "cpu"
-    data.register_image_dataset("folder", Folder)
-    manager = data.ImageDataManager(
-        root=str(root), sources="folder", height=o.height, width=o.width, transforms=["random_flip"],
-        batch_size_train=o.batch_size, workers=0, use_gpu=device == "cuda",
-    )  # fmt: skip
+    options = {"height": o.height, "width": o.width, "batch_size_train": o.batch_size, "workers": 0}
+    manager = data.ImageDataManager(root=str(root), sources="searched", transforms=["random_flip"], **options)
+    torch.manual_seed(0)
     model = models.build_model(o.model, manager.num_train_pids, pretrained=False).to(device)
     if o.weights:
         load_weights(model, o.weights)
     else:
         optimizer = optim.build_optimizer(model, lr=0.001)
         rate = optim.build_lr_scheduler(optimizer, stepsize=20)
-        runner = engine.ImageSoftmaxEngine(manager, model, optimizer, rate, use_gpu=device == "cuda")
+        runner = engine.ImageSoftmaxEngine(manager, model, optimizer, rate)
         runner.run(save_dir=o.out, max_epoch=o.epochs, print_freq=50, ranks=[1], normalize_feature=True)
     model.eval()
 
