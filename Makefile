@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Test processes share the cores: one thread each is faster than all of them fighting for all cores.
 TEST_THREADS ?= 1
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench fuzz faults clean
 
 setup: $(VENV)/.installed
 
@@ -33,6 +33,14 @@ test: lint
 
 bench: setup
 	$(BIN)/python tests/bench/bench.py
+
+# Ten minutes of other broken files every time; docs/faults.md and SECURITY.md say what for.
+fuzz: setup
+	FUZZ_MINUTES=$${FUZZ_MINUTES:-10} FUZZ_FIRST=$$(date +%s) $(BIN)/python -m pytest -q -s tests/fuzz
+
+# Jobs killed at numbered points of their writes, and given again: an hour or so.
+faults: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache
