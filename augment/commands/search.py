@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("root", type=EXISTING)
+@click.argument("root", type=EXISTING, required=False)
 @click.option("--reid", type=EXISTING, required=True, help="The network: what reid-eval --save wrote.")
 @click.option("--out", type=FOLDER, required=True, help="File to write, such as features.npz.")
 @click.option("--poses", default="4", show_default=True, help="How many of the poses that ship, or a file of poses; 0: "
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @LAYOUT
 @DEVICE
 def embed(
-    root: Path,
+    root: Path | None,
     reid: Path,
     out: Path,
     poses: str,
@@ -46,7 +46,9 @@ def embed(
     layout: str,
     device: str,
 ) -> None:
-    """Features of a data set's images, each person also seen in generated poses, for a search engine: npz.
+    """Features of images, each person also seen in generated poses, for a search engine: npz.
+
+    ROOT is a data set; default: the embedded one.
 
     \b
     patn-augment embed Market-1501 --reid networks/resnet50-original-seed0.safetensors --out features.npz
@@ -60,11 +62,13 @@ def embed(
     from augment.search.extractors import reid_extractor
     from augment.search.normalized import PoseNormalized
     from augment.search.views import WEIGHT
+    from augment.synth.dataset import source_data
     from reid_eval import load_model
     from reid_eval.datasets import check_images, read_dataset
     from reid_eval.model_file import read_model_file
     from reid_eval.runtime import resolve_device
 
+    root = source_data(root, echo)
     where = resolve_device(device)
     file = read_model_file(reid)
     model = load_model(file, where)
@@ -72,6 +76,7 @@ def embed(
     check_images(data)
     views = _poses(poses)
     generator = open_generator(pick_weights(weights, device), where)
+    echo(f"Generator: {generator.name}; {len(views.names)} views of each image.")
     search = PoseNormalized(
         reid_extractor(model),
         generator,

@@ -17,7 +17,7 @@ from augment.search.fusion import Floats, Parts, calibrate, fuse
 from augment.search.normalized import PoseNormalized
 from augment.search.searched_photos import Photos, calibration_photos, photos_of
 from reid_eval.datasets import ReidData
-from reid_eval.runtime import InputError, write_bytes
+from reid_eval.runtime import InputError, ProgressBar, progress, write_bytes
 
 _PARTS = ("photos", "views", "known")
 _BLOCK = 256  # photos held at a time
@@ -83,10 +83,12 @@ def embed(
     paths = [path for table in tables.values() for path in table["path"]]
     if not paths:
         raise InputError(f"{data.root} has no image in {', '.join(splits)}")
-    parts = _parts(photos_of(data, keypoints, paths), search)
-    others = calibration_photos(data, keypoints)
-    if search.calibration is None and len(others) > 1:
-        search.calibration = calibrate(_parts(others, search))
+    photos, others = photos_of(data, keypoints, paths), calibration_photos(data, keypoints)
+    calibrates = search.calibration is None and len(others) > 1
+    with progress("Extracting features", len(photos) + calibrates * len(others)) as bar:
+        parts = _parts(photos, search, bar)
+        if calibrates:
+            search.calibration = calibrate(_parts(others, search, bar))
     return Embedded(
         features=fuse(parts, search.weight, search.calibration),
         names=np.array(paths),
@@ -99,9 +101,9 @@ def embed(
     )
 
 
-def _parts(photos: Photos, search: PoseNormalized) -> Parts:
+def _parts(photos: Photos, search: PoseNormalized, bar: ProgressBar) -> Parts:
     found = [photos.part(at, at + _BLOCK) for at in range(0, len(photos), _BLOCK)]
-    blocks = [search.parts(block.read(), block.joints) for block in found]
+    blocks = [search.parts(block.read(), block.joints, bar) for block in found]
     return Parts(*(np.concatenate([getattr(block, name) for block in blocks]) for name in _PARTS))
 
 

@@ -22,7 +22,7 @@ from augment.search.extractors import Extractor
 from augment.search.fusion import Calibration, Floats, Parts, calibrate, fuse, unit
 from augment.search.searched_photos import as_tensors, same_shape
 from augment.search.views import generate_views, poses_at
-from reid_eval.runtime import InputError, progress
+from reid_eval.runtime import InputError, ProgressBar, progress
 
 
 class PoseNormalized:
@@ -87,27 +87,39 @@ class PoseNormalized:
         self.calibration = calibrate(self.parts(images, joints))
         return self.calibration
 
-    def parts(self, images: Sequence[NDArray[np.uint8]] | Tensor, joints: Floats) -> Parts:
-        """Features of photos and views apart, for whoever wants to fuse them in another way."""
+    def parts(
+        self, images: Sequence[NDArray[np.uint8]] | Tensor, joints: Floats, bar: ProgressBar | None = None
+    ) -> Parts:
+        """Features of photos and views apart, for whoever wants to fuse them in another way.
+
+        Args:
+            images, joints: as for calling.
+            bar: counts the photos, where they are some of more; None: one of its own.
+        """
+        if bar is None:
+            with progress("Extracting features", len(images)) as own:
+                return self._parts(images, joints, own)
+        return self._parts(images, joints, bar)
+
+    def _parts(self, images: Sequence[NDArray[np.uint8]] | Tensor, joints: Floats, bar: ProgressBar) -> Parts:
         photos = as_tensors(images)
         joints = np.asarray(joints, np.float32)
         if joints.shape != (len(photos), 18, 2):
             raise InputError(f"joints must be [{len(photos)}, 18, 2], one set an image, got {list(joints.shape)}")
-        known = usable(joints)
+        known = usable(joints) & (len(self._targets) > 0)
         if not len(photos):
             raise InputError("there is no image to make features of")
         rows = _Rows(len(photos))
         keys = [self._key(photo, xy) for photo, xy in zip(photos, joints, strict=True)] if self._cache else []
         if self._cache:
             rows.put(range(len(photos)), self._cache.read(keys, 1 + len(self._targets)))
-        with progress("Extracting features", len(photos)) as bar:
-            bar.skip(len(photos) - len(rows.missing))
-            for batch in same_shape(photos, rows.missing, self.batch_size):
-                found = self._compute(torch.stack([photos[i] for i in batch]), joints[batch], known[batch])
-                rows.put(batch, list(found))
-                if self._cache:
-                    self._cache.write([keys[i] for i in batch], found)
-                bar.advance(len(batch))
+        bar.skip(len(photos) - len(rows.missing))
+        for batch in same_shape(photos, rows.missing, self.batch_size):
+            found = self._compute(torch.stack([photos[i] for i in batch]), joints[batch], known[batch])
+            rows.put(batch, list(found))
+            if self._cache:
+                self._cache.write([keys[i] for i in batch], found)
+            bar.advance(len(batch))
         table = unit(rows.table())
         return Parts(table[:, 0], table[:, 1:] * known[:, None, None], known)
 
