@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,7 @@ from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, WEIGHTS_H
 
 if TYPE_CHECKING:
     from augment.pose.keypoints import Keypoints
+    from augment.search.normalized import PoseNormalized
 
 
 @click.command()
@@ -53,7 +54,7 @@ def embed(
     \b
     patn-augment embed Market-1501 --reid networks/resnet50-original-seed0.safetensors --out features.npz
     """
-    from augment.generators.open import generator_sha256, open_generator, pick_weights
+    from augment.generators.open import open_generator, pick_weights
     from augment.pictures import save_sheet
     from augment.pose.keypoints import load_annotations
     from augment.search.before_after import before_after
@@ -74,26 +75,13 @@ def embed(
     model = load_model(file, where)
     data = read_dataset(root, layout)
     check_images(data)
-    views = _poses(poses)
-    generator = open_generator(pick_weights(weights, device), where)
+    views, generator = _poses(poses), open_generator(pick_weights(weights, device), where)
     echo(f"Generator: {generator.name}; {len(views.names)} views of each image.")
-    search = PoseNormalized(
-        reid_extractor(model),
-        generator,
-        views,
-        weight=WEIGHT if pose_weight is None else pose_weight,
-        precision=precision,
-        cache=FeatureCache(cache) if cache else None,
-        identity=file.sha256,
-    )
+    kept: dict[str, Any] = {"cache": FeatureCache(cache) if cache else None, "identity": file.sha256}
+    weight = WEIGHT if pose_weight is None else pose_weight
+    search = PoseNormalized(reid_extractor(model), generator, views, weight=weight, precision=precision, **kept)
     joints = load_annotations(root, keypoints)
-    facts = {
-        "reid": file.sha256,
-        "generator": generator.name,
-        "generator_sha256": generator_sha256(generator),
-        "poses": list(views.names),
-        "weight": search.weight,
-    }
+    facts = {"reid": file.sha256, **_facts(search)}
     found = run(data, joints, search, splits or ("query", "gallery"), facts)
     found.save(out)
     used = int(found.joints_used.sum())
@@ -101,6 +89,18 @@ def embed(
     if sheet is not None:
         save_sheet(before_after(data, joints, found, search), sheet)
         echo(f"Sheet: {sheet}")
+
+
+def _facts(search: PoseNormalized) -> dict[str, Any]:
+    """What makes the views, for the file."""
+    from augment.generators.open import generator_sha256
+
+    return {
+        "generator": search.generator.name,
+        "generator_sha256": generator_sha256(search.generator),
+        "poses": list(search.poses.names),
+        "weight": search.weight,
+    }
 
 
 def _poses(text: str) -> Keypoints:
