@@ -274,7 +274,7 @@ def source_data(data: Path | None, say: Say) -> Path:
     """The data set to work on: the user's, or the embedded synthetic one, and say so."""
     if data is not None:
         return data
-    say("No data set given: using the embedded synthetic one (drawn pedestrians, nobody's photos).")
+    say("No data set given: using the embedded synthetic data set (drawn pedestrians, nobody's photos).")
     path, ready = embedded_dataset()
     say(f"Data set: {path} ({'reused' if ready else 'drawn now'})")
     return path

@@ -54,4 +54,4 @@ def test_a_fault_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert "obeyed" in broken(None, "\x1b[2J").fault
     assert broken(InputError("a\nb")).fault == ""  # main makes one line of it
     assert broken(InputError("a")).code == 2
-    assert "KeyboardInterrupt" in broken(KeyboardInterrupt()).fault  # type: ignore[arg-type]
+    assert "exit code 130" in broken(KeyboardInterrupt()).fault  # type: ignore[arg-type]

@@ -173,9 +173,11 @@ def test_nothing_to_draw() -> None:
 def test_unknown_images_and_poses() -> None:
     with pytest.raises(InputError, match=r"1 of 2 images are not in the data set.*such as 0999_c1s1_000051_00.jpg"):
         drawn_in_poses(WORLD, [NAMES[0], "0999_c1s1_000051_00.jpg"], POSES)
-    for name in ("stand/view031@128x64", "stand/view030", "gait/view030/phase8@128x64", "stand/view030@0x64"):
+    for name in ("stand/view031@128x64", "stand/view030", "gait/view030/phase8@128x64"):
         with pytest.raises(InputError, match=f"1 poses that the gait library does not have, such as {name}: expected"):
             drawn_in_poses(WORLD, NAMES[:1], [FRONT, name])
+    with pytest.raises(InputError, match="a frame of 0x64 cannot be"):
+        drawn_in_poses(WORLD, NAMES[:1], [FRONT, "stand/view030@0x64"])
     with pytest.raises(InputError, match="2 images, but 1 whose poses"):
         drawn_in_pose_of(WORLD, NAMES[:2], NAMES[:1])
     with pytest.raises(InputError, match="1 of 1 images"):
