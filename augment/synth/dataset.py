@@ -211,6 +211,12 @@ def write_dataset(out: Path | str, settings: SynthSettings, device: torch.device
     return out
 
 
+def embedded_path(settings: SynthSettings) -> Path:
+    """Where `embedded_dataset` has, or will have, a data set."""
+    digest = f"{settings.train_ids}-{settings.test_ids}-{settings.images_per_id}-{settings.cameras}-{settings.seed}"
+    return cache_dir().resolve() / f"synthetic-v{_RENDERER}-{digest}"
+
+
 def embedded_dataset(settings: SynthSettings | None = None, device: torch.device | str = "cpu") -> tuple[Path, bool]:
     """The data set that serves where the user names none: `(folder, was it there already)`, in the user's cache.
 
@@ -218,8 +224,7 @@ def embedded_dataset(settings: SynthSettings | None = None, device: torch.device
     """
     settings = settings or SynthSettings()
     settings.check()
-    digest = f"{settings.train_ids}-{settings.test_ids}-{settings.images_per_id}-{settings.cameras}-{settings.seed}"
-    path = cache_dir().resolve() / f"synthetic-v{_RENDERER}-{digest}"
+    path = embedded_path(settings)
     if _is_ready(path, settings):
         return path, True
     with cache_errors(path), _alone(path):

@@ -11,8 +11,9 @@ from augment.gate.redraw import GateRun
 from augment.gate.strategy import GatedRendering
 from augment.gate.thresholds import open_gate
 from augment.generators.open import generator_sha256
+from augment.synth.dataset import embedded_dataset
 from augment.table.study import Cell, Study
-from augment.table.table_recipe import Generated
+from augment.table.table_recipe import Generated, MorePeople
 from augment.table.training_sets import JPEG_QUALITY, row_library
 from reid_eval.runtime import InputError
 
@@ -33,6 +34,8 @@ class CellFolders:
         """
         study = self.study
         row, seed = study.row(cell.place.row), study.recipe.plan_seed(cell.place.seed)
+        if isinstance(row, MorePeople):
+            embedded_dataset(row.settings(), study.device)
         if not isinstance(row, Generated) or not study.sets.asked(row, cell.column, seed).others:
             return
         out = study.sets.folder(row, cell.column, seed)

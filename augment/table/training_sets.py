@@ -14,11 +14,12 @@ from typing import Any
 import pandas as pd
 
 from augment.folder.layout import PLAN
+from augment.plan.file import TRAIN as TRAIN_FOLDER
 from augment.plan.file import plan_text, read_plan, write_plan
 from augment.plan.sampler import plan_dataset
 from augment.pose.keypoints import Keypoints
 from augment.search.views import shipped_views
-from augment.synth.dataset import embedded_dataset
+from augment.synth.dataset import embedded_path, plan_shots
 from augment.synth.dataset import facts as drawn_facts
 from augment.table.row_generators import RowGenerator, row_generator
 from augment.table.table_data import TableData, files_sha
@@ -47,7 +48,6 @@ class TrainingSets:
     _plans: dict[str, pd.DataFrame] = field(default_factory=dict)
     _generators: dict[tuple[str, bool], RowGenerator] = field(default_factory=dict)
     _folders: dict[Path, tuple[ReidData, str]] = field(default_factory=dict)
-    _more: dict[MorePeople, ReidData] = field(default_factory=dict)
 
     def plan(self, column: Column, seed: int, row: Row | Generated | None = None) -> pd.DataFrame:
         """The plan of a column and a plan seed, from `out/plans` where it is there; poses as `row` wants them."""
@@ -135,11 +135,17 @@ class TrainingSets:
         return TrainingSet(tuple(kept["image"]), folder, tuple(made["output"]), pids, (True,) * len(made))
 
     def _with_more(self, row: MorePeople, kept: tuple[str, ...], pids: tuple[int, ...]) -> TrainingSet:
-        if row not in self._more:
-            self._more[row] = read_dataset(embedded_dataset(row.settings(), self.device)[0])
-        more = self._more[row].train
-        others = (more["pid"] + max(self.data.reid.train["pid"].max(), 0)).tolist()
-        return TrainingSet(kept, self._more[row].root, tuple(more["path"]), (*pids, *others), (False,) * len(more))
+        """Beside what is kept, the training images of another drawn world; they are drawn when a cell needs them."""
+        settings = row.settings()
+        shots = [shot for shot in plan_shots(settings) if shot.split == TRAIN_FOLDER]
+        after = max(int(self.data.reid.train["pid"].max()), 0)
+        return TrainingSet(
+            kept,
+            embedded_path(settings),
+            tuple(f"{shot.split}/{shot.name}" for shot in shots),
+            (*pids, *(shot.pid + after for shot in shots)),
+            (False,) * len(shots),
+        )
 
     def folder(self, row: Generated, column: Column, seed: int) -> Path:
         """Where the images of a generator's row are, or will be."""

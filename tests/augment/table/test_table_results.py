@@ -11,7 +11,7 @@ import pytest
 from augment.synth.dataset import facts, plan_shots
 from augment.table.study import Study
 from augment.table.table_data import TableData
-from augment.table.table_grid import table_grid
+from augment.table.table_grid import search_grids, table_grid
 from augment.table.table_recipe import Generated, SynthData, load_table
 from reid_eval.datasets import ReidData
 from reid_eval.datasets.tables import make_table
@@ -55,3 +55,20 @@ def test_the_small_table_is_what_its_records_say(
         shipped = RESULTS / path.name.replace("table", printed)
         if printed == "table" or shipped.is_file():
             assert path.read_bytes() == shipped.read_bytes(), path.name
+
+
+def test_the_search_table_is_what_its_records_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RESULTS.with_name("table_search")
+    with tarfile.open(folder / "records.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+    monkeypatch.setattr("reid_eval.table.plot.write_plot", lambda *_: False)
+    recipe = load_table(str(folder / "recipe.yaml"), ("train.amp=bf16",))
+    assert isinstance(recipe.data, SynthData)
+    study = Study(recipe, tmp_path, undrawn(recipe.data), "cpu")
+    for name, grid in search_grids(study).items():
+        found = study.records.found(list(grid.keys.values()))
+        assert len(found) >= 500
+        for path in write_report(grid, found, tmp_path / "printed", name):
+            if (folder / path.name).is_file():
+                assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
+    assert (tmp_path / "printed" / "search.md").is_file()
