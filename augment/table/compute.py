@@ -66,6 +66,13 @@ def _compute_here(study: Study, cells: list[Cell], deadline: float | None) -> It
             yield record, cell
 
 
+def sweep_locks(study: Study) -> None:
+    """Remove the locks of cells that nobody is at: what killed processes left."""
+    for path in study.records.folder.glob(".*.lock"):
+        with suppress(Timeout, OSError), FileLock(path, timeout=0):
+            path.unlink(missing_ok=True)
+
+
 class _Worker:
     """What a process keeps from one cell to the next: images on the device, above all."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from augment.runs import Say, describe_run
 from augment.table.by_query import write_by_query
-from augment.table.compute import compute
+from augment.table.compute import compute, sweep_locks
 from augment.table.forecast import duration, forecast
 from augment.table.search_plot import write_search_plot
 from augment.table.study import Cell, Study, open_study
@@ -73,6 +73,7 @@ def run_table(
     describe_run(study.out / "run.json", {"recipe": recipe.model_dump(mode="json"), "device": where})
     mine = [cell for cell in study.cells[part[0] :: part[1]] if not study.is_done(cell)]
     left = _fill(study, mine, jobs, deadline, say)
+    sweep_locks(study)
     report(study, say)
     if left:
         why = "its time was up" if deadline and time.time() >= deadline else "another process is at work on them"

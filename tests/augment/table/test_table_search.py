@@ -197,8 +197,11 @@ def test_a_cell_that_another_process_is_at_is_left_to_it(searched: TinyTable) ->
         searched.run(say=said.append)
     assert busy.key not in study.records
     assert any("another process is at work" in line for line in said)
+    done = study.cells[0]
+    (searched.out / "records" / f".{done.key}.lock").touch()  # of a process that was killed after its last record
     searched.run()
     assert all(study.is_done(cell) for cell in study.cells)
+    assert not list((searched.out / "records").glob(".*.lock"))
 
 
 def test_rows_in_the_poses_that_ship(table: TinyTable, tiny_root: Path) -> None:
