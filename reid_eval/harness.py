@@ -162,8 +162,7 @@ def run(
 def _search(search: Searcher, trained: Trained, test: ReidData, settings: TrainSettings) -> Searched:
     found = search(trained.model, settings, trained.amp)
     ranking = rank(found.query, found.gallery, test, settings, str(trained.model.mean.device))
-    ranks = {f"rank{k}": ranking.rank(k) for k in (1, 5, 10)}
-    return Searched(name=found.name, **ranks, mAP=ranking.mAP, mINP=ranking.mINP, facts=found.facts)
+    return Searched(name=found.name, **ranking.scores, facts=found.facts)
 
 
 def _result(
@@ -175,11 +174,7 @@ def _result(
         init=trained.model.init,
         preset=preset_name(settings),
         seed=settings.seed,
-        rank1=ranking.rank(1),
-        rank5=ranking.rank(5),
-        rank10=ranking.rank(10),
-        mAP=ranking.mAP,
-        mINP=ranking.mINP,
+        **ranking.scores,
         n_train=len(data.train),
         n_generated=int((data.train["source"] == "generated").sum()),
         n_query=len(test.query),

@@ -52,6 +52,11 @@ class Ranking:
         """Rank-k accuracy, 0..1."""
         return float(self.cmc[k - 1])
 
+    @property
+    def scores(self) -> dict[str, Any]:
+        """`rank1`, `rank5`, `rank10`, `mAP` and `mINP`, 0..1: what results and records keep."""
+        return {**{f"rank{k}": self.rank(k) for k in (1, 5, 10)}, "mAP": self.mAP, "mINP": self.mINP}
+
 
 def evaluate(
     distances: ArrayLike,

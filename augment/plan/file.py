@@ -21,7 +21,7 @@ from reid_eval.runtime import InputError, write_text
 COLUMNS = ("action", "pid", "camid", "image", "condition", "pose", "output")
 TRAIN = "bounding_box_train"
 LIBRARY = "library:"
-LONGEST_NAME = 255
+LONGEST_FILE_NAME = 255
 """In bytes: what file systems take."""
 _FILLED = {
     "keep": ("image", "output"),
@@ -187,8 +187,8 @@ def _bad_output(path: str, generated: bool) -> str | None:
         return f"is not an image in {TRAIN}"
     if any(part != part.strip() for part in parts):
         return "begins or ends with a space"
-    if (length := max(len(part.encode(errors="surrogatepass")) for part in parts)) > LONGEST_NAME:
-        return f"has a name of {length} bytes, more than {LONGEST_NAME}"
+    if (length := max(len(part.encode(errors="surrogatepass")) for part in parts)) > LONGEST_FILE_NAME:
+        return f"has a name of {length} bytes, more than {LONGEST_FILE_NAME}"
     if not is_image(parts[-1]):
         return f"is not an image: its name ends with none of {' '.join(IMAGE_SUFFIXES)}"
     if is_generated(parts[-1]) != generated:

@@ -119,10 +119,10 @@ class ViewSearch:
     def _parts(self, photos: Photos, model: ReidNet, how: TrainSettings, amp: str) -> tuple[Parts, float]:
         """Features of photos and their views, and the seconds that the views took."""
         stored = self._store.ensure(self.maker, photos)
-        views = stored.features(reid_extractor(model, amp=amp, flip=how.eval_flip))
+        extract = reid_extractor(model, amp=amp, flip=how.eval_flip)
         batch, flip = how.eval_batch_size, how.eval_flip
         own: Floats = extract_files(model, photos.root, photos.names, model.size, batch_size=batch, flip=flip, amp=amp)
-        return Parts(own, *views), stored.seconds
+        return stored.beside(own, extract), stored.seconds
 
     def _facts(self, parts: Parts, seconds: float, took: float) -> dict[str, Any]:
         made = int(parts.known.sum()) * self.maker.count

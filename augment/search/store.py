@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,12 +20,13 @@ from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from augment.search.extractors import Extractor
-from augment.search.fusion import Floats, unit
+from augment.search.fusion import Floats, Parts, unit
 from augment.search.makers import Made, ViewMaker
 from augment.search.searched_photos import Photos
 from reid_eval.runtime import InputError, progress, write_bytes
 from reid_eval.table import cell_key
 
+T = TypeVar("T")
 BLOCK = 64  # photos: what a killed process loses
 
 
@@ -91,8 +93,7 @@ class StoredViews:
             InputError: a block cannot be read.
         """
         for number in range(self.blocks):
-            images, known, _ = self._read(number)
-            yield images, known
+            yield self._read(number, _images_of)
 
     def features(self, extract: Extractor, first: int | None = None) -> tuple[Floats, NDArray[np.bool_]]:
         """What a network makes of the images: `[N, V, D]`, zeros where there are none; and where there are some, `[N]`.
@@ -116,22 +117,34 @@ class StoredViews:
             out[np.concatenate(known)] = np.concatenate(have)
         return unit(out), np.concatenate(known)
 
+    def beside(self, photos: Floats, extract: Extractor, first: int | None = None) -> Parts:
+        """The features of the images beside those of the photos, `[N, D]`, for `augment.search.fusion`."""
+        views, known = self.features(extract, first)
+        if not known.any():  # nothing has told how wide they would be
+            views = np.zeros((*views.shape[:2], photos.shape[1]), np.float32)
+        return Parts(photos, views, known)
+
     @property
     def seconds(self) -> float:
         """What making them took, all blocks together, as if one process had been at it."""
-        return sum(self._read(number)[2] for number in range(self.blocks))
+        return sum(self._read(number, lambda file, _: float(file["seconds"])) for number in range(self.blocks))
 
-    def _read(self, number: int) -> tuple[np.ndarray, np.ndarray, float]:
-        path, count = self.path(number), len(self.part(number))
+    def _read(self, number: int, take: Callable[[Any, int], T]) -> T:
+        """What `take` makes of a block's file and its number of photos; of what it does not ask for nothing is read."""
+        path = self.path(number)
         try:
             with np.load(path, allow_pickle=False) as file:
-                images, known, seconds = file["images"], file["known"], float(file["seconds"])
-            if len(images) != count or known.shape != (count,) or images.dtype != np.uint8:
-                raise ValueError("of another shape")
+                return take(file, len(self.part(number)))
         except Exception as error:  # numpy and zipfile raise many kinds on damaged bytes
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(f"cannot read views from {path} ({reason}): delete it, and they are made again") from None
-        return images, known, seconds
+
+
+def _images_of(file: Any, count: int) -> Made:
+    images, known = file["images"], file["known"]
+    if len(images) != count or known.shape != (count,) or images.dtype != np.uint8:
+        raise ValueError("of another shape")
+    return images, known
 
 
 def _write(path: Path, maker: ViewMaker, photos: Photos) -> None:

@@ -144,16 +144,15 @@ class _Looks:
         if isinstance(search, Photo):
             return _alone(tested), _alone(others)
         views = self._seen(search)
-        found = Parts(tested, *views.tested), Parts(others, *views.others)
-        count = poses_asked(search)
-        return (found[0].choose(list(range(count))), found[1].choose(list(range(count)))) if count else found
+        wanted = list(range(poses_asked(search) or views.tested.views.shape[1]))
+        return views.tested.choose(wanted), views.others.choose(wanted)
 
     def seconds(self, search: Search) -> float:
         """What it took to make the images that a search looks at, of the test photos."""
         if isinstance(search, Photo):
             return 0.0
         views = self._seen(search)
-        return views.seconds_a_view * (poses_asked(search) or views.tested[0].shape[1])
+        return views.seconds_a_view * (poses_asked(search) or views.tested.views.shape[1])
 
     def _seen(self, search: Search) -> _Views:
         key = images_beside(search)
@@ -161,8 +160,8 @@ class _Looks:
             maker = self.searcher.maker(search, self.settings.size)
             first = max(poses_asked(one.search) for one in self.searches if images_beside(one.search) == key) or None
             stored = [self.searcher.store.ensure(maker, photos) for photos in self.searcher.both]
-            tested, others = (one.features(self._extract, first) for one in stored)
-            self._views[key] = _Views(tested, others, stored[0].seconds / maker.count)
+            parts = [one.beside(own, self._extract, first) for one, own in zip(stored, self._photos, strict=True)]
+            self._views[key] = _Views(parts[0], parts[1], stored[0].seconds / maker.count)
         return self._views[key]
 
     def _files(self, photos: Photos) -> Floats:
@@ -173,10 +172,10 @@ class _Looks:
 
 @dataclass(frozen=True, eq=False)
 class _Views:
-    """Features `[N, V, D]` and known `[N]` of the test photos' images and of the others'."""
+    """Features of the test photos and the images beside them, and of the others'."""
 
-    tested: tuple[Floats, np.ndarray]
-    others: tuple[Floats, np.ndarray]
+    tested: Parts
+    others: Parts
     seconds_a_view: float
 
 

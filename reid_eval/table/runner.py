@@ -162,8 +162,7 @@ def made_on(device: torch.device) -> dict[str, Any]:
 
 def ranking_scores(ranking: Ranking) -> dict[str, Any]:
     """The fields of `Scores` that a ranking gives."""
-    ranks = {f"rank{k}": ranking.rank(k) for k in (1, 5, 10)}
-    return {**ranks, "mAP": ranking.mAP, "mINP": ranking.mINP, "n_skipped": len(ranking.skipped)}
+    return {**ranking.scores, "n_skipped": len(ranking.skipped)}
 
 
 def queries_of(pids: list[int], ranking: Ranking, digits: int = 6) -> Queries:

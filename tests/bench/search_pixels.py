@@ -88,7 +88,7 @@ def _parts(
     if search is None:
         return Parts(own, np.zeros((len(own), 0, own.shape[1]), np.float32), np.zeros(len(own), np.bool_))
     stored = searcher.store.ensure(searcher.maker(search, size), photos)
-    return Parts(own, *stored.features(extract, poses_asked(search) or None))
+    return stored.beside(own, extract, poses_asked(search) or None)
 
 
 if __name__ == "__main__":

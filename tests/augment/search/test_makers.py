@@ -16,7 +16,7 @@ from torch import Tensor
 
 from augment.generators.open import open_generator
 from augment.pose.keypoints import load_annotations
-from augment.search.fusion import unit
+from augment.search.fusion import fuse, unit
 from augment.search.makers import GeneratedViews, JitteredCopies, Made, MirrorImage
 from augment.search.searched_photos import Photos, calibration_photos, photos_of
 from augment.search.store import BLOCK, ViewStore
@@ -143,6 +143,14 @@ def test_features_of_what_is_stored(tmp_path: Path) -> None:
     colour = np.float32(7 / 255)
     np.testing.assert_allclose(views[7, 0], unit(np.array([colour] * 3 + [1 - colour] * 3)), atol=1e-6)
     assert stored.features(means, first=1)[0].shape == (len(photos), 1, 6)
+
+
+def test_photos_of_whom_no_joints_are_usable_keep_their_feature(tmp_path: Path) -> None:
+    photos = Photos(Path(), ("3", "6"), np.full((2, 18, 2), np.nan, np.float32))
+    own = unit(np.eye(2, 6, dtype=np.float32) + 1)
+    parts = ViewStore(tmp_path, "data").ensure(Counts(), photos).beside(own, means)
+    assert parts.views.shape == (2, 2, 6)
+    np.testing.assert_allclose(fuse(parts, 3.0), own, atol=1e-6)
 
 
 def test_several_share_the_work(tmp_path: Path) -> None:
