@@ -13,7 +13,7 @@ from reid_eval.backbones import ReidNet
 from reid_eval.datasets import load_images
 from reid_eval.precision import autocast, resolve_amp
 from reid_eval.runtime import InputError, progress
-from reid_eval.transforms import to_float
+from reid_eval.transforms import resized, to_float
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -73,11 +73,7 @@ def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
         )
     if tuple(images.shape[2:]) == size or not len(images):
         return images
-    blocks = [
-        torch.nn.functional.interpolate(block.float(), size, mode="bicubic", antialias=True).round().clamp(0, 255)
-        for block in images.split(READ_BLOCK)
-    ]
-    return torch.cat([block.to(torch.uint8) for block in blocks])
+    return torch.cat([resized(block, size).to(torch.uint8) for block in images.split(READ_BLOCK)])
 
 
 @torch.inference_mode()

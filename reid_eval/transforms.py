@@ -1,4 +1,4 @@
-"""Training-time changes of images, for a whole batch at once on its device.
+"""Changes of images, for a whole batch at once on its device: resizing, and those of the training.
 
 Images are uint8 [B, 3, H, W], RGB. All random numbers come from one CPU generator, so a seed gives the same batches on
 every device.
@@ -14,6 +14,14 @@ from torch import Tensor
 ERASE_AREA = (0.02, 0.4)
 ERASE_ASPECT = (0.3, 1 / 0.3)
 ERASE_COLOUR = (124, 116, 104)  # ImageNet's mean: 0 after normalisation
+
+
+def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Images `[B, 3, H, W]` as float in 0..255 at `size` (H, W): bicubic, anti-aliased, as Pillow resizes."""
+    floats = images.float()
+    if tuple(images.shape[2:]) == tuple(size):
+        return floats
+    return torch.nn.functional.interpolate(floats, size, mode="bicubic", antialias=True).round().clamp(0, 255)
 
 
 def draw_shifts(count: int, pad: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

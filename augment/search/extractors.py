@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from reid_eval.transforms import resized
 
 if TYPE_CHECKING:
     from reid_eval.backbones import ReidNet
@@ -15,14 +16,6 @@ if TYPE_CHECKING:
 Extractor = Callable[[Tensor], Tensor]
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-def resized(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Images `[B, 3, H, W]` as float in 0..255 at `size` (H, W): bicubic, anti-aliased, as Pillow resizes."""
-    floats = images.float()
-    if tuple(images.shape[2:]) == tuple(size):
-        return floats
-    return functional.interpolate(floats, size, mode="bicubic", antialias=True).round().clamp(0, 255)
 
 
 def torch_extractor(

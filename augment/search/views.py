@@ -11,9 +11,8 @@ from augment.generators.base import PoseGenerator, run_generator
 from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import Keypoints
 from augment.pose.library import frame_of, shipped_library
-from augment.search.extractors import resized
 from reid_eval.runtime import InputError
-from reid_eval.transforms import to_float
+from reid_eval.transforms import resized, to_float
 
 _CHUNK = 32  # images that the generator sees at once
 VIEWS = (
