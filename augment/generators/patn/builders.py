@@ -9,6 +9,7 @@ import torch
 
 from augment.generators.patn.discriminators import PATNDiscriminator, init_discriminator
 from augment.generators.patn.generator import PATNGenerator, init_generator
+from augment.generators.patn.patches import PatchDiscriminator
 from reid_eval.runtime import InputError
 
 # Architecture numbers by name. `patn_market` and `patn_fashion` are the authors'; `patn_tiny` is the same network
@@ -55,6 +56,21 @@ def build_generator(name: str, **overrides: Any) -> PATNGenerator:
     if name not in BUILDERS:
         raise InputError(f"unknown generator {name!r}: use one of {', '.join(sorted(BUILDERS))}")
     return BUILDERS[name](**overrides)
+
+
+Discriminator = PATNDiscriminator | PatchDiscriminator
+DISCRIMINATORS = ("authors", "patches")
+
+
+def build_patch_discriminators(
+    image_channels: int = 3, pose_channels: int = 18, ndf: int = 64
+) -> tuple[PatchDiscriminator, PatchDiscriminator]:
+    """The two that judge patches, of the same pairs as the authors'.
+
+    Raises:
+        InputError: an argument out of its range.
+    """
+    return PatchDiscriminator(2 * image_channels, ndf), PatchDiscriminator(image_channels + pose_channels, ndf)
 
 
 def build_discriminators(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from augment.generators.patn.architecture import checked_architecture
-from augment.generators.patn.builders import BUILDERS, NUMBERS
+from augment.generators.patn.builders import BUILDERS, DISCRIMINATORS, NUMBERS
 from augment.generators.patn.distributed import BATCHNORMS
 from augment.generators.patn.losses import GAN_LOSSES
 from reid_eval.limits import LARGEST_INTEGER, MOST_BATCH, MOST_SIDE
@@ -27,8 +27,8 @@ class PATNTrainSettings:
         ndf, d_blocks, d_dropout: the discriminators; their norm is the generator's.
         constant_steps, decay_steps: iterations at `lr`, then towards 0: 500 and 200 epochs of 4,000 pairs.
         epoch_steps: iterations between two changes of the rate; 1 changes it smoothly.
-        gan: `bce` or `lsgan`; pool_size: pairs kept for each discriminator.
-        perceptual: `torchvision`, a file, or `off`.
+        gan: `bce`, `lsgan` or `hinge`; pool_size: pairs kept for each discriminator.
+        perceptual: `torchvision`, `lite0`, a file of either's weights, or `off`; see `.feature_losses`.
         sigma: of the pose maps, in pixels.
         gan_start: iterations before this one train the generator alone, without GAN losses.
         mask_weight: extra weight of L1 inside the target's mask, where the source knows it.
@@ -37,8 +37,19 @@ class PATNTrainSettings:
         init_weights: generator weights to start from (a name or a file): fine-tuning.
         exit_share: any-depth generators only: the share of iterations that leave early, after 1 ... n - 1 blocks
             with equal chances; the others use all.
-        discriminators_at_once: each discriminator takes real and generated in one pass, not two. InstanceNorm only:
-            BatchNorm would mix them. Dropout masks are then drawn in another order.
+        perceptual_shift: of `lite0`: the most pixels by which both images, twice as large, are moved in a step.
+        discriminators: `authors`, or `patches` (spectral normalisation, no norm layers, one channel; `d_blocks` and
+            `d_dropout` are not theirs).
+        d_lr: the discriminators' rate, if not `lr`; it falls as `lr` does.
+        d_alone: iterations from `gan_start` on in which the discriminators learn, and the generator does not hear
+            of it.
+        gan_ratio: if not 0, the GAN losses (with `lambda_features`) get that weight which makes their gradient at the
+            generated image so many times the other losses'; `lambda_gan` is then the discriminators' alone.
+        lambda_features: of feature matching in `patches`, on the scale of a GAN loss.
+        stop_at_chance: stop when the discriminators' hinge loss stays above 0.9 of chance for so many iterations after
+            `d_alone`; 0 is never.
+        discriminators_at_once: each discriminator takes real and generated in one pass, not two. Not with BatchNorm,
+            which would mix them. Dropout masks are then drawn in another order.
         batchnorm: in several processes, statistics over the batch of all (`synced`, as one process would have them) or
             of each its own (`local`, no messages, another training than one process's).
         compile: let torch.compile fuse what lies between the convolutions; worth its minute on a GPU.
@@ -79,6 +90,13 @@ class PATNTrainSettings:
     batchnorm_gain: str = "uniform"
     init_weights: str = ""
     exit_share: float = 0.5
+    perceptual_shift: int = 0
+    discriminators: str = "authors"
+    d_lr: float = 0.0
+    d_alone: int = 0
+    gan_ratio: float = 0.0
+    lambda_features: float = 0.0
+    stop_at_chance: int = 0
     discriminators_at_once: bool = False
     batchnorm: str = "synced"
     compile: bool = False
@@ -111,6 +129,18 @@ class PATNTrainSettings:
         constant, decay = (steps // self.epoch_steps for steps in (self.constant_steps, self.decay_steps))
         return self.lr * (1.0 - max(0, epoch + 2 - constant) / (decay + 1)) if self.decay_steps else self.lr
 
+    def discriminator_rate(self, step: int) -> float:
+        """The discriminators' rate of iteration `step`."""
+        return (self.d_lr or self.lr) * (self.learning_rate(step) / self.lr)
+
+    def discriminators_learn(self, step: int) -> bool:
+        """Whether iteration `step` trains discriminators."""
+        return self.lambda_gan > 0 and step >= self.gan_start
+
+    def generator_hears(self, step: int) -> bool:
+        """Whether the generator of iteration `step` has GAN losses."""
+        return self.discriminators_learn(step) and step >= self.gan_start + self.d_alone
+
     def __post_init__(self) -> None:
         problems = [
             f"{name} must be one of {', '.join(ok)}, got {got!r}" for name, got, ok in self._choices() if got not in ok
@@ -126,8 +156,12 @@ class PATNTrainSettings:
                 problems.append(f"{name} must be positive, got {getattr(self, name)}")
         if not 0 <= self.exit_share <= 1:
             problems.append(f"exit_share must be in [0, 1], got {self.exit_share}")
-        if self.discriminators_at_once and self.norm != "instance":
+        if self.discriminators_at_once and self.norm != "instance" and self.discriminators != "patches":
             problems.append("discriminators_at_once needs norm instance: BatchNorm would mix real and generated images")
+        if self.lambda_features and self.discriminators != "patches":
+            problems.append("lambda_features needs discriminators patches")
+        if self.stop_at_chance and self.gan != "hinge":
+            problems.append("stop_at_chance needs gan hinge")
         for name in ("beta1", "d_dropout", "ema_decay"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"{name} must be in [0, 1), got {getattr(self, name)}")
@@ -149,6 +183,7 @@ class PATNTrainSettings:
         return [
             ("generator", self.generator, tuple(sorted(BUILDERS))),
             ("gan", self.gan, GAN_LOSSES),
+            ("discriminators", self.discriminators, tuple(DISCRIMINATORS)),
             ("precision", self.precision, PRECISIONS),
             ("batchnorm_gain", self.batchnorm_gain, ("uniform", "ones")),
             ("batchnorm", self.batchnorm, BATCHNORMS),
@@ -178,6 +213,7 @@ _MOST = {
     "epoch_steps": 1 << 40,
     "pool_size": 1 << 20,
     "sigma": MOST_SIDE,
+    "perceptual_shift": 64,
     "seed": LARGEST_INTEGER,
 }
 _LEAST = {
@@ -194,6 +230,12 @@ _LEAST = {
     "pool_size": 0,
     "gan_start": 0,
     "mask_weight": 0,
+    "perceptual_shift": 0,
+    "d_lr": 0,
+    "d_alone": 0,
+    "gan_ratio": 0,
+    "lambda_features": 0,
+    "stop_at_chance": 0,
     "checkpoint_every": 1,
     "log_every": 1,
     "check_every": 0,

@@ -11,14 +11,18 @@ from torch import nn
 from torch.optim import Adam
 
 from augment.generators.patn.blocks import is_norm
-from augment.generators.patn.builders import build_discriminators, build_generator
-from augment.generators.patn.discriminators import PATNDiscriminator
+from augment.generators.patn.builders import (
+    Discriminator,
+    build_discriminators,
+    build_generator,
+    build_patch_discriminators,
+)
 from augment.generators.patn.distributed import Processes, sync_batchnorm
+from augment.generators.patn.feature_losses import Perceptual, load_perceptual
 from augment.generators.patn.generator import PATNGenerator
 from augment.generators.patn.graph import GraphedStep
 from augment.generators.patn.image_pool import ImagePool
 from augment.generators.patn.load import load_generator
-from augment.generators.patn.losses import PerceptualLoss, load_perceptual
 from augment.generators.patn.settings import PATNTrainSettings
 from reid_eval.runtime import InputError
 
@@ -27,7 +31,7 @@ from reid_eval.runtime import InputError
 class DiscriminatorState:
     """A discriminator with its optimizer and its pool of earlier generated pairs."""
 
-    network: PATNDiscriminator
+    network: Discriminator
     optimizer: Adam
     pool: ImagePool
 
@@ -43,7 +47,7 @@ class TrainState:
     optimizer: Adam
     appearance: DiscriminatorState
     shape: DiscriminatorState
-    perceptual: PerceptualLoss | None
+    perceptual: Perceptual | None
     average: PATNGenerator | None
     device: torch.device
     step: int = 0
@@ -108,16 +112,7 @@ def build_state(
     generator = build_generator(settings.generator, **settings.overrides)
     if settings.init_weights:
         _start_from(generator, settings.init_weights)
-    numbers = generator.architecture
-    discriminators = build_discriminators(
-        numbers["image_channels"],
-        numbers["pose_channels"],
-        settings.batchnorm_gain,
-        ndf=settings.ndf,
-        n_blocks=settings.d_blocks,
-        norm=numbers["norm"],
-        dropout=settings.d_dropout,
-    )
+    discriminators = _discriminators(generator.architecture, settings)
     perceptual = load_perceptual(settings.perceptual) if settings.lambda_perceptual else None
     networks: list[nn.Module] = [generator, *discriminators, *([perceptual] if perceptual else [])]
     for network in networks:
@@ -151,6 +146,20 @@ def build_state(
     )
 
 
+def _discriminators(numbers: dict[str, Any], settings: PATNTrainSettings) -> tuple[Discriminator, Discriminator]:
+    channels = numbers["image_channels"], numbers["pose_channels"]
+    if settings.discriminators == "patches":
+        return build_patch_discriminators(*channels, settings.ndf)
+    return build_discriminators(
+        *channels,
+        settings.batchnorm_gain,
+        ndf=settings.ndf,
+        n_blocks=settings.d_blocks,
+        norm=numbers["norm"],
+        dropout=settings.d_dropout,
+    )
+
+
 def _start_from(generator: PATNGenerator, weights: str) -> None:
     """Fine-tuning's start. A plain network's weights start an any-depth one too: each exit has the decoder's norms."""
     start = load_generator(weights)
@@ -170,21 +179,22 @@ def _start_from(generator: PATNGenerator, weights: str) -> None:
             own.load_state_dict(norm.state_dict())
 
 
-def _compile(generator: PATNGenerator, discriminators: tuple[PATNDiscriminator, ...]) -> None:
+def _compile(generator: PATNGenerator, discriminators: tuple[Discriminator, ...]) -> None:
     """Compile part by part: all blocks but the first share one compilation, and names of weights stay as they are."""
     streams = generator.model
     for part in (streams.stream1_down, streams.stream2_down, *streams.att, streams.stream1_up, *discriminators):
         part.compile(dynamic=False)  # shapes never change; else the second size would be compiled for any
 
 
-def _adam(network: nn.Module, settings: PATNTrainSettings, device: torch.device) -> Adam:
+def _adam(network: nn.Module, settings: PATNTrainSettings, device: torch.device, rate: float = 0.0) -> Adam:
     """Adam in one kernel where this PyTorch has it for the device (a CPU: since 2.4).
 
     In a CUDA graph the rate has to be a tensor: a number would be frozen into the recording.
     """
-    arguments: dict[str, Any] = {"lr": settings.lr, "betas": (settings.beta1, 0.999)}
+    rate = rate or settings.lr
+    arguments: dict[str, Any] = {"lr": rate, "betas": (settings.beta1, 0.999)}
     if settings.cuda_graph and device.type == "cuda":
-        arguments.update(lr=torch.tensor(settings.lr, device=device), capturable=True)
+        arguments.update(lr=torch.tensor(rate, device=device), capturable=True)
     try:
         return Adam(network.parameters(), fused=device.type in ("cpu", "cuda"), **arguments)
     except RuntimeError:

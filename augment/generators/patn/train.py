@@ -31,7 +31,8 @@ from reid_eval.writing import disk_errors
 
 CHECKPOINT, LOG, WEIGHTS, CULPRIT = "checkpoint.pt", "train.jsonl", "generator.safetensors", "nonfinite.json"
 EVENTS = "tensorboard"
-_FORMAT = 2
+_FORMAT = 3
+_NEAR_CHANCE = 0.9
 
 
 class TrainingDivergedError(RuntimeError):
@@ -215,6 +216,7 @@ class _Loop:
         self.settings, self.source, self.out, self.state, self.start = settings, source, out, state, start
         self.pending: list[tuple[int, object, Tensor]] = []
         self.check_every = settings.check_every or (1 if state.device.type == "cpu" else 20)
+        self.at_chance = 0
         self.log_path = out / LOG
         self._trim_log()
         writes = settings.tensorboard and state.processes.first
@@ -259,6 +261,7 @@ class _Loop:
             self.pending, torch.stack([p[2] for p in self.pending]).tolist(), strict=True
         ):
             self.state.losses = dict(zip(LOSS_NAMES, values, strict=True))
+            self._stop_at_chance(step)
             bad = [f"{name} is {value}" for name, value in self.state.losses.items() if not math.isfinite(value)]
             if bad:
                 write_json(self.out / CULPRIT, {"step": step, "losses": bad, "fed": fed})
@@ -267,6 +270,19 @@ class _Loop:
                     f"{_advice(self.out / CHECKPOINT)}"
                 )
         self.pending.clear()
+
+    def _stop_at_chance(self, step: int) -> None:
+        """Discriminators that can't tell real from generated for long tell the generator noise."""
+        settings, losses = self.settings, self.state.losses
+        if not settings.stop_at_chance or not settings.generator_hears(step):
+            return
+        hinge = (losses["d_appearance"] + losses["d_shape"]) / (2 * settings.lambda_gan)
+        self.at_chance = self.at_chance + 1 if hinge > _NEAR_CHANCE else 0
+        if self.at_chance >= settings.stop_at_chance:
+            raise TrainingDivergedError(
+                f"step {step}: the discriminators' hinge loss has been above {_NEAR_CHANCE} (chance is 1) for "
+                f"{self.at_chance} iterations; {_kept(self.out / CHECKPOINT)}; raise d_lr or d_alone, lower gan_ratio"
+            )
 
     def _log(self, rate: float) -> None:
         if not self.state.processes.first:
@@ -299,8 +315,11 @@ class _Loop:
 
 
 def _advice(checkpoint: Path | str) -> str:
-    kept = f"the last good state is {checkpoint}" if Path(checkpoint).exists() else "there is no checkpoint yet"
-    return f"{kept}; lower lr, or use precision float32"
+    return f"{_kept(checkpoint)}; lower lr, or use precision float32"
+
+
+def _kept(checkpoint: Path | str) -> str:
+    return f"the last good state is {checkpoint}" if Path(checkpoint).exists() else "there is no checkpoint yet"
 
 
 def _random_state() -> dict[str, Any]:

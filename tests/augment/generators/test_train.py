@@ -99,7 +99,7 @@ def test_all_bad_settings_at_once() -> None:
     with pytest.raises(InputError) as caught:
         settings(gan="wgan", batch_size=0, lr=0, beta1=1, precision="int8", epoch_steps=3, overrides={"norm": "x"})
     for part in (
-        "gan must be one of bce, lsgan, got 'wgan'",
+        "gan must be one of bce, lsgan, hinge, got 'wgan'",
         "batch_size must be at least 1",
         "lr must be positive",
         "beta1 must be in",

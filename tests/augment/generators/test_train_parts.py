@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from augment.generators.patn.batch import step_generator
+from augment.generators.patn.feature_losses import PerceptualLoss, load_perceptual
 from augment.generators.patn.image_pool import ImagePool
-from augment.generators.patn.losses import PerceptualLoss, gan_loss, l1_loss, load_perceptual
+from augment.generators.patn.losses import gan_loss, l1_loss
 from augment.pairs.tensors import TensorPairs, usable_rows
 from reid_eval.runtime import InputError
 

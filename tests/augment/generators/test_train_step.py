@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augment.generators.patn.batch import PairBatch
-from augment.generators.patn.losses import PerceptualLoss
+from augment.generators.patn.feature_losses import PerceptualLoss
 from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import DiscriminatorState, TrainState, build_state
 from augment.generators.patn.step import LOSS_NAMES, train_step
