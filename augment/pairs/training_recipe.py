@@ -148,12 +148,6 @@ def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
 
 # Settings that are words or names: a file called 1e5 stays a name.
 _WORDS = (
-    "generator",
-    "gan",
-    "discriminators",
-    "perceptual",
-    "init_weights",
-    "precision",
-    "batchnorm_gain",
-    "batchnorm",
+    *("generator", "gan", "discriminators", "perceptual", "init_weights", "precision"),
+    *("batchnorm_gain", "batchnorm"),
 )
