@@ -5,11 +5,18 @@ For comparing drawn people with photographs. A figure is of one image; a set's i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from augment.synth.stream import UNSEEN_WORLD, PedestrianStream, StreamSettings
+from reid_eval.datasets.images import read_image
+from reid_eval.runtime import InputError
 
 STATISTICS = {
     "contrast": "standard deviation of the luma of an image, grey levels",
@@ -27,6 +34,7 @@ STATISTICS = {
 """Name to what it is, with its unit, in the order of the table."""
 
 _BATCH = 256
+_LEAST_SIDE = 8
 _BLACK, _WHITE = 8.0, 247.0
 _EDGES = (1 / 16, 1 / 8, 1 / 4)  # cycles a pixel
 
@@ -39,6 +47,52 @@ def image_statistics(images: Tensor) -> Tensor:
             pixels compare only between images of one size.
     """
     return torch.cat([_figures(part.float()).cpu().double() for part in images.split(_BATCH)])
+
+
+def folder_statistics(folder: Path, count: int | None = None) -> Tensor:
+    """As `image_statistics` of the images below a folder: all, or `count` of them evenly spread in order of name.
+
+    Raises:
+        InputError: it holds no images, or they differ in size or are too small.
+    """
+    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    paths = [path for path in paths if "masks" not in path.relative_to(folder).parts]
+    if not paths:
+        raise InputError(f"{folder} holds no images")
+    if count is not None and count < len(paths):
+        paths = [paths[i * len(paths) // count] for i in range(count)]
+    images = [read_image(path) for path in paths]
+    sizes = {image.shape[:2] for image in images}
+    if len(sizes) > 1 or min(*sizes.pop()) < _LEAST_SIDE:
+        raise InputError(f"{folder}: images must be of one size, at least {_LEAST_SIDE} pixels a side, to compare")
+    return image_statistics(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
+
+
+def drawn_statistics(world: int, count: int = 512, device: torch.device | str = "cpu") -> Tensor:
+    """As `image_statistics` of `count` drawn people whom no training meets, by a version of the drawn world."""
+    settings = StreamSettings(UNSEEN_WORLD, -(-count // 4), 4, 64, world=world)
+    stream = PedestrianStream(settings, device)
+    return image_statistics(stream.renderer.render(*(row[:count] for row in stream.schedule(0))).image)
+
+
+def statistics_table(sets: Mapping[str, Tensor]) -> str:
+    """Markdown: a row a figure, a column a set, mean and standard deviation over its images."""
+    head = ["", *(f"{name} ({len(figures)})" for name, figures in sets.items()), "what"]
+    lines = [head, ["---"] * len(head)]
+    for i, (name, meaning) in enumerate(STATISTICS.items()):
+        lines.append([name, *(_cell(figures[:, i]) for figures in sets.values()), meaning])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(values: Tensor) -> str:
+    digits = 1 if float(values.mean()) >= 2 else 3
+    return f"{float(values.mean()):.{digits}f} ± {float(values.std(correction=0)):.{digits}f}"
+
+
+def compared(folders: Sequence[Path], worlds: Sequence[int], count: int | None = None) -> dict[str, Tensor]:
+    """Figures of folders and of versions of the drawn world, by name; `count` images at most of each."""
+    found = {str(folder.name or folder): folder_statistics(folder, count) for folder in folders}
+    return found | {f"world {world}": drawn_statistics(world, count or 512) for world in worlds}
 
 
 def _figures(rgb: Tensor) -> Tensor:
