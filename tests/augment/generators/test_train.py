@@ -291,3 +291,32 @@ def test_previews_are_always_the_same_pairs() -> None:
     first = source.preview(3)
     source.sample(4, 2)
     assert torch.equal(first.image, source.preview(3).image)
+
+
+# Discriminators of patches
+
+PATCHES = {
+    "discriminators": "patches",
+    "gan": "hinge",
+    "lambda_gan": 1.0,
+    "gan_ratio": 0.5,
+    "lambda_features": 1.0,
+    "lambda_grid": 0.1,
+}
+
+
+def test_a_killed_training_with_patches_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    s = settings(**PATCHES, gan_start=1, d_alone=2)
+    whole = train_generator(s, pairs(size=(32, 16)), tmp_path / "whole")
+    train_generator(dataclasses.replace(s, max_seconds=1e-9), pairs(size=(32, 16)), tmp_path / "parts")
+    parts = train_generator(s, pairs(size=(32, 16)), tmp_path / "parts", resume=True)
+    assert_same_bits(whole.checkpoint, parts.checkpoint)
+    assert whole.losses["gan_weight"] > 0
+
+
+def test_discriminators_at_chance_stop_the_training(tmp_path: Path) -> None:
+    s = settings(**{**PATCHES, "d_lr": 1e-12, "stop_at_chance": 3, "constant_steps": 20})
+    with pytest.raises(TrainingDivergedError, match=r"step \d+: the discriminators' hinge loss has been above 0.9 "):
+        train_generator(s, pairs(size=(32, 16)), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "train.jsonl").read_text().splitlines()]
+    assert 1 <= len(lines) <= 4

@@ -13,7 +13,7 @@ import torch
 from augment.generators.patn.batch import step_generator
 from augment.generators.patn.feature_losses import PerceptualLoss, load_perceptual
 from augment.generators.patn.image_pool import ImagePool
-from augment.generators.patn.losses import gan_loss, l1_loss
+from augment.generators.patn.losses import feature_loss, gan_loss, generator_loss, grid_loss, l1_loss
 from augment.pairs.tensors import TensorPairs, usable_rows
 from reid_eval.runtime import InputError
 
@@ -29,8 +29,58 @@ def test_gan_losses_by_hand() -> None:
     assert gan_loss(scores, False, "lsgan").item() == pytest.approx((0 + 4 + 9) / 3)
     assert gan_loss(torch.tensor([-200.0, 200.0]), True, "bce").item() == 100  # their sigmoid would round to 0
     assert gan_loss(scores.bfloat16(), True, "bce").dtype == torch.float32
-    with pytest.raises(InputError, match="one of bce, lsgan, got 'hinge'"):
-        gan_loss(scores, True, "hinge")
+    assert gan_loss(scores, True, "hinge").item() == pytest.approx((1 + 0 + 4) / 3)
+    assert gan_loss(scores, False, "hinge").item() == pytest.approx((1 + 3 + 0) / 3)
+    assert generator_loss(scores, "hinge").item() == pytest.approx(1 / 3)
+    assert generator_loss(scores, "bce") == gan_loss(scores, True, "bce")
+    with pytest.raises(InputError, match="one of bce, lsgan, hinge, got 'wgan'"):
+        gan_loss(scores, True, "wgan")
+
+
+def test_feature_loss_leaves_the_scores_aside() -> None:
+    generated = [torch.zeros(1, 2, 2, 2), torch.zeros(1, 3, 1, 1), torch.zeros(1, 1, 1, 1)]
+    real = [torch.ones(1, 2, 2, 2), torch.full((1, 3, 1, 1), 3.0), torch.full((1, 1, 1, 1), 100.0)]
+    assert feature_loss(generated, real).item() == (1 + 3) / 2
+
+
+def noise(batch: int = 4) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(3)
+    smooth = torch.nn.functional.avg_pool2d(torch.randn(batch, 3, 132, 68, generator=generator), 5, 1)
+    return smooth.clamp(-1, 1)
+
+
+@pytest.mark.parametrize("period", [2, 4, 8])
+def test_grid_loss_sees_what_a_decoder_prints(period: int) -> None:
+    image = noise()
+    plain = grid_loss(image, image).item()
+    assert plain == 0
+    printed = image.clone()
+    printed[:, :, ::period, ::period] += 0.1
+    assert grid_loss(printed, image) > 5
+    assert grid_loss(image, printed).item() == pytest.approx(0, abs=1e-4)  # what the target has, too
+    assert grid_loss(printed, printed) == 0
+    assert grid_loss(0.5 * image, image).item() == pytest.approx(0, abs=1e-3)  # blur and contrast are not its business
+
+
+def test_grid_loss_descends_and_leaves_the_target_alone() -> None:
+    target = noise().requires_grad_(True)
+    image = noise() + 0.1 * (torch.arange(64) % 4 == 0)
+    image.requires_grad_(True)
+    before = grid_loss(image, target)
+    before.backward()
+    assert target.grad is None
+    assert image.grad is not None
+    after = grid_loss(image.detach() - 0.01 * image.grad / image.grad.abs().max(), target)
+    assert after < before
+
+
+def test_grid_loss_of_a_flat_image_is_finite() -> None:
+    flat = torch.zeros(2, 3, 128, 64, requires_grad=True)
+    loss = grid_loss(flat, noise(2))
+    loss.backward()
+    assert loss.isfinite()
+    assert flat.grad is not None
+    assert flat.grad.isfinite().all()
 
 
 def test_l1_with_mask() -> None:
@@ -64,7 +114,7 @@ def test_perceptual_from_a_file(tmp_path: Path, prefix: str) -> None:
 
 def test_perceptual_off_and_unobtainable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_perceptual("off") is None
-    choices = "choose torchvision .*, a file .*, or off for perceptual"
+    choices = "choose lite0 .*, torchvision .*, a file .*, or off for perceptual"
 
     def no_network(*_: object, **__: object) -> None:
         raise OSError("name resolution failed\nmore")

@@ -450,6 +450,20 @@ def test_the_layers_loss_sees_blur_and_hardly_brightness() -> None:
     assert loss(blurred, target) > 3 * loss(brighter, target)
 
 
+def test_texture_counts_how_much_structure_there_is_not_where() -> None:
+    network = lite0().network
+    generator = torch.Generator().manual_seed(4)
+    target, other = (torch.rand(1, 3, 64, 32, generator=generator) * 2 - 1 for _ in range(2))
+    flat = target.mean((2, 3), keepdim=True).expand_as(target)
+
+    def texture(image: Tensor) -> float:
+        plain, with_it = (LayersLoss(network, "drawn", weight)(image, target).item() for weight in (0.0, 1.0))
+        return with_it - plain
+
+    assert texture(target) == pytest.approx(0, abs=1e-6)
+    assert texture(flat) > 2 * texture(other)  # other noise of the same kind is nearer than none
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
