@@ -45,7 +45,7 @@ class PATNTrainSettings:
         d_alone: iterations from `gan_start` on in which the discriminators learn, and the generator does not hear
             of it.
         gan_ratio: if not 0, the GAN losses (with `lambda_features`) get that weight which makes their gradient at the
-            generated image so many times the other losses'; `lambda_gan` is then the discriminators' alone.
+            generated image so many times the other losses', `lambda_gan` at most.
         lambda_features: of feature matching in `patches`, on the scale of a GAN loss.
         lambda_grid: of `grid_loss`, against patterns of the decoder's own period.
         stop_at_chance: stop when the discriminators' hinge loss stays above 0.9 of chance for so many iterations after

@@ -59,7 +59,7 @@ def update_generator(
         total.backward()
     elif settings.gan_ratio:
         gan = _gan_terms(state, generated, shown, settings, losses)
-        total = _backward_in_ratio(state, generated, total, gan, settings.gan_ratio, losses)
+        total = _backward_in_ratio(state, generated, total, gan, settings, losses)
     else:
         total = total + settings.lambda_gan * _gan_terms(state, generated, shown, settings, losses)
         total.backward()
@@ -107,17 +107,24 @@ def _matched(
 
 
 def _backward_in_ratio(
-    state: TrainState, generated: Tensor, rest: Tensor, gan: Tensor, ratio: float, losses: dict[str, Tensor]
+    state: TrainState,
+    generated: Tensor,
+    rest: Tensor,
+    gan: Tensor,
+    settings: PATNTrainSettings,
+    losses: dict[str, Tensor],
 ) -> Tensor:
     """Gradients of `rest + weight * gan`, the weight such that at the image the second is `ratio` times the first.
 
     VQGAN (Esser et al., CVPR 2021) does so at the last layer's weights. Both gradients are taken at the image, where
-    the generator's own backward pass has not begun: that runs once.
+    the generator's own backward pass has not begun: that runs once. The weight is at most λ_gan: discriminators at
+    chance have next to no gradient, and what they have is noise.
     """
     of_rest, of_gan = (torch.autograd.grad(loss, generated, retain_graph=True)[0] for loss in (rest, gan))
     norms = torch.stack([of_rest.square().mean(), of_gan.square().mean()])
     squares = state.processes.average(norms)
-    weight = ratio * (squares[0] / squares[1].clamp_min(1e-16)).sqrt()
+    weight = settings.gan_ratio * (squares[0] / squares[1].clamp_min(1e-30)).sqrt()
+    weight = weight.clamp_max(settings.lambda_gan)
     generated.backward(of_rest + weight * of_gan)
     losses["gan_weight"] = weight
     return (rest + weight * gan).detach()

@@ -330,7 +330,7 @@ class SharpReference:
             self.adams[name].zero_grad()
             on_real = self.d[name](torch.cat((p2, others[name]), 1))
             on_fake = self.d[name](torch.cat((fake.detach(), others[name]), 1))
-            losses[name] = (F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()) / 2
+            losses[name] = s.lambda_gan * (F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()) / 2
             losses[name].backward()
             self.adams[name].step()
         return {
@@ -347,7 +347,7 @@ class SharpReference:
 SHARP = {
     "discriminators": "patches",
     "gan": "hinge",
-    "lambda_gan": 1.0,
+    "lambda_gan": 1e3,
     "d_lr": 4e-4,
     "gan_ratio": 0.5,
     "lambda_features": 2.0,
@@ -392,6 +392,13 @@ def test_the_gan_gradient_is_so_many_times_the_others(monkeypatch: pytest.Monkey
         monkeypatch.setattr(Tensor, "backward", backward)
     rest, both = reached
     assert ((both - rest).norm() / rest.norm()).item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_discriminators_at_chance_are_not_made_loud() -> None:
+    s = settings(**{**SHARP, "lambda_gan": 0.25})
+    state = build_state(s)
+    state.perceptual = lite0()
+    assert train_step(state, batch(0), s)[LOSS_NAMES.index("gan_weight")] == 0.25
 
 
 def test_discriminators_learn_alone_before_the_generator_hears() -> None:
