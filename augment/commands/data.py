@@ -21,6 +21,8 @@ from augment.runs import Say
 @click.option("--height", type=click.IntRange(min=32), default=128, show_default=True)
 @click.option("--width", type=click.IntRange(min=16), default=64, show_default=True)
 @click.option("--masks", is_flag=True, help="Also write the exact person masks, as PNG.")
+@click.option("--world", type=click.IntRange(1, 2), default=2, show_default=True,
+              help="Version of how everything is drawn; 2 is nearer to photographs.")  # fmt: skip
 @SEED
 @DEVICE
 def synth(out: Path, height: int, width: int, device: str, **options: Any) -> None:
@@ -32,6 +34,20 @@ def synth(out: Path, height: int, width: int, device: str, **options: Any) -> No
     write_dataset(out, settings, resolve_device(device))
     total = (settings.train_ids + settings.test_ids) * settings.images_per_id
     echo(f"Wrote {out}: {settings.train_ids} + {settings.test_ids} synthetic identities, {total} images.")
+
+
+@click.command()
+@click.argument("folders", type=EXISTING, nargs=-1)
+@click.option("--world", "worlds", type=click.IntRange(1, 2), multiple=True,
+              help="Drawn people, of this version; may be given twice. Default: 2, without FOLDERS.")  # fmt: skip
+@click.option(
+    "--count", type=click.IntRange(min=1), help="Images of each at most. Default: all of a folder, 512 drawn."
+)
+def image_statistics(folders: tuple[Path, ...], worlds: tuple[int, ...], count: int | None) -> None:
+    """Table what the images of FOLDERS are like as signals, beside drawn people: contrast, blacks, grain, spectrum."""
+    from augment.quality.statistics import compared, statistics_table
+
+    echo(statistics_table(compared(folders, worlds or (() if folders else (2,)), count)))
 
 
 @click.command()

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from augment.commands.data import pairs, synth
+from augment.commands.data import image_statistics, pairs, synth
 from augment.commands.echo import echo_error
 from augment.commands.evaluate import reid_eval
 from augment.commands.generate import generate, plan, sheet, verify
@@ -34,6 +34,7 @@ def cli() -> None:
 for command in (
     pairs,
     synth,
+    image_statistics,
     reid_eval,
     generate,
     plan,

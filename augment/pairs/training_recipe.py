@@ -36,6 +36,7 @@ class SynthSource(BaseModel):
     walk_images: Annotated[int, Field(ge=1, le=1000)] = 3
     pairing: Literal["identity", "camera"] = "identity"
     size: tuple[Side, Side] = (128, 64)
+    world: Literal[1, 2] = 2
     steps_per_generation: Annotated[int, Field(ge=1, le=LARGEST_INTEGER)] = 500
 
     @model_validator(mode="after")
@@ -87,7 +88,8 @@ class Recipe(BaseModel):
     def described(self) -> str:
         """The training data in words, for the weights' metadata."""
         if isinstance(self.data, SynthSource):
-            return f"synthetic pedestrians, augment.synth, world {self.data.seed} (endless stream)"
+            drawn = f"world {self.data.seed}, drawn by version {self.data.world}"
+            return f"synthetic pedestrians, augment.synth, {drawn} (endless stream)"
         part = "what a plan keeps of " if self.data.plan else ""
         return f"{part}the {self.data.split} split of {_folder_name(self.data.root)}"
 
@@ -148,12 +150,6 @@ def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
 
 # Settings that are words or names: a file called 1e5 stays a name.
 _WORDS = (
-    "generator",
-    "gan",
-    "discriminators",
-    "perceptual",
-    "init_weights",
-    "precision",
-    "batchnorm_gain",
-    "batchnorm",
+    *("generator", "gan", "discriminators", "perceptual", "init_weights", "precision"),
+    *("batchnorm_gain", "batchnorm"),
 )

@@ -35,7 +35,8 @@ def drawn_in_poses(
 
     Person, clothes, bag, place, light and camera (blur, exposure, colours, noise) are those of the photo; nothing
     stands in front, and the frame is the library's: the joints lie on the library's, but for the body's breadth.
-    Not compressed. An image depends on its name and pose alone, not on what else is drawn.
+    No file's compression, only what the world's recorder does. An image depends on its name and pose alone, not on
+    what else is drawn.
 
     Args:
         settings: of the data set; see `augment.synth.dataset.read_settings`.
@@ -152,10 +153,10 @@ def _rows(shots: list[Shot]) -> list[Tensor]:
 
 
 def _renderer(settings: SynthSettings, device: torch.device | str) -> PedestrianRenderer:
-    return _renderer_of(settings.seed, tuple(settings.size), settings.cameras, str(device))
+    return _renderer_of(settings.seed, tuple(settings.size), settings.cameras, str(device), settings.world)
 
 
 @lru_cache(maxsize=1)
-def _renderer_of(seed: int, size: tuple[int, int], cameras: int, device: str) -> PedestrianRenderer:
+def _renderer_of(seed: int, size: tuple[int, int], cameras: int, device: str, world: int) -> PedestrianRenderer:
     """The last one is kept: its scenes take as long to paint as a hundred people."""
-    return PedestrianRenderer(seed, size, cameras=cameras, device=device)
+    return PedestrianRenderer(seed, size, cameras=cameras, device=device, world=world)

@@ -10,6 +10,7 @@ from torch import Tensor
 from augment.synth.draws import Draws
 from augment.synth.scenes import paint_scene
 from augment.synth.workers import workers
+from augment.synth.world import World
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,10 @@ class Cameras:
     quality: Tensor
 
 
-def make_cameras(seed: int, count: int, device: torch.device | str) -> Cameras:
+def make_cameras(seed: int, count: int, device: torch.device | str, world: World) -> Cameras:
     """Cameras 1 ... count of the world `seed`: a camera is the same whatever the count. Not for a worker thread."""
     numbers = torch.arange(1, count + 1, dtype=torch.int64)
-    painted = list(workers().map(lambda number: paint_scene(seed, number), numbers.tolist()))
+    painted = list(workers().map(lambda number: paint_scene(seed, number, world), numbers.tolist()))
     draws = Draws(seed, "camera", numbers)
     horizon = torch.tensor([row for _, row in painted])
     # A camera that looks steeply down sees no horizon: tie the elevation to where the scene's horizon lies.

@@ -19,22 +19,25 @@ from augment.pose.keypoints import Keypoints, write_keypoints
 from augment.runs import Say, cache_dir, cache_errors
 from augment.synth.draws import hashed_uniforms
 from augment.synth.pedestrians import PedestrianRenderer, Rendered
+from augment.synth.world import NEWEST, WORLDS
 from reid_eval.foreign import read_json, reason_of
 from reid_eval.limits import LARGEST_INTEGER, MOST_SIDE
 from reid_eval.runtime import InputError, progress, write_json
 from reid_eval.writing import disk_errors
 
 FACTS = "synth.json"
-_RENDERER = 1  # raise when the same settings begin to give other pictures
+_VERSION = "renderer"  # the key of the world's version in synth.json
 _BATCH = 64
+_FILE_QUALITY = 95
 
 
 @dataclass(frozen=True)
 class SynthSettings:
     """What `patn-augment synth` draws. Identities 1 ... train_ids train, the next test_ids test.
 
-    `images_per_id` images of a person are dealt to its cameras in turn; the first of each camera of a test
-    identity is a query, the rest are gallery.
+    `world` is the version of how everything is drawn (`augment.synth.world`): another gives other pictures of the same
+    people in the same poses. `images_per_id` images of a person are dealt to its cameras in turn; the first of each
+    camera of a test identity is a query, the rest are gallery.
     """
 
     train_ids: int = 32
@@ -44,6 +47,7 @@ class SynthSettings:
     seed: int = 0
     size: tuple[int, int] = (128, 64)
     masks: bool = False
+    world: int = NEWEST
 
     def check(self) -> None:
         """Raise InputError for numbers that give no usable data set."""
@@ -73,6 +77,8 @@ class SynthSettings:
             wrong.append(f"size is {self.size[0]}x{self.size[1]}, height and width must be above 0")
         if min(self.cameras, self.images_per_id // 2) < 2:
             wrong.append("test identities need two cameras and four images, or no query has a match")
+        if self.world not in WORLDS:
+            wrong.append(f"world is {self.world}, must be one of {', '.join(map(str, WORLDS))}")
         if wrong:
             raise InputError("; ".join(wrong))
 
@@ -118,7 +124,9 @@ def encode_jpeg(image: np.ndarray, quality: int) -> bytes:
 
 
 def jpeg_qualities(renderer: PedestrianRenderer, drawn: Rendered) -> list[int]:
-    """What each image's camera compresses with."""
+    """What each image's file is compressed with: all there is in world 1; later worlds have done it while drawing."""
+    if renderer.world.recording:
+        return [_FILE_QUALITY] * len(drawn.camids)
     return [int(quality) for quality in renderer.cameras.quality[drawn.camids - 1].tolist()]
 
 
@@ -138,7 +146,9 @@ def _save(
 
 
 def _draw_all(root: Path, settings: SynthSettings, device: torch.device | str) -> None:
-    renderer = PedestrianRenderer(settings.seed, settings.size, cameras=settings.cameras, device=device)
+    renderer = PedestrianRenderer(
+        settings.seed, settings.size, cameras=settings.cameras, device=device, world=settings.world
+    )
     shots = plan_shots(settings)
     for split in ("bounding_box_train", "bounding_box_test", "query"):
         (root / split).mkdir(parents=True)
@@ -164,7 +174,8 @@ def _draw_all(root: Path, settings: SynthSettings, device: torch.device | str) -
 
 def facts(settings: SynthSettings) -> dict[str, object]:
     """What determines the data set, as written to its `synth.json`."""
-    return {"renderer": _RENDERER, **asdict(settings), "size": list(settings.size)}
+    drawn = {**asdict(settings), "size": list(settings.size)}
+    return {_VERSION: drawn.pop("world"), **drawn}
 
 
 def read_settings(root: Path | str) -> SynthSettings:
@@ -185,13 +196,14 @@ def read_settings(root: Path | str) -> SynthSettings:
     expected = facts(SynthSettings())
     if not isinstance(found, dict) or found.keys() != expected.keys():
         raise InputError(f"{path}: expected exactly the keys {', '.join(expected)}: draw the data set again", "root")
-    if found.pop("renderer") != _RENDERER:
+    world = found.pop(_VERSION)
+    if type(world) is not int or world not in WORLDS:
         raise InputError(f"{root} was drawn by another version of the renderer: draw it again", "root")
     size, masks = found.pop("size"), found.pop("masks")
     whole = isinstance(size, list) and len(size) == 2 and all(type(n) is int for n in [*size, *found.values()])
     if not whole or type(masks) is not bool or min(size) < 1:
         raise InputError(f"{path}: numbers must be whole, size two of them, masks true or false", "root")
-    settings = SynthSettings(**found, size=(size[0], size[1]), masks=masks)
+    settings = SynthSettings(**found, size=(size[0], size[1]), masks=masks, world=world)
     settings.check()
     return settings
 
@@ -214,7 +226,7 @@ def write_dataset(out: Path | str, settings: SynthSettings, device: torch.device
 def embedded_path(settings: SynthSettings) -> Path:
     """Where `embedded_dataset` has, or will have, a data set."""
     digest = f"{settings.train_ids}-{settings.test_ids}-{settings.images_per_id}-{settings.cameras}-{settings.seed}"
-    return cache_dir().resolve() / f"synthetic-v{_RENDERER}-{digest}"
+    return cache_dir().resolve() / f"synthetic-v{settings.world}-{digest}"
 
 
 def embedded_dataset(settings: SynthSettings | None = None, device: torch.device | str = "cpu") -> tuple[Path, bool]:

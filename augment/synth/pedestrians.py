@@ -16,10 +16,12 @@ from augment.synth.gait import Skeleton, make_motion, make_skeleton, openpose_jo
 from augment.synth.identity import Identities, make_identities
 from augment.synth.posture import Posture
 from augment.synth.raster import Hits, Solids, make_solids, rasterise
+from augment.synth.recording import draw_recorded, record
 from augment.synth.scenes import SCENE_SIZE, fractal_noise
 from augment.synth.shade import Light, shade
 from augment.synth.view import View, direction, rotation_of
 from augment.synth.workers import workers
+from augment.synth.world import NEWEST, world_of
 
 _T = TypeVar("_T")
 _METRE = 60.0  # scene pixels to the metre where people walk
@@ -52,6 +54,8 @@ class PedestrianRenderer:
         cameras: how many cameras the world has; camids run from 1 and wrap around beyond it.
         device: where tensors live. The same seed gives the same bytes on the same device.
         supersample: rays per pixel side.
+        world: version of how everything is drawn; see `augment.synth.world`. Bodies, poses, joints and masks are the
+            same in all.
         chunk: images drawn in one pass; small chunks stay in a CPU's caches. Never changes the result.
     """
 
@@ -64,11 +68,13 @@ class PedestrianRenderer:
         device: torch.device | str = "cpu",
         supersample: int = 2,
         chunk: int | None = None,
+        world: int = NEWEST,
     ) -> None:
         self.seed, self.size, self.supersample = seed, size, supersample
         self.device = torch.device(device)
         self.chunk = chunk or (8 if self.device.type == "cpu" else 1024)
-        self.cameras: Cameras = make_cameras(seed, cameras, self.device)
+        self.world = world_of(world)
+        self.cameras: Cameras = make_cameras(seed, cameras, self.device, self.world)
         tile = fractal_noise(0, "cloth", (_NOISE_TILE, _NOISE_TILE), octaves=5, base=6)
         grain = fractal_noise(0, "grain", (_NOISE_TILE, _NOISE_TILE), octaves=2, base=128)
         self._cloth, self._grain = tile.clamp(-2.5, 2.5).to(self.device), grain.clamp(-3, 3).to(self.device)
@@ -169,14 +175,15 @@ class PedestrianRenderer:
             parts = make_parts(people, skeleton, motion)
             grain = Draws(self.seed, "grain of a posture", pids, camids, seqs, frames, posture.key, count=2)
         colour, cover, hits = self._paint_people(people, skeleton, parts, view, self._light(camera, view, held))
-        background = self._background(held, moment, camera, frames, view, skeleton)
+        rows = (pids, camids, seqs, frames)
+        background = self._background(held, moment, camera, rows, view, skeleton)
         picture = colour + background * (1 - cover)
         occluder, blocked = self._occlude(moment, picture)
         if posture is None:
             picture = blocked
         else:
             occluder = torch.zeros_like(occluder)
-        image = self._develop(picture, camera, moment, grain)
+        image = self._develop(picture, camera, moment, grain, rows)
         mask = (cover[:, 0] > 0.5) & ~occluder
         joints, _ = view.to_view(openpose_joints(skeleton, people.stature))
         true, seen = self._joints(joints, hits, view, occluder, people, moment)
@@ -190,7 +197,7 @@ class PedestrianRenderer:
         x, y = self._grid(view, self.supersample)
         hits = rasterise(solids, x, y)
         spine = (view.to_view(skeleton.pelvis)[0], direction(view, skeleton.neck - skeleton.pelvis))
-        colour = shade(parts, solids, hits, x, y, people, light, spine, self._cloth)
+        colour = shade(parts, solids, hits, x, y, people, light, spine, self._cloth, self.world)
         cover = F.avg_pool2d(hits.mask[:, None].to(torch.float32), self.supersample)
         return F.avg_pool2d(colour, self.supersample), cover, hits
 
@@ -253,19 +260,15 @@ class PedestrianRenderer:
         return Light(up, sun / sun.norm(dim=1, keepdim=True), strength)
 
     def _background(
-        self, held: Draws, moment: Draws, camera: Tensor, frames: Tensor, view: View, skeleton: Skeleton
+        self, held: Draws, moment: Draws, camera: Tensor, rows: tuple[Tensor, ...], view: View, skeleton: Skeleton
     ) -> Tensor:
         """Crop the camera's scene around the person's feet and lay the person's shadow on the ground."""
-        height, width = SCENE_SIZE
-        top = (self.cameras.horizon[camera].clamp_min(0.0) + 75).clamp_max(height - 40.0)
-        stand = top + (height + 10 - top) * held.unit()
-        start = width * held.between(0.06, 0.94) + frames * held.between(-9.0, 9.0) + moment.bell(0.0, 1.5)
-        zoom = _METRE * held.between(0.85, 1.15)
+        start, stand, zoom, level = self._place(held, moment, camera, rows)
         feet = view.to_view(skeleton.ankle)[0].mean(1)
         x, y = self._grid(view, 1)
         u = start[:, None, None] + (x - feet[:, 0, None, None]) * zoom[:, None, None]
         v = stand[:, None, None] - (y - feet[:, 1, None, None] + 0.05) * zoom[:, None, None]
-        crop = crop_scenes(self.cameras.scenes, camera, u, v) * held.between(0.85, 1.12)[:, None, None, None]
+        crop = crop_scenes(self.cameras.scenes, camera, u, v) * level[:, None, None, None]
         steep = (self.cameras.pitch[camera].sin() * 0.9 + 0.08)[:, None, None]
         dx, dy = (x - feet[:, 0, None, None]) / 0.34, (y - feet[:, 1, None, None] + 0.06) / (0.34 * steep)
         shadow = torch.exp(-(dx * dx) - dy * dy) * 0.55
@@ -275,6 +278,30 @@ class PedestrianRenderer:
         along = (x - feet[:, 0, None, None]) - lean * 0.6
         cast = torch.exp(-((along / 0.55) ** 2) - ((y - feet[:, 1, None, None] + 0.02) / (0.20 * steep + 0.02)) ** 2)
         return crop * (1 - torch.maximum(shadow, 0.5 * sunny * cast))[:, None]
+
+    def _place(
+        self, held: Draws, moment: Draws, camera: Tensor, rows: tuple[Tensor, ...]
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Column and row of the scene where the person stands, scene pixels to the metre, brightness: `[B]` each."""
+        height, width = SCENE_SIZE
+        pids, camids, _, frames = rows
+        top = (self.cameras.horizon[camera].clamp_min(0.0) + 75).clamp_max(height - 40.0)
+
+        def drawn(draws: Draws, walks: bool) -> list[Tensor]:
+            stand = top + (height + 10 - top) * draws.unit()
+            start = width * draws.between(0.06, 0.94)
+            if walks:
+                start = start + frames * draws.between(-9.0, 9.0) + moment.bell(0.0, 1.5)
+            return [start, stand, _METRE * draws.between(0.85, 1.15), draws.between(0.85, 1.12)]
+
+        place = drawn(held, walks=True)
+        if self.world.shared_places:
+            known = Draws(self.seed, "place", pids, camids, count=8)
+            shared = known.chance(self.world.shared_places)
+            same = drawn(known, walks=False)
+            place = [torch.where(shared, a, b) for a, b in zip(same, place, strict=True)]
+        start, stand, zoom, level = place
+        return start, stand, zoom, level
 
     def _occlude(self, moment: Draws, picture: Tensor) -> tuple[Tensor, Tensor]:
         """In one image of fourteen something stands in front: a post at a side or a box over the feet."""
@@ -293,10 +320,12 @@ class PedestrianRenderer:
         shaded = colour[:, :, None, None] * (0.8 + 0.4 * column / reach)[:, None]
         return where, torch.where(where[:, None], shaded.clamp(0.02, 0.95), picture)
 
-    def _develop(self, picture: Tensor, camera: Tensor, moment: Draws, noise: Draws) -> Tensor:
-        """Optics and electronics: blur, colour cast, exposure, gamma, noise, rounding to uint8."""
-        cameras = self.cameras
-        scale = self.size[0] / 128.0
+    def _develop(
+        self, picture: Tensor, camera: Tensor, moment: Draws, noise: Draws, rows: tuple[Tensor, ...]
+    ) -> Tensor:
+        """Optics and electronics: blur, colour cast, exposure, gamma, noise, then what the world's recorders do."""
+        cameras, recording = self.cameras, self.world.recording
+        scale = self.size[0] / 128.0 * (recording.blur if recording else 1.0)
         picture = blur(picture, (cameras.blur[camera] + moment.between(-0.1, 0.35)) * scale)
         exposure = moment.bell(1.12, 0.07)[:, None, None, None]
         picture = (picture * cameras.gain[camera][:, :, None, None] * exposure).clamp(1e-3, 1.0)
@@ -306,7 +335,10 @@ class PedestrianRenderer:
         column = torch.arange(self.size[1], device=self.device)[None, None, :]
         du, dv = ((noise.unit() * _NOISE_TILE).to(torch.int64)[:, None, None] for _ in range(2))
         grain = self._grain[(row + du) % _NOISE_TILE, (column + dv) % _NOISE_TILE]
-        picture = picture + (cameras.noise[camera][:, None, None] * grain)[:, None]
+        grain = cameras.noise[camera][:, None, None] * grain
+        if recording:
+            return record(picture, draw_recorded(recording, self.seed, camera, rows), recording.noise * grain)
+        picture = picture + grain[:, None]
         return (picture * 255.0 + 0.5).clamp(0, 255).to(torch.uint8)
 
     def _joints(

@@ -11,8 +11,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from augment.synth.draws import Draws, hashed_uniforms
+from augment.synth.world import World
 
 SCENE_SIZE = (320, 512)  # pixels; about 64 to the metre where people walk
+_LUMA = torch.tensor([0.299, 0.587, 0.114])
 FAMILIES = ("street", "plaza", "lawn", "hall", "campus", "yard")
 
 _GROUND = {
@@ -54,8 +56,8 @@ def fractal_noise(seed: int, stream: str, size: tuple[int, int], octaves: int = 
 class _Painter:
     """One scene under construction: an RGB canvas `[3, H, W]` and the ground coordinates of each pixel."""
 
-    def __init__(self, seed: int, number: int) -> None:
-        self.seed, self.number = seed, number
+    def __init__(self, seed: int, number: int, world: World) -> None:
+        self.seed, self.number, self.world = seed, number, world
         self.draws = Draws(seed, "scene", torch.tensor([number]), count=400)
         height, width = SCENE_SIZE
         self.v, self.u = torch.meshgrid(torch.arange(height) + 0.5, torch.arange(width) + 0.5, indexing="ij")
@@ -86,13 +88,13 @@ class _Painter:
 
     def ground(self) -> None:
         first, second = (torch.tensor(c)[:, None, None] for c in _GROUND[self.family])
-        tint = self.number_between(0.82, 1.15)
-        grain = self.noise("grain", octaves=3, base=70)
-        self.canvas = first * tint * (1 + 0.05 * self.noise("patches") + 0.04 * grain)
+        tint = self.number_between(*self.world.ground)
+        grain, fine = self.noise("grain", octaves=3, base=70), self.world.ground_grain
+        self.canvas = first * tint * (1 + 0.05 * self.noise("patches") + 0.04 * fine * grain)
         angle = self.number_between(-1.4, 1.4)
         line = self.across * torch.cos(torch.tensor(angle)) * 2.0 + self.far * torch.sin(torch.tensor(angle))
         edge = line - self.number_between(-1.2, 1.2) + 0.05 * self.noise("edge")
-        self.paint(second * tint * (1 + 0.06 * self.noise("second") + 0.06 * grain), torch.sigmoid(edge * 40))
+        self.paint(second * tint * (1 + 0.06 * self.noise("second") + 0.06 * fine * grain), torch.sigmoid(edge * 40))
         kerb = torch.exp(-((edge * 14) ** 2))
         self.paint(torch.tensor([0.68, 0.66, 0.62])[:, None, None] * tint, kerb * 0.8)
         if self.family in ("plaza", "hall", "campus"):
@@ -175,12 +177,18 @@ class _Painter:
             dark = torch.sigmoid((self.noise("shadow", octaves=4, base=2) - 0.7) * 9)
             self.canvas = self.canvas * (1 - 0.42 * dark)
         sweep = self.number_between(-0.12, 0.12) * (self.u / SCENE_SIZE[1] - 0.5) * 2
-        return (self.canvas * (1 + sweep)).clamp(0.01, 1.0)
+        self.canvas = self.canvas * (1 + sweep)
+        if self.world.scene_contrast is not None:
+            factor = self.number_between(*self.world.scene_contrast)
+            mean = self.canvas.mean((1, 2), keepdim=True)
+            level = self.number_between(*self.world.scene_level) / float(mean[:, 0, 0] @ _LUMA)
+            self.canvas = (mean + (self.canvas - mean) * factor) * level
+        return self.canvas.clamp(0.01, 1.0)
 
 
-def paint_scene(seed: int, number: int) -> tuple[Tensor, float]:
+def paint_scene(seed: int, number: int, world: World) -> tuple[Tensor, float]:
     """Draw the scene of camera `number` (from 1): `[3, 320, 512]` RGB in [0, 1] and the row of its horizon."""
-    painter = _Painter(seed, number)
+    painter = _Painter(seed, number, world)
     painter.ground()
     painter.backdrop()
     painter.objects()

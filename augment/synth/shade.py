@@ -9,9 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from augment.synth import identity as who
-from augment.synth.body import HEAD, PACK, PELVIS, TORSO, Parts
+from augment.synth.body import HEAD, LIMB, PACK, PELVIS, TORSO, Parts
 from augment.synth.identity import MATERIALS, Identities
 from augment.synth.raster import Hits, Solids
+from augment.synth.world import World
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Surface:
     along: Tensor  # metres along the part, continued across parts
     above: Tensor  # metres above the lower end of the part (may leave [0, length] in the caps)
     height: Tensor  # metres above the pelvis along the spine
+    bend: Tensor  # metres to the nearer end of the part, where joints are
     region: Tensor
     material: Tensor
 
@@ -71,7 +73,7 @@ def locate(
     surface = Surface(
         item=item, normal=normal, side=side, front=local[:, 2], around=torch.atan2(side, ahead),
         along=share * length + offset, above=above, height=((point - pelvis[item]) * up[item]).sum(-1),
-        region=parts.region.flatten()[index], material=material,
+        bend=torch.minimum(share, 1.0 - share) * length, region=parts.region.flatten()[index], material=material,
     )  # fmt: skip
     return surface, row, column
 
@@ -143,7 +145,7 @@ def _head(s: Surface, people: Identities, colour: Tensor) -> Tensor:
     return torch.where(scalp[:, None], hair, colour)
 
 
-def _albedo(s: Surface, people: Identities, noise: Tensor) -> Tensor:
+def _albedo(s: Surface, people: Identities, noise: Tensor, world: World) -> Tensor:
     flat_palette = people.colours.flatten(0, 1)
     colour = flat_palette[s.item * MATERIALS + s.material]
     shift = people.phase[s.item] * 251.0
@@ -157,7 +159,18 @@ def _albedo(s: Surface, people: Identities, noise: Tensor) -> Tensor:
     faded = 1.0 + 0.10 * s.front * ((s.material == who.LOWER) & (s.region != PELVIS))
     folds = _noise_at(noise, s.along * 300 + 3 * shift, s.around * 30 + 7 * shift)
     cloth = (s.material != who.SKIN) & (s.material != who.ITEM)
-    return colour * faded[:, None] * (1.0 + torch.where(cloth, 0.13, 0.03) * folds)[:, None]
+    level = 1.0 + torch.where(cloth, world.cloth, world.skin) * folds
+    if world.folds:
+        level = level * (1.0 + world.folds * cloth * _folds(s, noise, shift))
+    return colour * faded[:, None] * level[:, None]
+
+
+def _folds(s: Surface, noise: Tensor, shift: Tensor) -> Tensor:
+    """How cloth falls, about -1 to 1: creases across the limb where it bends, soft long ones between. `[M]`."""
+    wander = _noise_at(noise, s.along * 90 + 5 * shift, s.around * 9 + shift)
+    crease = torch.sin(70.0 * s.along + 2.2 * (s.around + shift).sin() + 2.0 * wander + shift)
+    near = torch.exp(-((s.bend / 0.07) ** 2)) * torch.where(s.region == LIMB, 1.0, 0.25)
+    return near * crease * (0.5 - 0.5 * wander).clamp(0.0, 1.2) - (1 - near) * 0.4 * wander
 
 
 def _occlusion(hits: Hits, row: Tensor, column: Tensor, item: Tensor) -> Tensor:
@@ -171,7 +184,7 @@ def _occlusion(hits: Hits, row: Tensor, column: Tensor, item: Tensor) -> Tensor:
 
 
 def shade(parts: Parts, solids: Solids, hits: Hits, x: Tensor, y: Tensor, people: Identities, light: Light,
-          spine: tuple[Tensor, Tensor], noise: Tensor) -> Tensor:  # fmt: skip
+          spine: tuple[Tensor, Tensor], noise: Tensor, world: World) -> Tensor:  # fmt: skip
     """Colour the people: `[B, 3, H, W]` linear RGB, zero where nobody is."""
     s, row, column = locate(parts, solids, hits, x, y, spine)
     sky = 0.5 + 0.5 * (s.normal * light.up[s.item]).sum(-1)
@@ -179,7 +192,7 @@ def shade(parts: Parts, solids: Solids, hits: Hits, x: Tensor, y: Tensor, people
     strength = light.strength[s.item]
     level = (1.0 - strength) * (0.45 + 0.65 * sky) + strength * (0.38 + 0.25 * sky + 0.85 * sun)
     level = level * _occlusion(hits, row, column, s.item)
-    colour = _albedo(s, people, noise) * level[:, None]
+    colour = _albedo(s, people, noise, world) * level[:, None]
     batch, height, width = hits.depth.shape
     canvas = torch.zeros((batch, height, width, 3), device=colour.device)
     canvas[s.item, row, column] = colour

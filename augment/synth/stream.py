@@ -9,6 +9,7 @@ from torch import Tensor
 
 from augment.synth.draws import hashed_uniforms
 from augment.synth.pedestrians import PedestrianRenderer, Rendered
+from augment.synth.world import NEWEST, world_of
 from reid_eval.runtime import InputError, progress
 
 # Identities of data sets start at 1; the stream's start here, so that training never meets a data set's people.
@@ -29,6 +30,7 @@ class StreamSettings:
         pairing: `identity` pairs any two images of a person (the paper's); `camera` only those of one camera, so that
             the photo tells the target's background, light and colours, as it has to when a data set is augmented.
         size: (height, width) in pixels.
+        world: version of how everything is drawn; see `augment.synth.world`.
     """
 
     seed: int = 0
@@ -38,8 +40,10 @@ class StreamSettings:
     size: tuple[int, int] = (128, 64)
     walk_images: int = 3
     pairing: str = "identity"
+    world: int = NEWEST
 
     def __post_init__(self) -> None:
+        world_of(self.world)
         if self.pairing not in PAIRINGS:
             raise InputError(f"pairing must be one of {', '.join(PAIRINGS)}, got {self.pairing!r}")
         if self.pairing == "camera" and self.images_per_id < 8:
@@ -51,7 +55,9 @@ class PedestrianStream:
 
     def __init__(self, settings: StreamSettings, device: torch.device | str = "cpu") -> None:
         self.settings = settings
-        self.renderer = PedestrianRenderer(settings.seed, settings.size, cameras=settings.cameras, device=device)
+        self.renderer = PedestrianRenderer(
+            settings.seed, settings.size, cameras=settings.cameras, device=device, world=settings.world
+        )
 
     def schedule(self, generation: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """(pids, camids, seqs, frames), int64 `[identities * images_per_id]`, grouped by identity."""

@@ -38,6 +38,7 @@ class SynthData(_Part):
     images_per_id: int = 12
     cameras: int = 6
     seed: Seed = 0
+    world: Literal[1, 2] = 2
 
     def settings(self) -> SynthSettings:
         """The renderer's settings."""
@@ -144,6 +145,7 @@ class MorePeople(_Part):
     images_per_id: int = 12
     cameras: int = 64
     seed: Seed = 2019
+    world: Literal[1, 2] = 2
     times: Annotated[int, Field(ge=1)] = 1
     """So many times the steps of the other rows."""
 
@@ -151,7 +153,7 @@ class MorePeople(_Part):
         """The renderer's settings; its one test person is not used."""
         from augment.synth.dataset import SynthSettings
 
-        return SynthSettings(self.people, 1, self.images_per_id, self.cameras, self.seed)
+        return SynthSettings(self.people, 1, self.images_per_id, self.cameras, self.seed, world=self.world)
 
 
 Row = Annotated[LeaveOut | Duplicate | Patn | OtherGenerator | Folder | MorePeople, Field(discriminator="kind")]

@@ -126,7 +126,12 @@ def train_poses(
     trainer = Trainer(settings, device)
     saved = _load(checkpoint, settings) if checkpoint.exists() else None
     stream = StreamSettings(
-        settings.world, settings.identities, settings.images_per_id, settings.cameras, settings.size
+        settings.world,
+        settings.identities,
+        settings.images_per_id,
+        settings.cameras,
+        settings.size,
+        world=settings.world_version,
     )
     pool = Pool(PedestrianStream(stream, device), settings.pool)
     if saved:

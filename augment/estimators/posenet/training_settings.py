@@ -35,6 +35,7 @@ class PoseTrainSettings(BaseModel):
     Attributes:
         network: a key of `augment.estimators.posenet.network.BUILDERS`.
         world: seed of the stream; never `UNSEEN_WORLD` or `CALIBRATION_WORLD`.
+        world_version: of how it is drawn; see `augment.synth.world`.
         identities, images_per_id, cameras: of one generation of the stream.
         size: (H, W) of the images, multiples of 16 pixels.
         pool: generations held at once; batches are drawn from all of them.
@@ -57,6 +58,7 @@ class PoseTrainSettings(BaseModel):
 
     network: str = "posenet_small"
     world: int = 2019
+    world_version: Literal[1, 2] = 2
     identities: PositiveInt = 2048
     images_per_id: PositiveInt = 4
     cameras: PositiveInt = 64

@@ -45,30 +45,51 @@ def draw_shift(size: tuple[int, int], most: int, seed: int, step: int) -> Shift:
     return rows, columns
 
 
+_TEXTURED, _WINDOW = 3, 8
+
+
+def _relative(ours: Tensor, theirs: Tensor) -> Tensor:
+    """L1, in mean absolute deviations of the second."""
+    scale = (theirs - theirs.mean((0, 2, 3), keepdim=True)).abs().mean()
+    return (ours - theirs).abs().mean() / scale.clamp_min(1e-6)
+
+
+def _deviation(features: Tensor, window: int) -> Tensor:
+    """Standard deviation in windows that overlap by half."""
+    mean, square = (F.avg_pool2d(x, window, max(window // 2, 1)) for x in (features, features.square()))
+    return (square - mean.square()).clamp_min(0).add(1e-4).sqrt()
+
+
 class LayersLoss(nn.Module):
     """L1 between several layers of EfficientNet-Lite0, of both images at twice their size.
 
     Each layer's L1 is divided by the layer's mean absolute deviation on the target, so that an image without any
     structure costs about 1 a layer, and layers count alike. Blur costs much, a change of brightness little: keep L1.
 
+    Texture that cannot be guessed pixel by pixel still can be present: with `texture`, the deviation of each channel
+    of the shallow layers within windows of 8x8 image pixels is compared likewise. It says how much structure there is
+    and of which kind, not where.
+
     Args:
         network: a frozen Lite0.
         source: where its weights came from; training records it.
+        texture: weight of the second comparison against the first.
     """
 
-    def __init__(self, network: Lite0, source: str) -> None:
+    def __init__(self, network: Lite0, source: str, texture: float = 0.0) -> None:
         super().__init__()
-        self.network, self.source = network, source
+        self.network, self.source, self.texture = network, source, texture
 
     def forward(self, generated: Tensor, target: Tensor, shift: Shift | None = None) -> Tensor:
         """`[B, 3, H, W]` in [-1, 1] twice, to a float32 scalar; no gradient reaches `target`."""
         with torch.no_grad():
-            wanted = self._taps(target, shift)
-        total = generated.new_zeros((), dtype=torch.float32)
-        for ours, theirs in zip(self._taps(generated, shift), wanted, strict=True):
-            theirs = theirs.float()
-            scale = (theirs - theirs.mean((0, 2, 3), keepdim=True)).abs().mean()
-            total = total + (ours.float() - theirs).abs().mean() / scale.clamp_min(1e-6)
+            wanted = [tap.float() for tap in self._taps(target, shift)]
+        taps = [tap.float() for tap in self._taps(generated, shift)]
+        total = sum((_relative(a, b) for a, b in zip(taps, wanted, strict=True)), start=generated.new_zeros(()).float())
+        if self.texture:
+            for ours, theirs in list(zip(taps, wanted, strict=True))[:_TEXTURED]:
+                window = _WINDOW * ours.shape[2] // generated.shape[2]
+                total = total + self.texture * _relative(_deviation(ours, window), _deviation(theirs, window))
         return total
 
     def _taps(self, image: Tensor, shift: Shift | None) -> list[Tensor]:
@@ -121,8 +142,10 @@ class PerceptualLoss(nn.Module):
 Perceptual = PerceptualLoss | LayersLoss
 
 
-def load_perceptual(source: str) -> Perceptual | None:
+def load_perceptual(source: str, texture: float = 0.0) -> Perceptual | None:
     """The perceptual loss of `lite0` or `torchvision`, of a file of either's weights, or None for `off`.
+
+    `texture` is an argument of `LayersLoss`.
 
     Raises:
         InputError: the weights can't be had; the message lists the choices.
@@ -130,14 +153,14 @@ def load_perceptual(source: str) -> Perceptual | None:
     if source == "off":
         return None
     if source == "lite0":
-        return LayersLoss(load_lite0(), "EfficientNet-Lite0")
+        return LayersLoss(load_lite0(), "EfficientNet-Lite0", texture)
     if source == "torchvision":
         return PerceptualLoss(_download(), "torchvision VGG19_Weights.IMAGENET1K_V1")
     if not Path(source).is_file():
         raise InputError(f"perceptual {source}: no such file; {_CHOICES}")
     state = read_state_dict(source)
     if "_conv_stem.weight" in state:
-        return LayersLoss(load_lite0(Path(source)), "EfficientNet-Lite0")
+        return LayersLoss(load_lite0(Path(source)), "EfficientNet-Lite0", texture)
     return PerceptualLoss(state, Path(source).name)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -61,6 +62,40 @@ def feature_loss(generated: list[Tensor], real: list[Tensor]) -> Tensor:
     """
     layers = [(g.float() - r.detach().float()).abs().mean() for g, r in zip(generated[:-1], real[:-1], strict=True)]
     return sum(layers, start=generated[0].new_zeros((), dtype=layers[0].dtype)) / len(layers)
+
+
+def grid_loss(generated: Tensor, target: Tensor) -> Tensor:
+    """How far the spectrum of generated images stands out at periods of 8, 4 and 2 pixels, where a decoder prints.
+
+    A transposed convolution of stride 2 can print a pattern that is the same everywhere, and a perceptual loss likes
+    it: texture that cannot be guessed is missed less where there is any. The power at each frequency of the lattice,
+    averaged over images and channels, is divided by that around it; what counts is by how much the logarithm exceeds
+    that of the targets (which JPEG may have printed into), or 0.
+
+    Args:
+        generated, target: `[B, 3, H, W]` in [-1, 1]; no gradient reaches the second.
+
+    Returns:
+        A float32 scalar, the sum over the lattice's frequencies; 0 is none.
+    """
+    ours, theirs = (_stands_out(images.float()) for images in (generated, target.detach()))
+    return F.relu(ours - F.relu(theirs)).sum()
+
+
+def _stands_out(images: Tensor) -> Tensor:
+    """Log of the power at each frequency of the lattice over that around it, `[63]`."""
+    height, width = images.shape[2:]
+    # A window, or the image's borders spread over whole rows of the spectrum
+    window = torch.hann_window(height, device=images.device)[:, None] * torch.hann_window(width, device=images.device)
+    centred = images - images.mean((2, 3), keepdim=True)
+    power = torch.fft.fft2(centred * window).abs().square().mean((0, 1))
+    around = F.pad(power[None, None], (3, 3, 3, 3), mode="circular")
+    sums = {side: F.avg_pool2d(around, side, 1) * side**2 for side in (3, 7)}
+    peak = sums[3][0, 0, 2:-2, 2:-2] / 9
+    ring = (sums[7][0, 0] - sums[3][0, 0, 2:-2, 2:-2]) / 40
+    ratio = (peak / ring.clamp_min(1e-8)).clamp_min(1e-8).log()
+    rows, columns = (torch.arange(8, device=images.device) * side // 8 for side in (height, width))
+    return ratio[rows][:, columns].flatten()[1:]
 
 
 def l1_loss(

@@ -38,6 +38,7 @@ class PATNTrainSettings:
         exit_share: any-depth generators only: the share of iterations that leave early, after 1 ... n - 1 blocks
             with equal chances; the others use all.
         perceptual_shift: of `lite0`: the most pixels by which both images, twice as large, are moved in a step.
+        perceptual_texture: of `lite0`: weight of local deviations against local values, see `LayersLoss`.
         discriminators: `authors`, or `patches` (spectral normalisation, no norm layers, one channel; `d_blocks` and
             `d_dropout` are not theirs).
         d_lr: the discriminators' rate, if not `lr`; it falls as `lr` does.
@@ -46,6 +47,7 @@ class PATNTrainSettings:
         gan_ratio: if not 0, the GAN losses (with `lambda_features`) get that weight which makes their gradient at the
             generated image so many times the other losses'; `lambda_gan` is then the discriminators' alone.
         lambda_features: of feature matching in `patches`, on the scale of a GAN loss.
+        lambda_grid: of `grid_loss`, against patterns of the decoder's own period.
         stop_at_chance: stop when the discriminators' hinge loss stays above 0.9 of chance for so many iterations after
             `d_alone`; 0 is never.
         discriminators_at_once: each discriminator takes real and generated in one pass, not two. Not with BatchNorm,
@@ -91,11 +93,13 @@ class PATNTrainSettings:
     init_weights: str = ""
     exit_share: float = 0.5
     perceptual_shift: int = 0
+    perceptual_texture: float = 0.0
     discriminators: str = "authors"
     d_lr: float = 0.0
     d_alone: int = 0
     gan_ratio: float = 0.0
     lambda_features: float = 0.0
+    lambda_grid: float = 0.0
     stop_at_chance: int = 0
     discriminators_at_once: bool = False
     batchnorm: str = "synced"
@@ -231,10 +235,12 @@ _LEAST = {
     "gan_start": 0,
     "mask_weight": 0,
     "perceptual_shift": 0,
+    "perceptual_texture": 0,
     "d_lr": 0,
     "d_alone": 0,
     "gan_ratio": 0,
     "lambda_features": 0,
+    "lambda_grid": 0,
     "stop_at_chance": 0,
     "checkpoint_every": 1,
     "log_every": 1,

@@ -113,7 +113,8 @@ def build_state(
     if settings.init_weights:
         _start_from(generator, settings.init_weights)
     discriminators = _discriminators(generator.architecture, settings)
-    perceptual = load_perceptual(settings.perceptual) if settings.lambda_perceptual else None
+    wanted = settings.perceptual if settings.lambda_perceptual else "off"
+    perceptual = load_perceptual(wanted, settings.perceptual_texture)
     networks: list[nn.Module] = [generator, *discriminators, *([perceptual] if perceptual else [])]
     for network in networks:
         network.to(device, memory_format=memory_format_of(settings))  # type: ignore[call-overload]

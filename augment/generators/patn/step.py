@@ -17,7 +17,7 @@ from augment.pose.heatmaps import pose_maps
 
 LOSS_NAMES = (
     *("total", "l1", "perceptual", "gan_appearance", "gan_shape", "d_appearance", "d_shape"),
-    *("features", "gan_weight"),
+    *("features", "grid", "gan_weight"),
 )
 
 
@@ -35,7 +35,7 @@ def train_step(state: TrainState, batch: PairBatch, settings: PATNTrainSettings)
         settings: of the training.
 
     Returns:
-        Detached float32 `[9]` on the device, in the order of `LOSS_NAMES`, before weighting except `total` and the
+        Detached float32 `[10]` on the device, in the order of `LOSS_NAMES`, before weighting except `total` and the
         `d_` ones; 0 where a loss is off. The last is no loss: the weight that `gan_ratio` gave the GAN losses.
     """
     _set_rate(state.optimizer, settings.learning_rate(state.step))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from augment.generators.patn.feature_losses import Shift
-from augment.generators.patn.losses import feature_loss, gan_loss, generator_loss, l1_loss
+from augment.generators.patn.losses import feature_loss, gan_loss, generator_loss, grid_loss, l1_loss
 from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import DiscriminatorState, TrainState
 
@@ -51,6 +51,9 @@ def update_generator(
         with autocast(state, settings):
             losses["perceptual"] = state.perceptual(generated, shown.target, shown.shift)
         total = total + settings.lambda_perceptual * losses["perceptual"]
+    if settings.lambda_grid:
+        losses["grid"] = grid_loss(generated, shown.target)
+        total = total + settings.lambda_grid * losses["grid"]
     state.optimizer.zero_grad(set_to_none=True)
     if not hears:
         total.backward()

