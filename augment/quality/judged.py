@@ -49,7 +49,7 @@ class Judge:
 
     def __init__(self, device: torch.device | str = "cpu", network: Any = None) -> None:
         self.device = torch.device(device)
-        self.network = (_load() if network is None else network).to(self.device).eval()
+        self.network: Any = (_load() if network is None else network).to(self.device).eval()
 
     def features(self, images: Images) -> Tensor:
         """Pooled features, float32 `[N, D]` on the CPU, of uint8 RGB `[N, H, W, 3]`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,16 +101,14 @@ def ranking_network(training: Callable[[], Photos], device: torch.device | str =
     need("timm", "timm")
     state = _imagenet()
     photos = training()
-    settings = settings_from(
-        "quick", {"backbone": _BACKBONE, "batch_size": 32, "neck": "bnneck", "label_smoothing": 0.1, "device": str(device)}
-    )
+    changes = {"backbone": _BACKBONE, "batch_size": 32, "neck": "bnneck", "label_smoothing": 0.1}
+    settings = settings_from("quick", {**changes, "device": str(device)})
     path = cache_dir() / f"ranking-{_key(photos, settings, state)}.safetensors"
     if not _readable(path):
         with tempfile.TemporaryDirectory() as folder:
             start = Path(folder) / "mobilenet_v2.pth"  # trained networks tell its name
             torch.save(state, start)
-            # From weights that know pictures the trunk needs the full rate: pictures this small are new to them
-            settings = TrainSettings(**{**settings.to_dict(), "init": str(start)})
+            settings = replace(settings, init=str(start))
             trained = train_on(photos.images, photos.labels, settings, STEPS, label="the network that ranks")
         with cache_errors(path):
             save_model(path, trained.model, {"data": {"images": len(photos.labels)}})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -151,7 +152,7 @@ def _energy(luma: NDArray[np.float32], mask: Masks) -> float:
     return float(np.abs(np.diff(luma, axis=2))[across].sum() + np.abs(np.diff(luma, axis=1))[down].sum())
 
 
-def _cut(stack: NDArray[np.generic]) -> NDArray[np.generic]:
+def _cut(stack: NDArray[Any]) -> NDArray[Any]:
     height, width = stack.shape[1] // 8 * 8, stack.shape[2] // 8 * 8
     return stack[:, :height, :width]
 

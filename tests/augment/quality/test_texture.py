@@ -58,7 +58,7 @@ def test_an_image_is_as_sharp_as_itself() -> None:
 
 
 def test_blur_lowers_sharpness_to_what_it_leaves_of_a_wave() -> None:
-    """A Gaussian of sigma s leaves exp(-2 (pi s f)^2) of a wave of f periods a pixel; a shift of grey changes nothing."""
+    """A Gaussian of sigma s leaves exp(-2 (pi s f)^2) of a wave of f periods a pixel, at any brightness."""
     sharp, s = waves(), 0.9
     left = np.exp(-2 * (np.pi * s) ** 2 * ((20 / H) ** 2 + (13 / W) ** 2))
     blurred = gaussian_filter(sharp, (0, s, s, 0), mode="wrap")
@@ -107,7 +107,9 @@ def test_peaks_are_those_of_the_formula() -> None:
     """One bin by hand: the wave of period 4 along y, over the geometric mean of its neighbours along that axis."""
     images = pixels(photos() + 2 * np.cos(np.pi / 2 * ROWS)[None, ..., None])
     x = images - images.mean((1, 2), keepdims=True)
-    window = np.outer(0.5 - 0.5 * np.cos(2 * np.pi * np.arange(H) / H), 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(W) / W))
+    window = np.outer(
+        0.5 - 0.5 * np.cos(2 * np.pi * np.arange(H) / H), 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(W) / W)
+    )
     power = (np.abs(np.fft.fft2(x * window[..., None], axes=(1, 2))) ** 2).sum(3).mean(0)
     near = [power[H // 4 + step, 0] for step in (-5, -4, -3, 3, 4, 5)]
     assert peaks(images)[4] == pytest.approx(power[H // 4, 0] / np.exp(np.log(near).mean()), rel=1e-4)
