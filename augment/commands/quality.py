@@ -34,19 +34,23 @@ _READERS = {
     "lpips": {"lpips"},
     "detector": {"ds"},
     "detector_name": {"ds"},
-    "reid": {"identity"},
-    "reid_backbone": {"identity"},
+    "reid": {"identity", "retrieval_rank1", "retrieval_map"},
+    "reid_backbone": {"identity", "retrieval_rank1", "retrieval_map"},
 }
 """The metrics that read an option."""
 
 
 @click.command()
 @click.argument("out", type=EXISTING, required=False)
-@click.option("--pairs", metavar="WEIGHTS", help="Instead of a folder: a generator, against the real images of test "
-              "pairs. " + WEIGHTS_HELP)  # fmt: skip
+@click.option("--pairs", "--weights", "pairs", metavar="WEIGHTS", help="Instead of a folder: a generator, against the "
+              "real images of test pairs. " + WEIGHTS_HELP)  # fmt: skip
 @click.option("--data", type=EXISTING, help="With OUT, the data set it was made of, for pose space before; with "
               "--pairs, the data set of the pairs (its test split). Default: unseen synthetic people.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), help="Images at most. Default: all of OUT, 512 pairs.")
+@click.option("--world", type=click.IntRange(1, 2), default=2, show_default=True,
+              help="With --pairs, version of how synthetic people are drawn.")  # fmt: skip
+@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True,
+              help="With --pairs, of the generator.")  # fmt: skip
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this one; may be given several times.")
 @click.option("--estimator", default="synth", show_default=True, help="For PCKh; see `patn-augment poses`.")
 @click.option("--estimator-weights", type=EXISTING, help="Of the estimator.")
@@ -54,7 +58,8 @@ _READERS = {
 @click.option("--lpips", type=EXISTING, help="torchvision's AlexNet, for LPIPS. Default: download.")
 @click.option("--detector", type=EXISTING, help="torchvision's weights of --detector-name, for DS. Default: download.")
 @click.option("--detector-name", default="ssd300_vgg16", show_default=True, help="A torchvision detector.")
-@click.option("--reid", type=EXISTING, help="Weights of a re-ID network, for identity similarity.")
+@click.option("--reid", type=EXISTING, help="A re-ID network, for identity similarity and retrieval. Default for "
+              "retrieval: one trained on real people now, and kept in the cache.")  # fmt: skip
 @click.option("--reid-backbone", default="resnet50", show_default=True, help="Its name, as in reid-eval.")
 @click.option("--json", "target", type=FOLDER, help="Also write the figures.")
 @click.option("--csv", type=FOLDER, help="Also write the figures, a line a metric.")
@@ -65,6 +70,8 @@ def quality(
     pairs: str | None,
     data: Path | None,
     count: int | None,
+    world: int,
+    precision: str,
     metrics: tuple[str, ...],
     target: Path | None,
     csv: Path | None,
@@ -84,6 +91,10 @@ def quality(
         raise InputError("give an augmented folder, or --pairs WEIGHTS to measure a generator on test pairs")
     if pose_space and out is None:
         raise InputError("--pose-space shows a data set: give an augmented folder")
+    if out and (named := _named(["world", "precision"])):
+        raise InputError(f"{', '.join(named)}: only with --pairs")
+    if data and (named := _named(["world"])):
+        raise InputError(f"{named[0]} is about synthetic people: not with --data")
     about_poses = {} if out is None or pose_space else {"data": {"diversity", "coverage"}}
     _refuse_unread(metrics, {**_READERS, **about_poses}, tools["reid"])
     from augment.quality.extras import Unavailable
@@ -96,7 +107,7 @@ def quality(
         facts: dict[str, Any] = {"folder": out.name}
     else:
         assert pairs is not None
-        material, facts = generated_pairs(pairs, data, count or PAIRS, device, echo)
+        material, facts = generated_pairs(pairs, data, count or PAIRS, device, echo, precision, world)
     try:
         report = measure_quality(material, _tools(device=device, **tools), metrics or None)
     except Unavailable as error:

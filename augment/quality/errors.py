@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch import Tensor
 from augment.generators.base import PoseGenerator, run_generator
 from augment.generators.patn.batch import PairBatch
 from augment.pairs.tensors import TensorPairs
+from augment.quality.known import UNSEEN, drawn_pairs, known_pairs
 from augment.runs import Say
 from augment.synth.stream import UNSEEN_WORLD
 from reid_eval.runtime import progress
@@ -60,11 +61,8 @@ def unseen_pairs(
 ) -> TensorPairs:
     """Pairs of synthetic people of another world than any shipped weights were trained in: other people, cameras,
     places."""
-    from augment.synth.stream import PedestrianStream, StreamSettings
-
-    settings = StreamSettings(seed=seed, identities=identities, images_per_id=images_per_id, cameras=12, size=size)
-    drawn = PedestrianStream(settings, device).generation(0)
-    return TensorPairs(drawn.image, drawn.keypoints, drawn.pids, seed, device, masks=drawn.mask)
+    settings = replace(UNSEEN, seed=seed, identities=identities, images_per_id=images_per_id, size=size)
+    return drawn_pairs(settings, device).pairs
 
 
 def measured_pairs(generator: PoseGenerator, data: Path | None, device: torch.device, say: Say) -> TensorPairs:
@@ -76,12 +74,7 @@ def measured_pairs(generator: PoseGenerator, data: Path | None, device: torch.de
         device: where they go.
         say: told where they come from, if nobody named that.
     """
-    if data is None:
-        say("Pairs of synthetic people in a world that no shipped weights were trained in.")
-        return unseen_pairs(size=generator.size, device=device)
-    from augment.pairs.photos import folder_pairs
-
-    return folder_pairs(data, split="gallery", size=generator.size, device=device)
+    return known_pairs(generator.size, data, device, say).pairs
 
 
 @torch.no_grad()

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from augment.folder.layout import folder_plan, train_keypoints
 from augment.folder.manifest import read_manifest
+from augment.generators.transfer import check_precision
 from augment.plan.donors import stable_hash
 from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import Keypoints, load_annotations
 from augment.pose.skeleton import usable
 from augment.quality.edited import kept_outputs, own_rows
 from augment.quality.metrics import Material
+from augment.quality.retrieval import Gallery
 from augment.runs import Say
+from augment.synth.world import NEWEST
 from reid_eval.datasets import load_images, read_dataset
 from reid_eval.datasets.images import image_size
 from reid_eval.runtime import InputError, progress, resolve_device
@@ -24,7 +28,7 @@ from reid_eval.transforms import to_pictures
 
 if TYPE_CHECKING:
     from augment.generators.base import PoseGenerator
-    from augment.pairs.tensors import TensorPairs
+    from augment.quality.known import KnownPairs
 
 _BATCH = 8
 
@@ -82,31 +86,51 @@ def folder_material(
     )
 
 
-def pairs_material(generator: PoseGenerator, pairs: TensorPairs, count: int) -> Material:
-    """A generator's images of `count` test pairs, beside the real images in those poses."""
+def pairs_material(generator: PoseGenerator, known: KnownPairs, count: int, precision: str = "float32") -> Material:
+    """A generator's images of `count` test pairs, beside the real images in those poses.
+
+    Args:
+        generator: of the pairs' size, on their device.
+        known: the pairs.
+        count: how many.
+        precision: of the generator, `float32` or `bf16`.
+    """
     from augment.quality.errors import transfer
 
     columns: dict[str, list[Any]] = {}
     with progress("Generating", count, "pairs") as bar:
         for step in range(-(-count // _BATCH)):
-            batch = pairs.sample(step, min(_BATCH, count - step * _BATCH))
-            made = transfer(generator, batch, step * _BATCH)
+            batch = known.pairs.sample(step, min(_BATCH, count - step * _BATCH))
+            with torch.autocast(generator.device.type, torch.bfloat16, enabled=precision == "bf16"):
+                made = transfer(generator, batch, step * _BATCH)
             row = {
                 "generated": to_pictures(made),
                 "conditions": to_pictures(batch.image),
                 "real": to_pictures(batch.target_image),
                 "poses": batch.target_keypoints.cpu().numpy(),
                 "condition_poses": batch.condition_keypoints.cpu().numpy(),
+                **cast("dict[str, list[int]]", batch.fed),
             }
+            if batch.target_mask is not None:
+                row["people"] = batch.target_mask[:, 0].cpu().numpy()
             for name, value in row.items():
                 columns.setdefault(name, []).append(value)
             bar.advance(len(made))
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    return Material(crowd=joined["real"], **joined)
+    rows = (joined.pop("condition_rows"), joined.pop("target_rows"))
+    photos = known.images.transpose(0, 2, 3, 1)
+    gallery = Gallery(photos, known.pids, known.camids, *rows, training=known.training)
+    return Material(crowd=joined["real"], gallery=gallery, **joined)
 
 
 def generated_pairs(
-    weights: str, data: Path | None, count: int, name: str, say: Say
+    weights: str,
+    data: Path | None,
+    count: int,
+    name: str,
+    say: Say,
+    precision: str = "float32",
+    world: int = NEWEST,
 ) -> tuple[Material, dict[str, Any]]:
     """A generator's images of test pairs, and facts about them.
 
@@ -116,15 +140,19 @@ def generated_pairs(
         count: pairs.
         name: of the device.
         say: told where the pairs come from.
+        precision: of the generator, `float32` or `bf16`.
+        world: version of how synthetic people are drawn.
     """
     from augment.generators.open import generator_sha256, open_generator
-    from augment.quality.errors import measured_pairs
+    from augment.quality.known import UNSEEN, known_pairs
 
     device = resolve_device(name)
     generator = open_generator(weights, device)
-    material = pairs_material(generator, measured_pairs(generator, data, device, say), count)
-    shown = data.name if data else "unseen synthetic people"
-    return material, {"weights": generator.name, "weights_sha256": generator_sha256(generator), "data": shown}
+    known = known_pairs(generator.size, data, device, say, count, world)
+    material = pairs_material(generator, known, count, check_precision(precision))
+    drawn = {"data": "unseen synthetic people", "seed": UNSEEN.seed, "world": world}
+    facts = {"weights": generator.name, "weights_sha256": generator_sha256(generator), "precision": precision}
+    return material, {**facts, **({"data": data.name} if data else drawn)}
 
 
 def draw_pose_space(material: Material, target: Path) -> None:

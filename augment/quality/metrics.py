@@ -18,9 +18,13 @@ from augment.quality.detection import DETECTORS, Detector
 from augment.quality.extras import Unavailable
 from augment.quality.inception import SPLITS, Inception, InceptionOutputs, frechet_distance, inception_score
 from augment.quality.joints import pckh
+from augment.quality.judged import Judge, kid
 from augment.quality.likeness import ReidFeatures, colour_drift, cosine, part_colours
 from augment.quality.perceptual import Lpips
+from augment.quality.retrieval import Gallery, ranking_network, search
 from augment.quality.similarity import joints_masks, l1, masked, ssim
+from augment.quality.texture import Sharpness, grid, sharpness, surroundings
+from reid_eval.ranking import Ranking
 from reid_eval.runtime import InputError
 
 Images = NDArray[np.uint8]
@@ -37,6 +41,8 @@ class Material:
         condition_poses: `[N, 18, 2]`.
         crowd: uint8 `[M, H, W, 3]`, real images, for FID.
         real: uint8 `[N, H, W, 3]`, the real image in the target pose; None where nobody has it.
+        people: bool `[N, H, W]`, the person in `real`, for sharpness; None takes a tube around the joints.
+        gallery: the photos that the pairs are of, for retrieval; None where people and cameras are not known.
         masks: bool `[N, H, W]`, for mask-SSIM and mask-IS; None draws them from `poses` as the authors do.
         poses_before, pids_before: usable poses `[K, 18, 2]` and pids `[K]` of the real images, for pose space.
         poses_after, pids_after: the same of real and generated images.
@@ -48,6 +54,8 @@ class Material:
     condition_poses: NDArray[np.float32]
     crowd: Images
     real: Images | None = None
+    people: NDArray[np.bool_] | None = None
+    gallery: Gallery | None = None
     masks: NDArray[np.bool_] | None = None
     poses_before: NDArray[np.float32] | None = None
     pids_before: NDArray[np.int64] | None = None
@@ -79,6 +87,7 @@ class Result:
         spread: standard deviation over images (or over the parts of IS); None where there is none.
         count: images, or joints, it was taken of.
         before: of the real images alone, for pose space.
+        photos: of the photos in the poses asked for, or of a folder's, where that is not known beforehand.
     """
 
     name: str
@@ -86,6 +95,7 @@ class Result:
     spread: float | None
     count: int
     before: float | None = None
+    photos: float | None = None
 
 
 @dataclass
@@ -184,6 +194,63 @@ class _Run:
 
     def lpips_(self) -> Result:
         return _mean("lpips", Lpips(self.tools.lpips, self.tools.device)(self.m.generated, self.real))
+
+    @cached_property
+    def _sharpness(self) -> Sharpness:
+        m = self.m
+        if m.people is not None:
+            return sharpness(m.generated, self.real, m.people, ~m.people)
+        tubes = joints_masks(m.poses, (m.generated.shape[1], m.generated.shape[2]))
+        return sharpness(m.generated, self.real, tubes, surroundings(tubes))
+
+    def sharpness_(self) -> Result:
+        return self._of_the_set("sharpness", self._sharpness.inside)
+
+    def sharpness_outside_(self) -> Result:
+        return self._of_the_set("sharpness_outside", self._sharpness.outside)
+
+    def grid_(self) -> Result:
+        photos = self.m.crowd if self.m.real is None else self.m.real
+        return self._of_the_set("grid", grid(self.m.generated), photos=grid(photos) if len(photos) else None)
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return Judge(self.tools.device)
+
+    def kid_(self) -> Result:
+        found = kid(self._judge.features(self.m.generated), self._judge.features(self.m.crowd))
+        return self._of_the_set("kid", found.mean, found.spread)
+
+    def imagenet_distance_(self) -> Result:
+        return _mean("imagenet_distance", self._judge.distance(self.m.generated, self.real))
+
+    @cached_property
+    def _searches(self) -> tuple[Ranking, Ranking]:
+        if self.m.gallery is None:
+            raise Unavailable("needs pairs whose people and cameras are known", "material")
+        file = self.tools.reid or ranking_network(self.m.gallery.training, self.tools.device)
+        features = ReidFeatures(file, self.tools.reid_backbone, self.tools.device)
+        photos = features(self.m.gallery.images)
+        conditions, targets = self.m.gallery.conditions, self.m.gallery.targets
+        made = search(features(self.m.generated), photos, self.m.gallery, conditions)
+        return made, search(photos[targets], photos, self.m.gallery, targets)
+
+    def retrieval_rank1_(self) -> Result:
+        made, photos = (found.rank(1) for found in self._searches)
+        return Result("retrieval_rank1", made, None, self._searched, photos=photos)
+
+    def retrieval_map_(self) -> Result:
+        made, photos = (found.mAP for found in self._searches)
+        return Result("retrieval_map", made, None, self._searched, photos=photos)
+
+    @property
+    def _searched(self) -> int:
+        return len(self.m.generated) - len(self._searches[0].skipped)
+
+    def _of_the_set(self, name: str, value: float, spread: float | None = None, photos: float | None = None) -> Result:
+        if value != value:
+            raise Unavailable("no image has what it needs")
+        return Result(name, value, spread, len(self.m.generated), photos=photos)
 
     def is_(self) -> Result:
         return self._score("is", self.looked_at.probabilities)

@@ -15,7 +15,7 @@ from augment.quality.metrics import Report, Result
 from reid_eval.runtime import write_json, write_text
 from reid_eval.shown import shown
 
-COLUMNS = ("metric", "value", "spread", "before", "count", "unit", "better", "source")
+COLUMNS = ("metric", "value", "spread", "before", "photos", "count", "unit", "better", "source")
 
 
 def rows(report: Report) -> list[dict[str, Any]]:
@@ -25,7 +25,16 @@ def rows(report: Report) -> list[dict[str, Any]]:
 
 def _row(result: Result) -> dict[str, Any]:
     metric = METRICS[result.name]
-    values = (result.name, result.value, result.spread, result.before, result.count, metric.unit, metric.better)
+    values = (
+        result.name,
+        result.value,
+        result.spread,
+        result.before,
+        result.photos,
+        result.count,
+        metric.unit,
+        metric.better,
+    )
     row = dict(zip(COLUMNS, (*values, metric.source), strict=True))
     return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
 
@@ -46,7 +55,7 @@ def write_quality_csv(path: Path, report: Report) -> None:
 
 
 def print_quality(report: Report, ways: Mapping[str, str] | None = None) -> None:
-    """Print a table, and a line for each metric that could not be had.
+    """Print a table, without columns that would be empty, and a line for each metric that could not be had.
 
     Args:
         report: the figures.
@@ -56,10 +65,12 @@ def print_quality(report: Report, ways: Mapping[str, str] | None = None) -> None
     from rich.table import Table
 
     console = Console()
-    table = Table("metric", "value", "±", "before", "of", "better", "unit")
+    optional = [name for name in ("spread", "before", "photos") if any(r[name] is not None for r in rows(report))]
+    headers = {"spread": "±", "before": "before", "photos": "photos"}
+    table = Table("metric", "value", *(headers[name] for name in optional), "of", "better", "unit")
     for result in report.results:
         metric = METRICS[result.name]
-        cells = [_number(result.value), _number(result.spread), _number(result.before)]
+        cells = [_number(getattr(result, name)) for name in ("value", *optional)]
         table.add_row(metric.title, *cells, str(result.count), metric.better, metric.unit)
     console.print(table)
     for name, why in report.left_out.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_what_cannot_be_had_is_left_out_or_an_error() -> None:
 
 def test_every_metric_is_described() -> None:
     for name, metric in METRICS.items():
-        assert metric.better in ("higher", "lower"), name
+        assert metric.better in ("higher", "lower", "near 1"), name
         assert metric.unit, name
         assert metric.source, name
 
@@ -161,6 +162,79 @@ def test_the_command_on_pairs(tiny_root: Path, tmp_path: Path, capsys: pytest.Ca
     assert "8 generated images" in capsys.readouterr().out
 
 
+def test_the_command_measures_how_sharp_images_are(
+    tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The photo handed on is about as sharp as the photo in the pose asked for, and has its grid."""
+    from reid_eval.backbones import build_for, save_model
+    from reid_eval.settings import TrainSettings
+
+    reid, target = tmp_path / "reid.safetensors", tmp_path / "q.json"
+    torch.manual_seed(0)
+    save_model(reid, build_for(TrainSettings(backbone="torchreid:osnet_x0_25", size=(64, 32)), 3, (64, 32)))
+    monkeypatch.setattr("augment.quality.metrics.ranking_network", lambda *_: pytest.fail("--reid was given"))
+    names = ("sharpness", "sharpness_outside", "grid", "kid", "imagenet_distance", "retrieval_rank1", "retrieval_map")
+    words = [word for name in names for word in ("--metric", name)]
+    words += ["--data", str(tiny_root), "--count", "16", "--reid", str(reid), "--precision", "bf16"]
+    main(["quality", "--weights", "entry:copy", *words, "--json", str(target), "--device", "cpu"])
+    told = json.loads(target.read_text())
+    rows = {row["metric"]: row for row in told["metrics"]}
+    assert list(rows) == list(names)
+    assert rows["sharpness"]["value"] == pytest.approx(1, abs=0.25)
+    assert rows["sharpness_outside"]["value"] == pytest.approx(1, abs=0.3)
+    assert rows["grid"]["value"] == pytest.approx(rows["grid"]["photos"], rel=0.5)
+    assert rows["kid"]["spread"] > 0
+    assert rows["imagenet_distance"]["value"] > 0.1
+    assert 0 < rows["retrieval_map"]["value"] <= 1
+    assert rows["retrieval_rank1"]["photos"] is not None
+    assert told["precision"] == "bf16"
+    assert "retrieval, mAP" in capsys.readouterr().out
+
+
+def test_people_are_measured_where_masks_say_they_are() -> None:
+    m = material(8)
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, m.generated.shape, np.uint8)
+    person = np.zeros(m.generated.shape[:3], bool)
+    person[:, 40:90, 20:44] = True
+    half = np.where(person[..., None], noise, noise // 2 + 64)  # half of the contrast, but for the mask
+    known = replace(m, generated=half, real=noise, people=person)
+    report = measure_quality(known, Tools(), ["sharpness", "sharpness_outside"])
+    assert report.value("sharpness") == pytest.approx(1, abs=0.05)
+    assert report.value("sharpness_outside") == pytest.approx(0.5, abs=0.05)
+    joints = measure_quality(replace(known, people=None), Tools(), ["sharpness", "sharpness_outside"])
+    assert 0.5 < joints.value("sharpness") < 0.95  # the tube around the joints holds both
+    assert joints.value("sharpness_outside") == pytest.approx(0.5, abs=0.1)
+
+
+def test_pairs_know_their_people_and_world() -> None:
+    from augment.generators.copy import CopyGenerator
+    from augment.quality.known import RANKING, UNSEEN, drawn_pairs
+    from augment.quality.material import pairs_material
+
+    known = drawn_pairs(replace(UNSEEN, identities=4, images_per_id=3, cameras=3))
+    m = pairs_material(CopyGenerator(), known, 9)
+    assert m.gallery is not None
+    assert m.people is not None
+    np.testing.assert_array_equal(m.generated, m.gallery.images[m.gallery.conditions])
+    np.testing.assert_array_equal(m.real, m.gallery.images[m.gallery.targets])
+    np.testing.assert_array_equal(m.gallery.pids[m.gallery.conditions], m.gallery.pids[m.gallery.targets])
+    assert len(set(m.gallery.camids.tolist())) > 1
+    assert RANKING.seed != UNSEEN.seed
+
+
+def test_more_pairs_are_of_more_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    from augment.quality import known
+
+    asked = []
+    monkeypatch.setattr(known, "drawn_pairs", lambda settings, device: asked.append(settings))
+    said: list[str] = []
+    for count in (1, 512, 2048):
+        known.known_pairs((128, 64), None, torch.device("cpu"), said.append, count, world=1)
+    assert [(one.identities, one.world, one.seed) for one in asked] == [(128, 1, 777), (128, 1, 777), (512, 1, 777)]
+    assert said[-1].startswith("Pairs of 512 synthetic people, seed 777,")
+
+
 def test_what_is_missing_names_the_option(augmented: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The library's errors know no options, the command adds them."""
     with pytest.raises(Unavailable, match=r"^identity: needs a re-ID network$") as error:
@@ -185,6 +259,7 @@ def test_options_that_nothing_reads_are_refused(augmented: Path, capsys: pytest.
     for words, message in (
         (["--metric", "colour", "--inception", some, "--lpips", some], "--inception, --lpips: none of the metrics"),
         (["--metric", "colour", "--data", here], "--data: none of the metrics asked for reads it"),
+        (["--world", "1", "--precision", "bf16"], "--world, --precision: only with --pairs"),
         (["--reid-backbone", "resnet50"], "--reid-backbone is of the network of --reid: give both"),
     ):
         with pytest.raises(SystemExit) as error:
