@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from reid_eval import chunked
@@ -69,11 +70,34 @@ def test_cosine_and_memory_maps(tmp_path: Path) -> None:
 
 def test_negative_distances_order_before_positive_ones() -> None:
     """Rounding makes the cosine distance of equal directions a little negative."""
-    import torch
-
     values = torch.tensor([[0.5, -1e-7, -0.0, 0.0, -2e-7, 1e-30, 2.0]])
     order = chunked._keys(values).argsort(1)[0].tolist()
     assert order == [4, 1, 2, 3, 5, 0, 6]
+
+
+def test_distances_that_hardly_differ_order_too() -> None:
+    values = torch.tensor([[3e-9, 1e-9, 2e-9, -1e-9, -3e-9, 2.0, 1.5]])
+    assert chunked._keys(values).argsort(1)[0].tolist() == [4, 3, 1, 2, 0, 6, 5]
+
+
+def test_so_many_queries_at_a_time_as_a_block_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a CPU sorts, whatever the number."""
+    seen: list[int] = []
+    call = Sorting.__call__
+
+    def counted(self: Sorting, table: torch.Tensor, start: int) -> list[NDArray[np.int64]]:
+        seen.append(len(table))
+        return call(self, table, start)
+
+    monkeypatch.setattr(Sorting, "__call__", counted)
+    monkeypatch.setattr(chunked, "Counting", None)
+    rng = np.random.default_rng(0)
+    query, gallery = (rng.normal(size=(n, 4)).astype(np.float32) for n in (10, 50))
+    columns = people(0, 10, 50, 4)
+    for size, expected in ((1, [1] * 10), (4 * 50 * 3, [3, 3, 3, 1]), (4 * 50 * 4 - 1, [3, 3, 3, 1]), (1 << 20, [10])):
+        seen.clear()
+        evaluate_features(query, gallery, *columns, block_bytes=size)
+        assert seen == expected
 
 
 def test_errors_are_those_of_evaluate() -> None:
