@@ -35,7 +35,7 @@ class GatedRendering:
 
     def carried(self, work: Work) -> Carried | None:
         """The plan as it came through, from the records of all parts."""
-        attempts = read_records(work.out, len(_chunks(work)))
+        attempts = read_records(work.out, _chunks(work))
         if attempts is None:
             return None
         found = outcome(work.plan, attempts, work.source.data.layout)
@@ -44,7 +44,7 @@ class GatedRendering:
 
     def lacking(self, work: Work) -> list[str]:
         """Records of this part that are not there, or whose images are not."""
-        return [f"the chunk from {chunk[0].output}" for number, chunk in _own(work) if not is_done(work.out, number)]
+        return [f"the chunk from {chunk[0].output}" for number, chunk in _own(work) if not is_done(work.out, number, chunk)]
 
 
 def _own(work: Work) -> list[tuple[int, Chunk]]:
