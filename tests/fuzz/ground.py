@@ -158,7 +158,7 @@ class Ground:
         queries = Queries(pids=[1] * count, precisions=[0.5] * count, first_ranks=[2] * count)
         scores = Scores(rank1=0.0, rank5=1.0, rank10=1.0, mAP=0.5, mINP=0.5, n_train=8, n_generated=0, n_query=count,
                         n_gallery=9, n_skipped=0, steps=2, train_accuracy=0.5)  # fmt: skip
-        made = {"seconds": 1.0, "device": "cpu", "precision": "float32", "versions": {}}
+        made = {"seconds": 1.0, "device": "cpu", "device_name": "abacus", "amp": "off"}
         self.records = []
         for cell in study.cells:
             facts = cell.facts

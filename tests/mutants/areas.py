@@ -15,7 +15,6 @@ class Area:
     tests: tuple[str, ...]
 
 
-_FOLDER = ("tests/augment/folder/test_verify.py", "tests/augment/plan/test_outputs.py")
 AREAS: dict[str, Area] = {
     "plan": Area(
         {f"augment/plan/{name}.py": None for name in ("sampler", "donors", "file", "infer")},
@@ -29,19 +28,20 @@ AREAS: dict[str, Area] = {
     "checkpoint": Area(
         {
             "augment/generators/patn/train.py": (
-                "train_generator", "_begin", "save_checkpoint", "load_checkpoint", "_Loop.run", "_Loop._trim_log",
-                "_Loop._is_done", "_Loop._out_of_time", "_Loop._look", "_random_state", "_advice",
+                "train_generator", "_begin", "save_checkpoint", "load_checkpoint", "_Loop.run", "_Loop._out_of_time", "_Loop._look", "_random_state", "_advice",
             ),
             "augment/generators/patn/state.py": (
                 "TrainState", "build_state", "_start_from", "_load_adam",
             ),
+            "augment/runs.py": ("trim_log", "_is_done"),
             "reid_eval/torch_file.py": None,
         },
-        tuple(f"tests/augment/generators/{name}.py" for name in
-              ("test_train", "test_train_parts", "test_patn_checkpoint", "test_any_depth")),
+        ("tests/reid_eval/test_torch_file.py", "tests/reid_eval/test_foreign.py",
+         *(f"tests/augment/generators/{name}.py" for name in
+           ("test_train", "test_train_parts", "test_checkpoint", "test_any_depth"))),
     ),
     "manifest": Area(
         {"augment/folder/manifest.py": None},
-        (*_FOLDER, "tests/augment/folder/test_generate.py", "tests/augment/folder/test_shards.py"),
+        ("tests/augment/folder/test_manifest.py", "tests/augment/folder/test_verify.py", "tests/augment/plan/test_outputs.py"),
     ),
 }  # fmt: skip
