@@ -59,11 +59,16 @@ class Case:
 
 
 def _coded(value: Any) -> dict[str, str]:
-    return {"base64": base64.b64encode(value).decode()}
+    try:
+        return {"utf-8": value.decode()}
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(value).decode()}
 
 
 def _decoded(value: dict[str, Any]) -> Any:
-    return base64.b64decode(value["base64"]) if value.keys() == {"base64"} else value
+    if value.keys() == {"base64"}:
+        return base64.b64decode(value["base64"])
+    return value["utf-8"].encode() if value.keys() == {"utf-8"} else value
 
 
 def whole(path: str, data: bytes) -> File:
@@ -85,16 +90,16 @@ def laid(case: Case, root: Path) -> Iterator[list[str]]:
             _write(file, path, root)
         yield [word.replace(ROOT, str(root)) for word in case.words]
     finally:
+        for path in set(root.iterdir()) - there:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         for path, data in before.items():
             if data is None:
                 path.unlink(missing_ok=True)
-            else:
+            elif path.parent.is_dir():  # else it was of a copied folder
                 path.write_bytes(data)
-        for path in set(root.iterdir()) - there:
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
 
 
 def _write(file: File, path: Path, root: Path) -> None:
