@@ -32,7 +32,7 @@ class File:
 
 @dataclass(frozen=True)
 class Case:
-    """Folders to copy (from, to), files to write, and the command; `read:NAME` instead of one is a reader of Python's."""
+    """Folders to copy (from, to), files to write, and the command; `read:NAME` is a reader of Python's."""
 
     door: str
     words: tuple[str, ...]
@@ -78,7 +78,7 @@ def whole(path: str, data: bytes) -> File:
 
 @contextmanager
 def laid(case: Case, root: Path) -> Iterator[list[str]]:
-    """The case's files, in the block; then all is as it was: what appeared in the folder goes. The words of the command."""
+    """The words of the command, and the case's files in the block; then what appeared in the folder goes."""
     there, before = set(root.iterdir()), {}
     try:
         for source, target in case.copies:

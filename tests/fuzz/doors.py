@@ -18,7 +18,6 @@ from ground import PICTURES, SIDES, TRAIN, Ground
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from strategies import (
-    edited,
     edits,
     file_names,
     json_documents,
@@ -79,7 +78,9 @@ def _torch(draw: DrawFn, ground: Ground, base: str, path: str) -> File:
     part = draw(st.sampled_from((None, *(name for name, one in contents.items() if isinstance(one, (dict, list))))))
     if part is None:
         return File(path, base, edits=tuple(draw(edits(contents))))
-    return File(path, base, edits=tuple(((part, *where), act, what) for where, act, what in draw(edits(contents[part]))))
+    return File(
+        path, base, edits=tuple(((part, *where), act, what) for where, act, what in draw(edits(contents[part])))
+    )
 
 
 def _annotations(draw: DrawFn, ground: Ground) -> Made:
@@ -153,8 +154,8 @@ def _generator(draw: DrawFn, ground: Ground) -> Made:
 
 
 def _poses(*more: str) -> list[str]:
-    return ["poses", f"{ROOT}/photos", "--estimator", "synth", "--out", f"{ROOT}/k.csv", "--sheet", f"{ROOT}/k.png", *more,
-            *CPU]  # fmt: skip
+    words = ["poses", f"{ROOT}/photos", "--estimator", "synth", "--out", f"{ROOT}/k.csv", "--sheet", f"{ROOT}/k.png"]
+    return [*words, *more, *CPU]
 
 
 def _photo(ground: Ground) -> File:
@@ -168,8 +169,9 @@ def _pose_weights(draw: DrawFn, ground: Ground) -> Made:
 
 def _unfinished_poses(draw: DrawFn, ground: Ground) -> Made:
     """What an interrupted search for joints leaves."""
-    facts = {"estimator": "synth", "images": 1}
-    about = whole(".k.csv.part.json", draw(json_documents(facts)))
+    facts = {"estimator": "synth", "weights_sha256": None, "threshold": None, "height": 512}
+    spoils = draw(st.sampled_from((True, False, False)))
+    about = whole(".k.csv.part.json", draw(json_documents(facts)) if spoils else json.dumps(facts).encode())
     rows = _table(draw, ground, "data/market-annotation-train.csv", b":", ".k.csv.part.csv")
     return _poses("--resume"), [about, rows, _photo(ground)], []
 
@@ -225,7 +227,10 @@ def _list(draw: DrawFn, ground: Ground) -> Made:
     data = ("from,to\n" + "".join(f"{a},{b}\n" for a, b in pairwise(names))).encode()
     how = tables(data, b",") if draw(st.booleans()) else splices(data)
     pairs = File("pairs.csv", splices=(*[(0, 0, data)], *draw(how)))
-    recipe = {**ground.training, "data": {"source": "folder", "root": DATA, "size": [64, 32], "pairs": f"{ROOT}/pairs.csv"}}
+    recipe = {
+        **ground.training,
+        "data": {"source": "folder", "root": DATA, "size": [64, 32], "pairs": f"{ROOT}/pairs.csv"},
+    }
     recipe["train"] = {**recipe["train"], "init_weights": "absent"}  # it ends when all that is data has been read
     file = whole("r.yaml", json.dumps(recipe).encode())
     return ["train", "--recipe", f"{ROOT}/r.yaml", "--out", f"{ROOT}/run", *CPU], [pairs, file], []
@@ -308,8 +313,7 @@ def _names(draw: DrawFn, ground: Ground) -> Made:
 
 def _msmt17(draw: DrawFn, ground: Ground) -> Made:
     name = draw(st.sampled_from(("list_train.txt", "list_query.txt", "list_gallery.txt")))
-    words = ["plan", f"{ROOT}/made.csv", "--data", f"{ROOT}/msmt", "--ratio", "0.5", "--keypoints",
-             f"{DATA}/market-annotation-train.csv"]  # fmt: skip
+    words = ["plan", f"{ROOT}/made.csv", "--data", f"{ROOT}/msmt", "--ratio", "0.5"]
     return words, [_table(draw, ground, f"msmt/{name}", b" ", f"msmt/{name}")], []
 
 
@@ -368,11 +372,12 @@ def cases(door: str, ground: Ground) -> SearchStrategy[Case]:
 
 def readers() -> dict[str, Callable[[Path], object]]:
     """Readers that no command calls alone, by the word that stands for them."""
+    from tiny import POSES
+
     from augment.estimators.posenet.training import train_poses
     from augment.generators.lineage import listed_images
     from augment.search.embed import read_embedded
     from augment.synth.dataset import read_settings
-    from tiny import POSES
 
     return {
         "read:features": read_embedded,

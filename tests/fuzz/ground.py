@@ -53,13 +53,18 @@ class Ground:
         data = write_dataset(self.root / "data", SynthSettings(2, 2, 4, 2, size=(64, 32)))
         self.photo = sorted((data / TRAIN).iterdir())[0].name
         (self.root / "photos").mkdir()
-        lists = {"train": "0000/0000_000_01_0303morning_0008_0.jpg 0", "query": "0000/0000_001_02_0303morning_0009_0.jpg 0",
-                 "gallery": "0000/0000_002_03_0303morning_0010_0.jpg 0"}  # fmt: skip
+        lists = {
+            "train": "0000/0000_000_01_0303morning_0008_0.jpg 0",
+            "query": "0000/0000_001_02_0303morning_0009_0.jpg 0",
+            "gallery": "0000/0000_002_03_0303morning_0010_0.jpg 0",
+        }
         for split, line in lists.items():
             folder = self.root / "msmt" / ("train" if split == "train" else "test")
             (folder / line[:4]).mkdir(parents=True, exist_ok=True)
             shutil.copy(data / TRAIN / self.photo, folder / line.split()[0])
             (self.root / "msmt" / f"list_{split}.txt").write_text(f"{line}\n")
+        rows = "".join(f"{line.split()[0][5:]}: {[5 + n for n in range(18)]}: {[5] * 18}\n" for line in lists.values())
+        (self.root / "msmt" / "market-annotation-train.csv").write_text(f"name:keypoints_y:keypoints_x\n{rows}")
 
     def _weights(self) -> None:
         from augment.estimators.posenet.network import posenet_tiny
@@ -81,10 +86,11 @@ class Ground:
         save_model(self.root / "r.safetensors", network)
 
     def _trainings(self) -> None:
+        from tiny import POSES
+
         from augment.estimators.posenet.training import train_poses
         from augment.generators.patn.train import train_generator
         from augment.pairs.training_recipe import Recipe
-        from tiny import POSES
 
         self.training: dict[str, Any] = {
             "data": {"source": "folder", "root": f"{ROOT}/absent"},
@@ -96,7 +102,9 @@ class Ground:
             "train": {**self.training["train"], "ndf": 4, "batch_size": 2, "constant_steps": 2, "pool_size": 2,
                       "log_every": 1},
         }  # fmt: skip
-        recipe = Recipe.model_validate({**self.resumed, "data": {**self.resumed["data"], "root": str(self.root / "data")}})
+        recipe = Recipe.model_validate(
+            {**self.resumed, "data": {**self.resumed["data"], "root": str(self.root / "data")}}
+        )
         train_generator(recipe.settings(), recipe.data.open("cpu"), self.root / "begun")
         (self.root / "begun" / "generator.safetensors").unlink()
         train_poses(POSES, self.root / "begun-poses")
@@ -168,12 +176,14 @@ class Ground:
     def _features(self) -> None:
         from augment.search.embed import Embedded
 
-        names = np.array(["query/a.jpg", "query/b.jpg"])
+        images = np.array(["query/a.jpg", "query/b.jpg"])
         numbers, splits = np.array([1, 2]), np.array(["query", "query"])
-        found = Embedded(np.eye(2, dtype=np.float32), names, numbers, numbers, splits, numbers > 1, {"reid": "x"})
+        found = Embedded(np.eye(2, dtype=np.float32), images, numbers, numbers, splits, numbers > 1, {"reid": "x"})
         found.save(self.root / "features.npz")
-        given("embed", str(self.root / "data"), "--reid", str(self.root / "r.safetensors"), "--out", str(self.root / "f"),
-              "--poses", "0", "--device", "cpu", "--cache", str(self.root / "cache.sqlite"), "--split", "query")  # fmt: skip
+        names = ("data", "r.safetensors", "f", "cache.sqlite")
+        data, reid, out, cache = (str(self.root / name) for name in names)
+        given("embed", data, "--reid", reid, "--out", out, "--cache", cache, "--poses", "0", "--device", "cpu",
+              "--split", "query")  # fmt: skip
 
 
 def given(*words: str) -> None:

@@ -26,9 +26,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 from case import Case, laid
@@ -36,7 +35,7 @@ from doors import DOORS, cases, readers
 from ground import Ground
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-CORPUS = HERE / "corpus.jsonl"
+CORPUS = Path(__file__).resolve().parent / "corpus.jsonl"
 _OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 MOST_SECONDS = 20.0
 HANGS = 60
@@ -248,6 +247,8 @@ def work(given: argparse.Namespace, folder: Path, now: Path) -> int:
     tally = runner.tally
     if given.keep:
         keep(list(tally.faults.values()))
+    if given.messages:
+        print("\n".join(sorted(tally.messages)))
     if given.gather:
         _gather(tally, given.gather)
     print("; ".join(f"{name} {times}" for name, times in sorted(tally.codes.items())))
@@ -276,6 +277,7 @@ def main() -> int:
     parser.add_argument("--door", choices=list(DOORS), action="append")
     parser.add_argument("--keep", action="store_true", help="Make small what falls, and append it to the corpus.")
     parser.add_argument("--gather", type=int, metavar="N", help="Append N cases a door of other messages, too.")
+    parser.add_argument("--messages", action="store_true", help="Print what was said.")
     parser.add_argument("--no-corpus", action="store_true")
     parser.add_argument("--line", help="One case of the corpus.")
     given = parser.parse_args()

@@ -35,7 +35,7 @@ RAW_JSON = (
 RAW_YAML = (
     "!!int x", "!!float x", "!!binary x", "!!set {a}", "!!omap [a: 1]", "!!python/object/apply:os.system [touch OWNED]",
     "!!timestamp x", "!x y", "&a [*a]", "*b", "{<<: *a}", "{<<: 1}", "{a: 1, a: 2}", "2001-01-01", "2001-13-45",
-    "1:30:00", "0o17", "0b2", ".inf", "-.INF", ".nan", "yes", "~", "? a", "{? [a] : b}", "[a: b]", "|", ">-", "@a", "%a",
+    "1:30:00", "0o17", "0b2", ".inf", "-.INF", ".nan", "yes", "~", "? a", "{? [a] : b}", "[a: b]", "|", ">-", "@a",
     "{&a a: *a}", "&a [1,2,3,*a]", "[" * 900, "{a: " * 40 + "}" * 40, "1e400", "9" * 5000, "!!null x", "!!bool x",
     "[&b [x,x,x,x,x,x,x,x,x], &c [*b,*b,*b,*b,*b,*b,*b,*b], &d [*c,*c,*c,*c,*c,*c,*c,*c], [*d,*d,*d,*d,*d,*d,*d,*d]]",
     "--- a", "a\n---\nb", "!!str &a b", "'a", '"\\x"', '"\\ud800"', "\t- a", "# a", "[]]", "{}}", ": :",
@@ -92,9 +92,29 @@ def _edit(draw: DrawFn, value: Any) -> Edit:
         place = place[where[-1]]
         if draw(st.sampled_from((False, False, True))):
             break
-    act = draw(st.sampled_from(("set", "set", "set", "drop", "name", "twice")))
+    act = draw(st.sampled_from(("set", "set", "near", "near", "drop", "name", "twice")))
+    if act == "near":
+        return tuple(where), "set", draw(_near(place, value))
     with_ = {"set": values(), "name": texts(), "twice": texts()}.get(act, st.none())
     return tuple(where), act, draw(with_)
+
+
+def _near(leaf: Any, whole: Any) -> SearchStrategy[Any]:
+    """What might as well stand there: it is of the same type, and comes farther."""
+    if isinstance(leaf, bool):
+        return st.just(not leaf)
+    if isinstance(leaf, (int, float)):
+        return st.sampled_from((leaf - 1, leaf + 1, leaf * 2, -leaf, leaf + 0.5, leaf * 1000, 0))
+    if isinstance(leaf, str):
+        return st.sampled_from((*_texts_in(whole)[:50], leaf + "x", leaf[:-1], leaf.upper(), f" {leaf}"))
+    return values()
+
+
+def _texts_in(value: Any) -> list[str]:
+    if isinstance(value, str):
+        return [value]
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [text for one in inner for text in _texts_in(one)]
 
 
 def edited(value: Any, changes: list[Edit]) -> Any:
@@ -114,8 +134,9 @@ def _changed(value: Any, where: list[Any], act: str, what: Any) -> Any:
         if inner:
             return {**value, key: _changed(value[key], inner, act, what)}
         rest = {name: one for name, one in value.items() if name != key}
-        return {"set": {**value, key: what}, "drop": rest, "name": {**rest, what: value[key]} if act == "name" else rest,
-                "twice": {**value, what: value[key]} if act == "twice" else rest}[act]  # fmt: skip
+        if act == "drop":
+            return rest
+        return {**value, key: what} if act == "set" else {**(rest if act == "name" else value), what: value[key]}
     if isinstance(value, list) and isinstance(key, int) and key < len(value):
         if inner:
             return [*value[:key], _changed(value[key], inner, act, what), *value[key + 1 :]]

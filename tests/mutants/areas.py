@@ -28,7 +28,8 @@ AREAS: dict[str, Area] = {
     "checkpoint": Area(
         {
             "augment/generators/patn/train.py": (
-                "train_generator", "_begin", "save_checkpoint", "load_checkpoint", "_Loop.run", "_Loop._out_of_time", "_Loop._look", "_random_state", "_advice",
+                "train_generator", "_begin", "save_checkpoint", "load_checkpoint", "_Loop.run", "_Loop._out_of_time",
+                "_Loop._look", "_random_state", "_advice",
             ),
             "augment/generators/patn/state.py": (
                 "TrainState", "build_state", "_start_from", "_load_adam",
@@ -42,6 +43,7 @@ AREAS: dict[str, Area] = {
     ),
     "manifest": Area(
         {"augment/folder/manifest.py": None},
-        ("tests/augment/folder/test_manifest.py", "tests/augment/folder/test_verify.py", "tests/augment/plan/test_outputs.py"),
+        (*(f"tests/augment/folder/{name}.py" for name in ("test_manifest", "test_verify")),
+         "tests/augment/plan/test_outputs.py"),
     ),
 }  # fmt: skip

@@ -100,10 +100,11 @@ def _end(node: ast.AST) -> int:
 
 
 def _head_parts(statement: ast.stmt) -> list[ast.AST]:
-    """A statement's own parts, without the statements in it; of a function all, since its defaults are seen in there."""
+    """A statement's own parts, without the statements in it; a function is one: its defaults are seen inside."""
     if not hasattr(statement, "body") or isinstance(statement, ast.FunctionDef):
         return [statement]
-    return [node for name, value in ast.iter_fields(statement) if name not in ("body", "orelse", "finalbody", "handlers")
+    within = ("body", "orelse", "finalbody", "handlers")
+    return [node for name, value in ast.iter_fields(statement) if name not in within
             for node in (value if isinstance(value, list) else [value]) if isinstance(node, ast.AST)]  # fmt: skip
 
 

@@ -2,11 +2,11 @@
 
 The parts that must not be wrong (plan, ranking, keypoints, checkpoint, manifest) are changed in one place at a time
 (operators.py), and the tests that run the changed lines are asked, the quickest first, in a forked process. Results are
-kept in `runs/mutants`, by module and change, so that a stopped run goes on: what is killed stays killed until its module
-changes, what survived is asked again when a test file changes.
+kept in `runs/mutants`, by module and change, so that a stopped run goes on: what is killed stays killed until its
+module changes, what survived is asked again when a test file changes.
 
-mutmut 3.8 changes no decorated function (every property) and nothing at the level of modules (the bounds of a manifest's
-numbers), cannot leave texts of messages alone, and works from a copy of the tree; hence our own, of 200 lines.
+mutmut 3.8 changes no decorated function (every property) and nothing at the level of modules (the bounds of the numbers
+in a manifest), cannot leave texts of messages alone, and works from a copy of the tree; hence our own.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def test_files(area: Area) -> list[Path]:
     """All that the tests of an area are made of."""
     places = {ROOT / test for test in area.tests}
     folders = {place if place.is_dir() else place.parent for place in places}
-    return sorted({path for place in (*places, *folders) for path in ([place] if place.is_file() else place.glob("*.py"))})
+    return sorted(
+        {path for place in (*places, *folders) for path in ([place] if place.is_file() else place.glob("*.py"))}
+    )
 
 
 class Store:
@@ -99,7 +101,7 @@ def load(libraries: list[str]) -> None:
 def chosen(tests: dict[str, Any], module: str, mutant: Mutant) -> list[str]:
     """The tests that run a mutant's lines, the quickest first; all of them for what runs at import."""
     lines = range(mutant.lines[0], mutant.lines[1] + 1)
-    at_import = mutant.function == "(module)" or mutant.function[0].isupper() and "." not in mutant.function
+    at_import = mutant.function == "(module)" or (mutant.function[0].isupper() and "." not in mutant.function)
     ran = [test for test, found in tests.items()
            if at_import or any(line in lines for line in found["lines"][str(ROOT / module)])]  # fmt: skip
     return sorted(ran, key=lambda test: (tests[test]["seconds"], test))
@@ -139,7 +141,7 @@ def run_area(name: str, sample: int | None, seed: int, end: float) -> tuple[dict
 
 
 def _control(name: str, modules: dict[str, Module], tests: dict[str, Any]) -> None:
-    """Without any change all tests pass in the order and the way in which mutants are asked, or kills would be false."""
+    """Without any change all tests pass in the order and the way in which mutants are asked; else kills were false."""
     module, parsed = next(iter(modules.items()))
     order = sorted(tests, key=lambda test: (tests[test]["seconds"], test))
     if (outcome := ask(module, parsed.tree, order, 600)) != "survived":
@@ -173,8 +175,8 @@ def main() -> int:
         listed += survivors
         done = total["killed"] + total["timeout"] + total["survived"]
         good = good and done > 0 and 100 * total["survived"] <= (100 - given.least) * done
-    print("\n| module | mutants | killed | survived | timeout | killed or timed out | open |\n|---|---|---|---|---|---|---|")
-    print("\n".join(rows), "", *listed, sep="\n")
+    columns = ("module", "mutants", "killed", "survived", "timeout", "killed or timed out", "open")
+    print("", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *rows, "", *listed, sep="\n")
     return not good
 
 

@@ -88,7 +88,12 @@ def test_warnings_of_torch_are_kept_from_the_reader(tmp_path: Path, monkeypatch:
 
 def test_equal_values_are_equal_bytes(tmp_path: Path) -> None:
     text = "a text that is said twice"
-    one = {"a": text, "b": [text, (1, None, 2.5)], "c": OrderedDict(d=torch.ones(2)), "e": MappingProxyType({"f": text})}
+    one = {
+        "a": text,
+        "b": [text, (1, None, 2.5)],
+        "c": OrderedDict(d=torch.ones(2)),
+        "e": MappingProxyType({"f": text}),
+    }
     other = {"a": "".join(list(text)), "b": ["".join(list(text)), (1, None, 2.5)], "c": {"d": torch.ones(2)},
              "e": {"f": text}}  # fmt: skip
     save_torch(tmp_path / "one.pt", one)

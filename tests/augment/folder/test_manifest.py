@@ -133,7 +133,7 @@ def test_unknown_keys_are_refused_and_nothing_changes_afterwards(out: Path) -> N
 @pytest.mark.parametrize("name", [*GATE, "a reason"])
 def test_what_messages_tell_of_a_gate_are_counts(out: Path, name: str) -> None:
     wrong = {**GATE, "reasons": {"pose": "x"}} if name == "a reason" else {**GATE, name: "x"}
-    with pytest.raises(InputError, match="gate: .*asked, .* and reasons should be counts"):
+    with pytest.raises(InputError, match=r"gate: .*asked, .* and reasons should be counts"):
         read_manifest(stored(out, raw(gate=wrong)))
     lacking = {one: value for one, value in GATE.items() if one != name}
     if lacking != GATE:
@@ -230,7 +230,9 @@ def test_hashing_shows_its_progress(out: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_report_names_each_kind() -> None:
     for kind in ("missing", "changed", "extra", "mislabelled"):
-        report = VerifyReport(**{"checked": 3, "missing": (), "changed": (), "extra": (), "mislabelled": (), kind: ("x",)})
+        report = VerifyReport(
+            **{"checked": 3, "missing": (), "changed": (), "extra": (), "mislabelled": (), kind: ("x",)}
+        )
         assert not report.ok
         assert report.message == f"1 {kind}: x"
     assert VerifyReport(3, (), (), ()).message == "3 files, all as the manifest says"

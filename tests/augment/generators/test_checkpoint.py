@@ -276,7 +276,13 @@ class Two(Processes):
 
 @pytest.mark.parametrize(
     ("limit", "step", "asked", "ends"),
-    [(None, 4, [], False), (0.0, 4, [True], True), (0.0, 3, [], False), (0.0, 0, [True], True), (1e12, 4, [False], True)],
+    [
+        (None, 4, [], False),
+        (0.0, 4, [True], True),
+        (0.0, 3, [], False),
+        (0.0, 0, [True], True),
+        (1e12, 4, [False], True),
+    ],
 )
 def test_several_processes_stop_together_at_a_look(
     tmp_path: Path, limit: float | None, step: int, asked: list[bool], ends: bool
@@ -314,7 +320,8 @@ def test_lines_of_steps_to_be_done_again_are_dropped(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", [b"5", b"[]", b'{"step": "2"}', b'{"step": null}', b"\xff\xfe", b"[" * 100_000, b'{"step": 1e999}', b"null"],
+    "line",
+    [b"5", b"[]", b'{"step": "2"}', b'{"step": null}', b"\xff\xfe", b"[" * 100_000, b'{"step": 1e999}', b"null"],
     ids=lambda line: str(line[:12]),
 )
 def test_lines_that_are_none_are_dropped(tmp_path: Path, line: bytes) -> None:

@@ -57,8 +57,8 @@ def test_scores_are_splitmix64_of_both_hashes() -> None:
 
 
 def test_credible_poses_are_upright_and_of_a_common_size() -> None:
-    pool = pool_of([standing(), standing(), standing(), fallen(), stretched(2**0.7), stretched(2**-0.7), stretched(2**0.9),
-                    stretched(2**-0.9)])  # fmt: skip
+    sizes = [2**0.7, 2**-0.7, 2**0.9, 2**-0.9]
+    pool = pool_of([standing(), standing(), standing(), fallen(), *map(stretched, sizes)])
     assert pool.credible.tolist() == [True, True, True, False, True, True, False, False]
 
 
@@ -210,9 +210,8 @@ def test_a_summary_counts_people_and_images() -> None:
     assert (summary.donors, summary.donor_uses_max, summary.repeats) == (2, 1, 0)
     nothing = summarise(make_plan(train, keypoints, ratio=0.0), train, keypoints, ratio=0.0)
     assert (nothing.kept, nothing.dropped, nothing.generated, nothing.donors, nothing.donor_uses_max) == (9, 0, 0, 0, 0)
-    same = summarise(make_plan(train, keypoints, ratio=2, mode="add", pose_source="identity"), train, keypoints, ratio=2,
-                     mode="add")  # fmt: skip
-    assert same.same_image > 0
+    plan = make_plan(train, keypoints, ratio=2, mode="add", pose_source="identity")
+    assert summarise(plan, train, keypoints, ratio=2, mode="add").same_image > 0
 
 
 def test_plans_of_folders_keep_the_layout(tiny_data: ReidData) -> None:
