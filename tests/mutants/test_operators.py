@@ -58,8 +58,8 @@ def test_each_operator(operators: ModuleType, source: str, expected: set[tuple[s
     "source",
     [
         '"""A docstring of 1 + 1."""', "a = 'text'", "a = f'{b + 1}'", "import a", "a: Annotated[int, f(b=1)]",
-        "@f(a=1)\nclass A:\n    b: int", "__all__ = ['a']", "a = zip(b, c, strict=True)", "def f() -> A[1]:\n    return None",
-        "def f(a: A[1]):\n    pass",
+        "@f(a=1)\nclass A:\n    b: int", "__all__ = ['a']", "a = zip(b, c, strict=True)",
+        "def f() -> A[1]:\n    return None", "def f(a: A[1]):\n    pass",
     ],
 )  # fmt: skip
 def test_texts_and_annotations_are_left_alone(operators: ModuleType, source: str) -> None:
@@ -67,7 +67,7 @@ def test_texts_and_annotations_are_left_alone(operators: ModuleType, source: str
 
 
 def test_one_change_at_a_time_and_back(operators: ModuleType) -> None:
-    source = "class A:\n    def f(self, a=3):\n        if a > 1 and not self.b:\n            self.b = a * 2\n        return a"
+    source = "class A:\n  def f(self, a=3):\n    if a > 1 and not self.b:\n      self.b = a * 2\n    return a"
     module = operators.Module(source)
     whole = ast.unparse(module.tree)
     seen = set()

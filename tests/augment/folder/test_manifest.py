@@ -25,6 +25,7 @@ from augment.folder.manifest import (
     read_manifest,
     write_manifest,
 )
+from augment.folder.part_lock import _holder
 from reid_eval.limits import LARGEST_INTEGER, LONGEST_IMAGE_NAME, MOST_SIDE
 from reid_eval.runtime import InputError, sha256_bytes
 from reid_eval.writing import PART
@@ -260,3 +261,16 @@ def test_the_newest_is_by_its_manifest(tmp_path: Path) -> None:
         os.utime(tmp_path / name / MANIFEST, (1000 - age, 1000 - age))
     (tmp_path / "unfinished").mkdir()
     assert newest_augmented(tmp_path) == tmp_path / "b"
+
+
+def test_what_a_lock_file_says_is_escaped(tmp_path: Path) -> None:
+    lock = tmp_path / "a.lock"
+    for text, said in (
+        ("12\nhost\n", "process 12 of host"),
+        ("12\n\x1b[2Jhost\n", r"process 12 of \x1b[2Jhost"),
+        ("9" * 500 + f"\n{'h' * 500}\n", f"process {'9' * 20} of {'h' * 80} ... (420 more characters)"),
+        ("x\nhost\n", "another process"),
+        ("", "another process"),
+    ):
+        lock.write_text(text)
+        assert _holder(lock) == said
