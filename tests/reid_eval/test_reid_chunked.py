@@ -78,6 +78,42 @@ def test_negative_distances_order_before_positive_ones() -> None:
 def test_distances_that_hardly_differ_order_too() -> None:
     values = torch.tensor([[3e-9, 1e-9, 2e-9, -1e-9, -3e-9, 2.0, 1.5]])
     assert chunked._keys(values).argsort(1)[0].tolist() == [4, 3, 1, 2, 0, 6, 5]
+    zeros = torch.tensor([[0.0, -0.0, 0.0, -0.0]])  # which are equal, so that the index decides
+    assert chunked._keys(zeros).argsort(1)[0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("length", [1e-3, 1.0, 1e3])
+def test_cosine_takes_features_of_any_length(length: float) -> None:
+    rng = np.random.default_rng(0)
+    query, gallery = (rng.normal(size=(n, 16)).astype(np.float32) for n in (20, 100))
+    gallery *= rng.uniform(0.1, 1, (100, 1)).astype(np.float32) * np.float32(length)
+    columns = people(0, 20, 100, 6)
+    same(evaluate_features(query, gallery, *columns), evaluate(distances(query, gallery), *columns), atol=1e-6)
+
+
+def test_a_junk_query_counts_for_nothing() -> None:
+    query, gallery = np.eye(2, 3, dtype=np.float32), np.eye(3, dtype=np.float32)
+    columns = ([-1, 5], [-1, 5, -1], [1, 1], [2, 2, 3])
+    found = evaluate_features(query, gallery, *columns)
+    same(found, evaluate(distances(query, gallery), *columns))
+    assert found.skipped.tolist() == [0]
+
+
+def test_the_bar_counts_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+
+    class Bar:
+        def __enter__(self) -> Bar:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def advance(self, count: int) -> None:
+            told.append(count)
+
+    monkeypatch.setattr(chunked, "progress", lambda *words: told.append(words) or Bar())
+    evaluate_features(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32), [1, 2, 3], [1, 2, 3], block_bytes=24)
+    assert told == [("Ranking", 3, "queries"), 2, 1]
 
 
 def test_so_many_queries_at_a_time_as_a_block_holds(monkeypatch: pytest.MonkeyPatch) -> None:

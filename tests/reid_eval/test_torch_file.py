@@ -62,6 +62,9 @@ def test_a_tensor_larger_than_its_bytes_is_found_wherever_it_lies(tmp_path: Path
     torch.save(wrap(huge), tmp_path / "a.pt")  # type: ignore[operator]
     with pytest.raises(InputError, match=r"a.pt holds a tensor that is larger than its bytes: get it again"):
         read_torch(tmp_path / "a.pt")
+    torch.save(wrap(torch.zeros(1).expand(2)), tmp_path / "a.pt")  # type: ignore[operator]
+    with pytest.raises(InputError, match="larger than its bytes"):
+        read_torch(tmp_path / "a.pt")
     torch.save(wrap(torch.zeros(6)[2:]), tmp_path / "a.pt")  # type: ignore[operator]
     read_torch(tmp_path / "a.pt")
     torch_file._check_tensors(torch.zeros(3))  # exactly its bytes

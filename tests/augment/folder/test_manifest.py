@@ -185,6 +185,10 @@ def test_a_mark_that_cannot_be_read(out: Path) -> None:
         read_job(out)
 
 
+def test_a_job_that_does_not_say_its_sigma_has_the_authors() -> None:
+    assert job().sigma == 6.0
+
+
 def test_what_differs_between_jobs() -> None:
     assert differences(job(), job()) == ""
     other = job(arguments={"ratio": 0.7, "mode": "add"}, plan_sha256="e" * 64, device="cuda")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.builders import build_discriminators
 from augment.generators.patn.distributed import Processes
 from augment.generators.patn.image_pool import ImagePool
+from augment.generators.patn.load import load_generator
 from augment.generators.patn.state import TrainState, build_state
 from augment.generators.patn.train import (
     TrainingDivergedError,
@@ -249,10 +251,66 @@ def test_the_bar_counts_pairs_and_begins_where_the_training_was(
     assert len(bars[1].told) == 4
 
 
-def test_a_cpu_keeps_cudnns_way(tmp_path: Path) -> None:
-    before = torch.backends.cudnn.benchmark
+def test_a_cpu_keeps_cudnns_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
     train_generator(settings(constant_steps=1, decay_steps=0), pairs(), tmp_path)
-    assert torch.backends.cudnn.benchmark == before
+    assert not torch.backends.cudnn.benchmark
+
+
+def test_weights_are_written_at_the_end_alone_and_by_the_first_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[object] = []
+    monkeypatch.setattr(train_module, "save_generator", lambda path, *_: written.append(path))
+    part = train_generator(settings(max_seconds=0.0), pairs(), tmp_path / "part")
+    assert (part.step, part.finished, part.weights, written) == (1, False, None, [])
+
+    class Second(Processes):
+        first = False  # type: ignore[assignment]
+
+    train_generator(settings(constant_steps=1, decay_steps=0), pairs(), tmp_path / "second", processes=Second())
+    assert written == []
+    done = train_generator(settings(constant_steps=1, decay_steps=0), pairs(), tmp_path / "done")
+    assert written == [done.weights] == [tmp_path / "done" / "generator.safetensors"]
+
+
+def test_the_end_is_logged_and_kept_whatever_the_intervals(tmp_path: Path) -> None:
+    chosen = settings(constant_steps=3, decay_steps=0, checkpoint_every=99, log_every=99)
+    done = train_generator(chosen, pairs(), tmp_path)
+    assert (done.step, done.finished) == (3, True)
+    assert read_torch(done.checkpoint)["state"]["step"] == 3
+    assert [json.loads(line)["step"] for line in (tmp_path / "train.jsonl").read_text().splitlines()] == [3]
+    before = done.checkpoint.read_bytes()
+    source = Watched()
+    again = train_generator(chosen, source, tmp_path, resume=True)
+    assert (again.step, again.finished, source.asked) == (3, True, [])
+    assert done.checkpoint.read_bytes() == before
+
+
+def test_the_perceptual_loss_is_loaded_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(state_module, "load_perceptual", lambda name: asked.append(name))
+    build_state(settings(lambda_perceptual=0.0))
+    assert asked == []
+    build_state(settings(lambda_perceptual=1.0))
+    assert asked == ["off"]
+
+
+def test_an_any_depth_network_starts_from_one(tmp_path: Path) -> None:
+    chosen = settings(overrides={"ngf": 4, "n_blocks": 2, "any_depth": True}, constant_steps=1, decay_steps=0)
+    first = train_generator(chosen, pairs(), tmp_path)
+    state = build_state(dataclasses.replace(chosen, init_weights=str(first.weights)))
+    loaded = load_generator(str(first.weights)).state_dict()
+    assert any("exits" in name for name in loaded)
+    assert all(torch.equal(weight, loaded[name]) for name, weight in state.generator.state_dict().items())
+
+
+def test_a_log_that_is_no_file_is_told(tmp_path: Path) -> None:
+    (tmp_path / "train.jsonl").mkdir()
+    with pytest.raises(
+        InputError, match=r"can't go on with the log .*train.jsonl \(it is no regular file\): remove it"
+    ):
+        train_generator(settings(), pairs(), tmp_path)
 
 
 def test_a_finished_network_uses_all_its_blocks(tmp_path: Path) -> None:
@@ -300,6 +358,11 @@ def test_one_process_stops_at_any_step(tmp_path: Path) -> None:
     assert loop._out_of_time() is True
     assert loop_of(tmp_path)._out_of_time() is False
     assert loop_of(tmp_path, max_seconds=1e12)._out_of_time() is False
+    soon = loop_of(tmp_path, max_seconds=60.0)
+    soon.start = time.monotonic()
+    assert soon._out_of_time() is False
+    soon.start -= 61
+    assert soon._out_of_time() is True
 
 
 def test_lines_of_steps_to_be_done_again_are_dropped(tmp_path: Path) -> None:
