@@ -37,7 +37,7 @@ AREAS: dict[str, Area] = {
             "augment/runs.py": ("trim_log", "_is_done"),
             "reid_eval/torch_file.py": None,
         },
-        ("tests/reid_eval/test_torch_file.py", "tests/reid_eval/test_foreign.py",
+        ("tests/reid_eval/test_torch_file.py",
          *(f"tests/augment/generators/{name}.py" for name in
            ("test_train", "test_train_parts", "test_checkpoint", "test_any_depth"))),
     ),

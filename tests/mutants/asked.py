@@ -28,6 +28,10 @@ MOST_BYTES = 12 << 30
 """Of address space: a changed number may ask for any amount."""
 
 
+_WAITS = 30
+"""Times its share of a processor that a fork may take by the clock: others may be at work on the machine."""
+
+
 class Watch:
     """A pytest plugin: which lines of the files each test runs, and how long it takes."""
 
@@ -107,7 +111,7 @@ def _pytest(words: list[str], plugin: object, folder: str) -> int:
 
 
 def _forked(work: Callable[[], int], seconds: float, quiet: bool = True) -> int | None:
-    """Exit code of `work` in a forked process; None if it took longer."""
+    """Exit code of `work` in a forked process; None if it took more of a processor's time, or waits for ever."""
     sys.stdout.flush()
     gc.freeze()  # what is here already is looked through in no fork
     child = os.fork()
@@ -116,6 +120,7 @@ def _forked(work: Callable[[], int], seconds: float, quiet: bool = True) -> int 
         try:
             os.setsid()
             resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES, resource.RLIM_INFINITY))
+            resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, resource.RLIM_INFINITY))
             if quiet:
                 nothing = os.open(os.devnull, os.O_RDWR)
                 for stream in (0, 1, 2):
@@ -125,11 +130,12 @@ def _forked(work: Callable[[], int], seconds: float, quiet: bool = True) -> int 
             code = 98
         finally:
             os._exit(code)
-    end = time.monotonic() + seconds
+    end = time.monotonic() + _WAITS * seconds
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            return os.waitstatus_to_exitcode(status)
+            code = os.waitstatus_to_exitcode(status)
+            return None if code == -signal.SIGXCPU else code
         if time.monotonic() > end:
             os.killpg(child, signal.SIGKILL)
             os.waitpid(child, 0)

@@ -1,9 +1,9 @@
-"""Mutation testing: `python tests/mutants/run.py`, or `--area plan --show`; what survives is what no test sees.
+"""Mutation testing: `python tests/mutants/run.py`, or `--area plan`; what survives is what no test sees.
 
 The parts that must not be wrong (plan, ranking, keypoints, checkpoint, manifest) are changed in one place at a time
 (operators.py), and the tests that run the changed lines are asked, the quickest first, in a forked process. Results are
 kept in `runs/mutants`, by module and change, so that a stopped run goes on: what is killed stays killed until its
-module changes, what survived is asked again when a test file changes.
+module changes, what survived is asked again by the test files that changed.
 
 mutmut 3.8 changes no decorated function (every property) and nothing at the level of modules (the bounds of the numbers
 in a manifest), cannot leave texts of messages alone, and works from a copy of the tree; hence our own.
@@ -41,33 +41,39 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()[:16]
 
 
-def test_files(area: Area) -> list[Path]:
-    """All that the tests of an area are made of."""
-    places = {ROOT / test for test in area.tests}
-    folders = {place if place.is_dir() else place.parent for place in places}
-    return sorted(
-        {path for place in (*places, *folders) for path in ([place] if place.is_file() else place.glob("*.py"))}
-    )
+def test_files(area: Area) -> dict[str, str]:
+    """Digests of the files that an area's tests are in, by path; each is of what the tests share, too."""
+    tests, folders = [], set[Path]()
+    for place in (ROOT / test for test in area.tests):
+        tests += [place] if place.is_file() else sorted(place.glob("test_*.py"))
+        folders.add(place if place.is_dir() else place.parent)
+    shared = sorted(path for folder in folders for path in folder.glob("*.py") if not path.name.startswith("test_"))
+    texts = [path.read_text() for path in shared]
+    return {path.relative_to(ROOT).as_posix(): digest(path.read_text(), *texts) for path in tests}
 
 
 class Store:
-    """Results of an area, a line each."""
+    """Results of an area, a line each; of a survivor also the test files that let it pass."""
 
     def __init__(self, area: str) -> None:
         self.path = KEPT / f"{area}.jsonl"
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        self.known = {record["key"]: record for record in map(json.loads, lines)}
+        self.known: dict[str, dict[str, Any]] = {record["key"]: record for record in map(json.loads, lines)}
 
-    def get(self, key: str, tests: str) -> str | None:
+    def outcome(self, key: str) -> str | None:
         """What is known of a mutant."""
-        record = self.known.get(key)
-        if record is None or (record["outcome"] == "survived" and record["tests"] != tests):
-            return None
-        return str(record["outcome"])
+        return self.known[key]["outcome"] if key in self.known else None
 
-    def put(self, key: str, tests: str, outcome: str) -> None:
+    def open_files(self, key: str, files: dict[str, str]) -> set[str]:
+        """Test files that have still to be asked."""
+        if self.outcome(key) in ("killed", "timeout"):
+            return set()
+        passed = self.known[key]["passed"] if key in self.known else {}
+        return {path for path, text in files.items() if passed.get(path) != text}
+
+    def put(self, key: str, files: dict[str, str], outcome: str) -> None:
         """Add a result."""
-        self.known[key] = {"key": key, "tests": tests, "outcome": outcome}
+        self.known[key] = {"key": key, "outcome": outcome, "passed": files if outcome == "survived" else {}}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
             file.write(json.dumps(self.known[key]) + "\n")
@@ -111,8 +117,8 @@ def run_area(name: str, sample: int | None, seed: int, end: float) -> tuple[dict
     """Outcomes by module, and the survivors; what there is no time for is `open`."""
     area = AREAS[name]
     sources = {module: (ROOT / module).read_text() for module in area.modules}
-    tests_key = digest(*(path.read_text() for path in test_files(area)))
-    found = baseline(name, area, digest(tests_key, *sources.values()))
+    files = test_files(area)
+    found = baseline(name, area, digest(*files.values(), *sources.values()))
     modules = {module: Module(source, area.modules[module]) for module, source in sources.items()}
     all_ = [(module, mutant) for module, parsed in modules.items() for mutant in parsed.mutants]
     if sample and sample < len(all_):
@@ -121,17 +127,17 @@ def run_area(name: str, sample: int | None, seed: int, end: float) -> tuple[dict
     ready = False
     for place, (module, mutant) in enumerate(all_):
         key = digest(module, sources[module], mutant.operator, str(mutant), str(mutant.number))
-        outcome = store.get(key, tests_key)
-        if outcome is None and time.monotonic() < end:
-            if not ready:
+        outcome, still = store.outcome(key), store.open_files(key, files)
+        if still and time.monotonic() < end:
+            tests = [test for test in chosen(found["tests"], module, mutant) if test.partition("::")[0] in still]
+            if tests and not ready:
                 load(found["libraries"])
                 _control(name, modules, found["tests"])
                 ready = True
-            tests = chosen(found["tests"], module, mutant)
             allowed = 15 + 5 * sum(found["tests"][test]["seconds"] for test in tests)
             with modules[module].changed(mutant.number) as tree:
                 outcome = ask(module, tree, tests, allowed) if tests else "survived"
-            store.put(key, tests_key, outcome)
+            store.put(key, files, outcome)
         counts[module][outcome or "open"] += 1
         if outcome == "survived":
             survivors.append(f"{module}:{mutant} [{mutant.operator}]")
