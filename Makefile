@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Test processes share the cores: one thread each is faster than all of them fighting for all cores.
 TEST_THREADS ?= 1
 
-.PHONY: setup demo test lint bench fuzz faults clean
+.PHONY: setup demo test lint bench fuzz faults mutants clean
 
 setup: $(VENV)/.installed
 
@@ -41,6 +41,10 @@ fuzz: setup
 # Jobs killed at numbered points of their writes, and given again: an hour or so.
 faults: setup
 	OMP_NUM_THREADS=1 $(BIN)/python tests/faults/kill.py
+
+# One change at a time in the parts that must not be wrong: do the tests see it? docs/mutants.md has the answers.
+mutants: setup
+	OMP_NUM_THREADS=1 $(BIN)/python tests/mutants/run.py
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache

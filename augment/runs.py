@@ -11,7 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from reid_eval.runtime import RunError, write_json
+from reid_eval.foreign import parse_json, read_foreign, reason_of
+from reid_eval.limits import MOST_TABLE_BYTES
+from reid_eval.runtime import InputError, RunError, write_bytes, write_json
 from reid_eval.writing import disk_errors
 
 RUNS = Path("runs")
@@ -34,6 +36,29 @@ def new_run_dir(kind: str, runs_root: Path | str = RUNS) -> Path:
         except FileExistsError:
             continue
         return path
+
+
+def trim_log(path: Path, step: int) -> None:
+    """Drop the lines of a training's log (JSON with a `step` each) that the steps done do not know: those will be done,
+    and logged, again. What is no such line goes, too: half a line where the run was killed, or what somebody wrote.
+
+    Raises:
+        InputError: what is there is no file that can be read.
+    """
+    if not path.exists():
+        return
+    try:
+        lines = read_foreign(path, MOST_TABLE_BYTES).split(b"\n")
+    except OSError as error:
+        raise InputError(f"can't go on with the log {path} ({reason_of(error)}): remove it") from None
+    write_bytes(path, b"".join(line + b"\n" for line in lines if _is_done(line, step)))
+
+
+def _is_done(line: bytes, step: int) -> bool:
+    try:
+        return bool(parse_json(line)["step"] <= step)
+    except (ValueError, KeyError, TypeError):
+        return False
 
 
 def cache_dir() -> Path:

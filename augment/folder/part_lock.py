@@ -19,6 +19,8 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
+from reid_eval.shown import one_line
+
 _LONGEST = 200  # bytes of a folder's name that leave room for ours
 
 
@@ -77,4 +79,4 @@ def _holder(path: Path) -> str:
         process, host = path.read_text().split("\n")[:2]
     except (OSError, ValueError):
         return "another process"
-    return f"process {process} of {host}" if process.isdecimal() else "another process"
+    return f"process {process[:20]} of {one_line(host, 80)}" if process.isdecimal() else "another process"

@@ -6,7 +6,6 @@ gives depends on the chunk alone, so that shards and interruptions change nothin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from augment.folder.layout import SCRATCH
 from augment.folder.render import (
@@ -29,6 +29,8 @@ from augment.folder.render import (
     save_image,
 )
 from augment.gate.judge import Gate, Verdict
+from reid_eval.foreign import read_json
+from reid_eval.limits import MOST_TABLE_BYTES
 from reid_eval.runtime import ProgressBar, write_json
 
 RECORDS = f"{SCRATCH}/gate"
@@ -58,6 +60,27 @@ class Judging:
     retries: int
 
 
+class _Attempt(BaseModel):
+    """A row of a record; see `_row`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    index: int
+    output: str
+    attempt: int
+    pose: str
+    accepted: bool
+    reasons: list[str]
+    pose_error: float | None
+    colour_drift: float | None
+    contrast: float | None
+    saturated: float | None
+    noise: float | None
+
+
+_RECORD = TypeAdapter(list[_Attempt])
+
+
 def record_path(out: Path, number: int) -> Path:
     """Where the record of a chunk lies."""
     return out / RECORDS / f"{number:06d}.json"
@@ -72,7 +95,7 @@ def render_gated(
     bar: ProgressBar,
 ) -> None:
     """Make the images of numbered chunks that have no record yet; arguments as in `augment.folder.render.render`."""
-    todo = [(number, chunk) for number, chunk in chunks if not is_done(out, number)]
+    todo = [(number, chunk) for number, chunk in chunks if not is_done(out, number, chunk, judging.redraw)]
     bar.skip(sum(len(chunk) for _, chunk in chunks) - sum(len(chunk) for _, chunk in todo))
     with ThreadPoolExecutor(WORKERS) as pool, repeatable():
         ahead = _begin(pool, todo[0][1], settings) if todo else []
@@ -84,26 +107,48 @@ def render_gated(
             bar.advance(len(chunk))
 
 
-def read_records(out: Path, count: int) -> list[dict[str, Any]] | None:
+def read_records(out: Path, chunks: Sequence[tuple[int, Chunk]], redraw: Redraw) -> list[dict[str, Any]] | None:
     """All attempts in the order of the plan, None while a chunk's record is missing."""
-    records = [_read(out, number) for number in range(count)]
+    records = [_read(out, number, chunk, redraw) for number, chunk in chunks]
     if any(record is None for record in records):
         return None
     return [attempt for record in records if record is not None for attempt in record]
 
 
-def is_done(out: Path, number: int) -> bool:
+def is_done(out: Path, number: int, chunk: Chunk, redraw: Redraw) -> bool:
     """Whether a chunk has its record, and what was accepted is there."""
-    record = _read(out, number)
+    record = _read(out, number, chunk, redraw)
     return record is not None and all(is_complete(out / one["output"]) for one in record if one["accepted"])
 
 
-def _read(out: Path, number: int) -> list[dict[str, Any]] | None:
+def _read(out: Path, number: int, chunk: Chunk, redraw: Redraw) -> list[dict[str, Any]] | None:
+    """A chunk's record; None if there is none, or one that the chunk could not have left: then it is made again."""
     try:
-        record: list[dict[str, Any]] = json.loads(record_path(out, number).read_text())
-    except (OSError, ValueError):
+        record = _RECORD.validate_python(read_json(record_path(out, number), MOST_TABLE_BYTES))
+    except (OSError, ValueError):  # a ValidationError is a ValueError
         return None
-    return record
+    rows: dict[int, list[_Attempt]] = {asked.index: [] for asked in chunk}
+    for one in record:
+        rows.setdefault(one.index, []).append(one)
+    if len(rows) > len(chunk) or not all(_is_of(asked, rows[asked.index], redraw) for asked in chunk):
+        return None
+    return [one.model_dump() for one in record]
+
+
+def _is_of(asked: Asked, rows: Sequence[_Attempt], redraw: Redraw) -> bool:
+    """Whether these are attempts at an image: its output, in the poses that it is tried in, until one is accepted."""
+    pose, used = asked.pose, list[str]()
+    for number, row in enumerate(rows):
+        last = number + 1 == len(rows)
+        if (row.output, row.attempt, row.pose) != (asked.output, number, pose) or (row.accepted and not last):
+            return False
+        used.append(pose)
+        if not last:
+            other = redraw(asked, used)
+            if other is None:
+                return False
+            pose = other.pose
+    return bool(rows)
 
 
 def _begin(pool: ThreadPoolExecutor, chunk: Chunk, settings: Settings) -> list[Future[Loaded]]:

@@ -28,14 +28,13 @@ class GatedRendering:
     def render(self, work: Work) -> None:
         """Make this part's chunks; each leaves a record of its attempts."""
         mine = _own(work)
-        redraw = Redrawing(self.run, work.source, work.plan)
-        judging = Judging(self.run.gate, redraw, self.run.retries)
+        judging = Judging(self.run.gate, self._redraw(work), self.run.retries)
         with progress("Generating", sum(len(chunk) for _, chunk in mine)) as bar:
             render_gated(mine, work.generator, work.settings, judging, work.out, bar)
 
     def carried(self, work: Work) -> Carried | None:
         """The plan as it came through, from the records of all parts."""
-        attempts = read_records(work.out, len(_chunks(work)))
+        attempts = read_records(work.out, _chunks(work), self._redraw(work))
         if attempts is None:
             return None
         found = outcome(work.plan, attempts, work.source.data.layout)
@@ -44,7 +43,12 @@ class GatedRendering:
 
     def lacking(self, work: Work) -> list[str]:
         """Records of this part that are not there, or whose images are not."""
-        return [f"the chunk from {chunk[0].output}" for number, chunk in _own(work) if not is_done(work.out, number)]
+        redraw = self._redraw(work)
+        lacks = (chunk for number, chunk in _own(work) if not is_done(work.out, number, chunk, redraw))
+        return [f"the chunk from {chunk[0].output}" for chunk in lacks]
+
+    def _redraw(self, work: Work) -> Redrawing:
+        return Redrawing(self.run, work.source, work.plan)
 
 
 def _own(work: Work) -> list[tuple[int, Chunk]]:

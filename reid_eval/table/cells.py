@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
 
 from reid_eval.foreign import read_json, reason_of
 from reid_eval.limits import MOST_TABLE_BYTES
@@ -49,6 +50,22 @@ class Queries(BaseModel):
     first_ranks: list[int]
     """Rank of the first correct image, from 1; 0 for a query without one."""
 
+    @model_validator(mode="after")
+    def _of_the_same_queries(self) -> Queries:
+        if not len(self.pids) == len(self.precisions) == len(self.first_ranks):
+            raise ValueError("pids, precisions and first_ranks should be of the same queries")
+        return self
+
+
+def _told(made: dict[str, Any]) -> dict[str, Any]:
+    """What tables and estimates tell of how a record was made."""
+    seconds = made.get("seconds")
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds < math.inf:
+        raise ValueError("seconds should be a number")
+    if wrong := [name for name in ("device", "device_name") if not isinstance(made.get(name), str)]:
+        raise ValueError(f"{wrong[0]} should be a text")
+    return made
+
 
 class Record(BaseModel):
     """One cell: what determined it, what came out, and what made it."""
@@ -61,7 +78,7 @@ class Record(BaseModel):
     """All that determines the scores, up to rounding; `key` is its hash."""
     scores: Scores
     queries: Queries
-    made: dict[str, Any]
+    made: Annotated[dict[str, Any], AfterValidator(_told)]
     """Seconds, device, precision and versions: no output but the seconds of an estimate depends on these times."""
 
 
@@ -69,6 +86,12 @@ def cell_key(facts: Mapping[str, Any]) -> str:
     """SHA-256 of the facts as sorted JSON, with the format's number: 64 hexadecimal digits."""
     text = json.dumps({"format": FORMAT, **facts}, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return sha256_bytes(text.encode())
+
+
+def _first(error: ValidationError) -> str:
+    """Where in a record what is wrong."""
+    found = error.errors(include_input=False)[0]
+    return f"{'.'.join(str(part)[:80] for part in found['loc'])}: {found['msg'][:300]}"
 
 
 class Records:
@@ -97,8 +120,8 @@ class Records:
         path = self.path(key)
         try:
             record = Record.model_validate(read_json(path, MOST_TABLE_BYTES))
-        except (OSError, ValueError) as error:  # a ValidationError is a ValueError
-            reason = reason_of(error)
+        except (OSError, ValueError) as error:
+            reason = _first(error) if isinstance(error, ValidationError) else reason_of(error)
             raise InputError(f"cannot read {path} ({reason}): delete it, and the cell is computed again") from None
         if not record.key == key == cell_key(record.facts):
             raise InputError(f"{path} was edited or renamed: delete it, and the cell is computed again")

@@ -33,8 +33,8 @@ def _convert(records: Records, key: str) -> bool:
         if path.is_file():
             raise
         return False
-    settings: dict[str, Any] = old.facts.get("settings", {})
-    if settings.get("amp") != "auto":
+    settings: Any = old.facts.get("settings")
+    if not isinstance(settings, dict) or settings.get("amp") != "auto":
         return False
     if old.made.get("amp") not in ("bf16", "off"):
         raise InputError(f"{path} does not say in what precision it was made: delete it, and the cell is made again")

@@ -1,371 +1,331 @@
-"""The doors through which files of strangers come in: a valid file each, and the command that reads it.
-
-A case is `(door, number)`: the same spoilt bytes and the same command every time.
+"""The doors through which files of strangers come in: for each a strategy of cases, a valid file spoilt and the command
+that reads it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
-import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-import yaml
-from mutations import NASTY_TEXTS, json_bytes, nasty_value, spoil_bytes, spoil_cells, spoil_value
-from PIL import Image
+from case import ROOT, Case, File, whole
+from ground import PICTURES, SIDES, TRAIN, Ground
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+from strategies import (
+    edits,
+    file_names,
+    json_documents,
+    splices,
+    tables,
+    texts,
+    values,
+    yaml_documents,
+)
 
-Case = tuple[list[str], list[Path]]
-"""The command, and what to remove after it."""
-Door = Callable[["Ground", random.Random], Case]
-
-
-class Ground:
-    """What cases stand on: a small data set, an augmented folder, weights; made once, given back as it was."""
-
-    def __init__(self, root: Path) -> None:
-        from augment.api import augment_folder, plan_folder
-        from augment.estimators.posenet.network import posenet_tiny
-        from augment.estimators.posenet.weights_file import save_weights, shipped_weights
-        from augment.gate.judge import GateThresholds
-        from augment.gate.thresholds import write_thresholds
-        from augment.generators.patn.builders import build_generator
-        from augment.generators.patn.load import save_generator
-        from augment.synth.dataset import SynthSettings, write_dataset
-        from reid_eval.backbones import build_for
-        from reid_eval.backbones.saved import save_model
-        from reid_eval.runtime import kept_generators, sha256_file
-        from reid_eval.settings import TrainSettings
-
-        self.root = root
-        self.data = write_dataset(root / "data", SynthSettings(2, 2, 4, 2, size=(64, 32)))
-        self.out = root / "out"
-        planned = plan_folder(self.data, ratio=0.5)
-        augment_folder(planned, self.out, "entry:copy")
-        self.images = root / "photos"
-        self.images.mkdir()
-        self.photo = next((self.data / "bounding_box_train").iterdir())
-        self.annotations = (self.data / "market-annotation-train.csv").read_bytes()
-        with kept_generators():
-            torch.manual_seed(0)
-            generator = build_generator("patn_tiny", ngf=4, n_blocks=2)
-            info = {"size": [64, 32], "settings": {"sigma": 3.0}, "data": "drawn", "init": None}
-            save_generator(root / "g.safetensors", generator, info)
-            torch.save(generator.state_dict(), root / "g.pth")
-            save_weights(root / "p.safetensors", posenet_tiny(), (64, 32), [0.1] * 18, {"data": "drawn"})
-            settings = TrainSettings(size=(64, 32), backbone="resnet50")
-            network = build_for(settings, 2, (64, 32), (1, 2))
-            network.settings = settings
-            save_model(root / "r.safetensors", network)
-        sha256 = sha256_file(str(shipped_weights()))
-        limits = GateThresholds(1.0, 99.0, 0.0, 1.0, 99.0, size=(128, 64), estimator_sha256=sha256)
-        write_thresholds(root / "gate.json", limits)
-        self.recipe = {
-            "title": "t", "data": {"source": "folder", "root": str(self.data)},
-            "rows": [{"kind": "leave_out"}, {"kind": "patn", "weights": "entry:copy", "train": {}}],
-            "columns": [0.5, "double"], "backbones": ["resnet50"], "seeds": [0],
-            "train": {"preset": "quick", "lr": 0.1},
-        }  # fmt: skip
-        self.training = {
-            "data": {"source": "folder", "root": str(root / "absent")},
-            "train": {"generator": "patn_tiny", "overrides": {"ngf": 4}, "constant_steps": 1, "decay_steps": 0,
-                      "epoch_steps": 1, "perceptual": "off"},
-        }  # fmt: skip
-        self.resumed = {
-            "data": {"source": "folder", "root": str(self.data), "size": [64, 32]},
-            "train": {**self.training["train"], "ndf": 4, "batch_size": 2, "constant_steps": 2, "pool_size": 2},
-        }
-        self.checkpoint = self._begun(root / "begun")
-        self.log = b"".join(json_bytes({"step": n, "pairs": n * 4, "l1": 0.5}) + b"\n" for n in range(3))
-
-    def _begun(self, out: Path) -> Path:
-        """The checkpoint of a training."""
-        from augment.generators.patn.train import train_generator
-        from augment.pairs.training_recipe import Recipe
-        from reid_eval.runtime import kept_generators
-
-        recipe = Recipe.model_validate(self.resumed)
-        with kept_generators():
-            train_generator(recipe.settings(), recipe.data.open("cpu"), out)
-        return out / "checkpoint.pt"
-
-    def file(self, name: str, data: bytes) -> Path:
-        """A file of the case."""
-        path = self.root / name
-        path.write_bytes(data)
-        return path
-
-    @contextmanager
-    def kept(self, path: Path) -> Iterator[None]:
-        """The file as it was, after the block."""
-        before = path.read_bytes()
-        try:
-            yield
-        finally:
-            path.write_bytes(before)
+Made = tuple[list[str], list[File], list[tuple[str, str]]]
+Door = Callable[[DrawFn, Ground], Made]
+DATA, CPU = f"{ROOT}/data", ["--device", "cpu"]
+GENERATE = ["generate", "--data", DATA, "--weights", "entry:copy", *CPU]
 
 
-def safetensors_bytes(path: Path, key: str, rng: random.Random) -> bytes:
+def _table(draw: DrawFn, ground: Ground, base: str, separator: bytes, path: str) -> File:
+    """A table with cells, rows or bytes spoilt."""
+    data = ground.bytes_of(base)
+    how = tables(data, separator) if draw(st.sampled_from((True, True, False))) else splices(data)
+    return File(path, base, tuple(draw(how)))
+
+
+def _json(draw: DrawFn, ground: Ground, base: str, path: str) -> File:
+    return whole(path, draw(json_documents(ground.json_of(base))))
+
+
+def _yaml(draw: DrawFn, value: Any, path: str = "r.yaml") -> File:
+    return whole(path, draw(yaml_documents(value)))
+
+
+def _bytes(draw: DrawFn, ground: Ground, base: str, path: str, head: int | None = None) -> File:
+    return File(path, base, tuple(draw(splices(ground.bytes_of(base), head))))
+
+
+def _safetensors(draw: DrawFn, ground: Ground, base: str, key: str) -> File:
     """A weights file with its metadata, its header or its bytes spoilt."""
-    data = path.read_bytes()
-    length = int.from_bytes(data[:8], "little")
-    header: dict[str, Any] = json.loads(data[8 : 8 + length])
-    act = rng.random()
-    if act < 0.2:
-        return spoil_bytes(data, rng)
-    if act < 0.8:
-        value = spoil_value(json.loads(header["__metadata__"][key]), rng)
-        header["__metadata__"][key] = (
-            json.dumps(value)
-            if rng.random() < 0.9
-            else spoil_bytes(header["__metadata__"][key].encode(), rng).decode("utf-8", "replace")
-        )
+    with (ground.root / base).open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header: dict[str, Any] = json.loads(file.read(length))
+    act = draw(st.sampled_from(("bytes", "facts", "facts", "facts", "header")))
+    if act == "bytes":
+        return File("w.safetensors", base, tuple(draw(splices(bytes(8 + length + 4096), 8 + length))))
+    if act == "facts":
+        facts = draw(json_documents(json.loads(header["__metadata__"][key])))
+        header["__metadata__"] = {**header["__metadata__"], key: facts.decode("utf-8", "replace")}
+        text = json.dumps(header).encode()
     else:
-        header = spoil_value(header, rng)
-    text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
+        text = draw(json_documents(header))
+    return File("w.safetensors", base, ((0, 8 + length, len(text).to_bytes(8, "little") + text),))
 
 
-def _annotations(ground: Ground, rng: random.Random) -> Case:
-    spoil = spoil_cells(ground.annotations, rng, b":") if rng.random() < 0.7 else spoil_bytes(ground.annotations, rng)
-    file, out = ground.file("k.csv", spoil), ground.root / "library.csv"
-    words = ["plan", str(out), "--data", str(ground.data), "--keypoints", str(file), "--ratio", "0.5"]
-    if rng.random() < 0.6:
-        words = ["pose-library", str(out), "--from", str(file), *rng.choice(([], ["--mirror"], ["--between", "1"]))]
-    return words, [out]
-
-
-def _library(ground: Ground, rng: random.Random) -> Case:
-    from augment.pose.keypoints import write_keypoints
-    from augment.pose.library import shipped_library
-
-    path = ground.root / "l.csv"
-    write_keypoints(path, shipped_library().take(range(6)))
-    lines = path.read_text().split("\n")
-    row = rng.randrange(1, len(lines) - 1)
-    frame = rng.choice(
-        ("@0x0", "@0x64", "@128x0", "@99999x9", "@" + "9" * 500 + "x1", "@1x1", "", "@-1x2", "@128x64@2x2")
+def _torch(draw: DrawFn, ground: Ground, base: str, path: str) -> File:
+    """A torch file with its contents or its bytes spoilt."""
+    if draw(st.sampled_from((True, False, False))):
+        return _bytes(draw, ground, base, path)
+    contents = torch.load(ground.root / base, weights_only=True)
+    part = draw(st.sampled_from((None, *(name for name, one in contents.items() if isinstance(one, (dict, list))))))
+    if part is None:
+        return File(path, base, edits=tuple(draw(edits(contents))))
+    return File(
+        path, base, edits=tuple(((part, *where), act, what) for where, act, what in draw(edits(contents[part])))
     )
-    lines[row] = rng.choice(("a", "gait/view000/phase", "x" * 300, "p9")) + frame + ":" + lines[row].split(":", 1)[1]
-    file, out = ground.file("l.csv", "\n".join(lines).encode()), ground.root / "library.csv"
-    words = ["pose-library", str(out), "--from", str(file), *rng.choice(([], ["--mirror"], ["--between", "2"]))]
-    if rng.random() < 0.4:
-        words = ["plan", str(out), "--data", str(ground.data), "--ratio", "0.5", "--pose-source", "library",
-                 "--library", str(file)]  # fmt: skip
-    return words, [out]
 
 
-def _plan(ground: Ground, rng: random.Random) -> Case:
-    data = (ground.out / "augmentation/plan.csv").read_bytes()
-    data = spoil_cells(data, rng, b",") if rng.random() < 0.7 else spoil_bytes(data, rng)
-    file, out = ground.file("plan.csv", data), ground.root / "made"
-    words = ["generate", "--data", str(ground.data), "--plan", str(file), "--out", str(out), "--weights", "entry:copy"]
-    return [*words, "--device", "cpu"], [out, ground.root / "made.run.json"]
+def _annotations(draw: DrawFn, ground: Ground) -> Made:
+    file = _table(draw, ground, "data/market-annotation-train.csv", b":", "k.csv")
+    words = ["plan", f"{ROOT}/made.csv", "--data", DATA, "--keypoints", f"{ROOT}/k.csv", "--ratio", "0.5"]
+    if draw(st.booleans()):
+        more = draw(st.sampled_from(([], ["--mirror"], ["--between", "1"], ["--size", "64", "32"])))
+        words = ["pose-library", f"{ROOT}/made.csv", "--from", f"{ROOT}/k.csv", *more]
+    return words, [file], []
 
 
-def _inner(ground: Ground, rng: random.Random) -> Case:
-    name = rng.choice(("augmentation/manifest.json", "augmentation/plan.csv", "market-annotation-train.csv"))
-    copied = ground.root / "folder"
-    shutil.copytree(ground.out, copied)
-    path = copied / name
-    data = path.read_bytes()
-    if rng.random() < 0.3:
-        data = spoil_bytes(data, rng)
-    elif name.endswith(".json"):
-        data = json_bytes(spoil_value(json.loads(data), rng))
+def _library(draw: DrawFn, ground: Ground) -> Made:
+    lines = ground.bytes_of("library.csv").decode().split("\n")
+    row = draw(st.integers(1, len(lines) - 2))
+    frames = ("@0x0", "@0x64", "@128x0", "@99999x9", "@" + "9" * 500 + "x1", "@1x1", "", "@-1x2", "@128x64@2x2", "@٣x٣")
+    name = draw(st.sampled_from(("a", "gait/view000/phase", "x" * 300, "p9")) | texts())
+    lines[row] = name + draw(st.sampled_from(frames)) + ":" + lines[row].split(":", 1)[1]
+    file = whole("l.csv", "\n".join(lines).encode("utf-8", "surrogatepass"))
+    if draw(st.sampled_from((True, False, False))):
+        file = _table(draw, ground, "library.csv", b":", "l.csv")
+    words = ["pose-library", f"{ROOT}/made.csv", "--from", f"{ROOT}/l.csv"]
+    words += draw(st.sampled_from(([], ["--mirror"], ["--between", "2"])))
+    if draw(st.booleans()):
+        words = ["plan", f"{ROOT}/made.csv", "--data", DATA, "--ratio", "0.5", "--pose-source", "library", "--library",
+                 f"{ROOT}/l.csv"]  # fmt: skip
+    return words, [file], []
+
+
+def _plan(draw: DrawFn, ground: Ground) -> Made:
+    file = _table(draw, ground, "out/augmentation/plan.csv", b",", "plan.csv")
+    return [*GENERATE, "--plan", f"{ROOT}/plan.csv", "--out", f"{ROOT}/made"], [file], []
+
+
+def _inner(draw: DrawFn, ground: Ground) -> Made:
+    name = draw(st.sampled_from(("augmentation/manifest.json", "augmentation/plan.csv", "market-annotation-train.csv")))
+    if name.endswith(".json"):
+        file = _json(draw, ground, f"out/{name}", f"folder/{name}")
     else:
-        data = spoil_cells(data, rng, b"," if name.endswith("plan.csv") else b":")
-    path.write_bytes(data)
-    png = ground.root / "sheet.png"
-    words = rng.choice((
-        ["verify", str(copied)], ["sheet", str(copied), str(png)],
-        ["quality", str(copied), "--metric", "colour", "--device", "cpu"],
-        ["generate", "--data", str(ground.data), "--ratio", "0.5", "--out", str(copied), "--weights", "entry:copy",
-         "--resume", "--device", "cpu"],
+        file = _table(draw, ground, f"out/{name}", b"," if "plan" in name else b":", f"folder/{name}")
+    folder = f"{ROOT}/folder"
+    words = draw(st.sampled_from((
+        ["verify", folder], ["sheet", folder, f"{ROOT}/sheet.png"],
+        ["quality", folder, "--metric", "colour", *CPU],
+        [*GENERATE, "--ratio", "0.5", "--out", folder, "--resume"],
+        ["verify", folder, "--summary"],
+    )))  # fmt: skip
+    return words, [file], [("out", "folder")]
+
+
+def _unfinished(draw: DrawFn, ground: Ground) -> Made:
+    """A gated folder of which one of two parts is made: its job, and the record of a chunk."""
+    half = ground.root / "half/augmentation"
+    names = [path.relative_to(ground.root).as_posix() for path in sorted(half.rglob("*.json"))]
+    base = draw(st.sampled_from(names))
+    file = _json(draw, ground, base, base.replace("half/", "folder/", 1))
+    words = [*GENERATE, "--ratio", "0.5", "--out", f"{ROOT}/folder", "--resume", "--gate", "--gate-thresholds",
+             f"{ROOT}/gate.json"]  # fmt: skip
+    return [*words, *draw(st.sampled_from(([], ["--shard", "0/2"], ["--shard", "1/2"])))], [file], [("half", "folder")]
+
+
+def _thresholds(draw: DrawFn, ground: Ground) -> Made:
+    file = _json(draw, ground, "gate.json", "t.json")
+    return ["gate", f"{ROOT}/out", "--thresholds", f"{ROOT}/t.json", *CPU], [file], []
+
+
+def _generator(draw: DrawFn, ground: Ground) -> Made:
+    file = _safetensors(draw, ground, "g.safetensors", "patn_augment")
+    photo, png = f"{DATA}/{TRAIN}/{ground.photo}", f"{ROOT}/e.png"
+    words = ["explain", "--image", photo, "--pose", photo, "-o", png, "--weights", f"{ROOT}/w.safetensors", *CPU]
+    return words, [file], []
+
+
+def _poses(*more: str) -> list[str]:
+    words = ["poses", f"{ROOT}/photos", "--estimator", "synth", "--out", f"{ROOT}/k.csv", "--sheet", f"{ROOT}/k.png"]
+    return [*words, *more, *CPU]
+
+
+def _photo(ground: Ground) -> File:
+    return File("photos/a.jpg", f"data/{TRAIN}/{ground.photo}")
+
+
+def _pose_weights(draw: DrawFn, ground: Ground) -> Made:
+    file = _safetensors(draw, ground, "p.safetensors", "patn_pose")
+    return _poses("--weights", f"{ROOT}/w.safetensors"), [file, _photo(ground)], []
+
+
+def _unfinished_poses(draw: DrawFn, ground: Ground) -> Made:
+    """What an interrupted search for joints leaves."""
+    facts = {"estimator": "synth", "weights_sha256": None, "threshold": None, "height": 512}
+    spoils = draw(st.sampled_from((True, False, False)))
+    about = whole(".k.csv.part.json", draw(json_documents(facts)) if spoils else json.dumps(facts).encode())
+    rows = _table(draw, ground, "data/market-annotation-train.csv", b":", ".k.csv.part.csv")
+    return _poses("--resume"), [about, rows, _photo(ground)], []
+
+
+def _network(draw: DrawFn, ground: Ground) -> Made:
+    file = _safetensors(draw, ground, "r.safetensors", "reid_eval")
+    words = ["embed", DATA, "--reid", f"{ROOT}/w.safetensors", "--out", f"{ROOT}/f.npz", "--poses", "0", *CPU]
+    return words, [file], []
+
+
+def _cache(draw: DrawFn, ground: Ground) -> Made:
+    file = _bytes(draw, ground, "cache.sqlite", "c.sqlite")
+    words = ["embed", DATA, "--reid", f"{ROOT}/r.safetensors", "--out", f"{ROOT}/f.npz", "--poses", "0", *CPU]
+    return [*words, "--split", "query", "--cache", f"{ROOT}/c.sqlite"], [file], []
+
+
+def _features(draw: DrawFn, ground: Ground) -> Made:
+    return ["read:features", f"{ROOT}/f.npz"], [_bytes(draw, ground, "features.npz", "f.npz")], []
+
+
+def _torch_file(draw: DrawFn, ground: Ground) -> Made:
+    file = _torch(draw, ground, "g.pth", "w.pth")
+    return ["import-checkpoint", f"{ROOT}/w.pth", f"{ROOT}/i.safetensors"], [file], []
+
+
+def _table_recipe(draw: DrawFn, ground: Ground) -> Made:
+    words = ["table", "--out", f"{ROOT}/made", "--dry-run", *CPU]
+    if draw(st.sampled_from((True, True, False))):
+        return [*words, f"{ROOT}/r.yaml"], [_yaml(draw, ground.recipe)], []
+    keys = ("seeds", "train.lr", "rows", "data.root", "columns", "train", "title.x", "", "seeds.0", "\x1b[2J")
+    value = draw(values().map(lambda one: one if isinstance(one, str) else json.dumps(one)) | st.sampled_from(
+        ("[" * 900, "!!int x", "&a [*a]", "2001-01-01", "{a: 1, a: 2}")
     ))  # fmt: skip
-    return words, [copied, png]
+    word = f"{draw(st.sampled_from(keys))}={value}".replace("\0", "0")  # no word of a command line has one
+    return [*words, f"{ROOT}/table.yaml", "--set", word], [], []
 
 
-def _thresholds(ground: Ground, rng: random.Random) -> Case:
-    data = (ground.root / "gate.json").read_bytes()
-    spoilt = spoil_bytes(data, rng) if rng.random() < 0.2 else json_bytes(spoil_value(json.loads(data), rng))
-    file = ground.file("t.json", spoilt)
-    return ["gate", str(ground.out), "--thresholds", str(file), "--device", "cpu"], []
+def _record(draw: DrawFn, ground: Ground) -> Made:
+    """One of the records of a table that is complete."""
+    base = draw(st.sampled_from(ground.records))
+    file = _json(draw, ground, base, base)
+    words = ["table", f"{ROOT}/table.yaml", "--out", f"{ROOT}/table", *CPU]
+    return [*words, *draw(st.sampled_from((["--dry-run"], ["--max-seconds", "1"])))], [file], []
 
 
-def _generator(ground: Ground, rng: random.Random) -> Case:
-    file = ground.file("w.safetensors", safetensors_bytes(ground.root / "g.safetensors", "patn_augment", rng))
-    png = ground.root / "e.png"
-    words = ["explain", "--image", str(ground.photo), "--pose", str(ground.photo), "-o", str(png)]
-    return [*words, "--weights", str(file), "--device", "cpu"], [png]
+def _training(draw: DrawFn, ground: Ground) -> Made:
+    words = ["train", "--recipe", f"{ROOT}/r.yaml", "--out", f"{ROOT}/run", "--max-seconds", "1", *CPU]
+    return words, [_yaml(draw, ground.training)], []
 
 
-def _pose_weights(ground: Ground, rng: random.Random) -> Case:
-    file = ground.file("w.safetensors", safetensors_bytes(ground.root / "p.safetensors", "patn_pose", rng))
-    shutil.copy(ground.photo, ground.images / "a.jpg")
-    return _poses(ground, ["--weights", str(file)])
-
-
-def _poses(ground: Ground, more: list[str]) -> Case:
-    out, png = ground.root / "k.csv", ground.root / "k.png"
-    out.unlink(missing_ok=True)
-    words = ["poses", str(ground.images), "--estimator", "synth", "--out", str(out), "--sheet", str(png)]
-    parts = [ground.root / ".k.csv.part.csv", ground.root / ".k.csv.part.json"]
-    return [*words, *more, "--device", "cpu"], [out, png, *parts, *ground.images.iterdir()]
-
-
-def _network(ground: Ground, rng: random.Random) -> Case:
-    file = ground.file("w.safetensors", safetensors_bytes(ground.root / "r.safetensors", "reid_eval", rng))
-    out = ground.root / "f.npz"
-    return ["embed", str(ground.data), "--reid", str(file), "--out", str(out), "--poses", "0", "--device", "cpu"], [out]
-
-
-def _torch(ground: Ground, rng: random.Random) -> Case:
-    file, out = (
-        ground.file("w.pth", spoil_bytes((ground.root / "g.pth").read_bytes(), rng)),
-        ground.root / "i.safetensors",
-    )
-    return ["import-checkpoint", str(file), str(out)], [out]
-
-
-def _yaml_bytes(value: Any, rng: random.Random) -> bytes:
-    if rng.random() < 0.3:
-        return spoil_bytes(yaml.safe_dump(value).encode(), rng)
-    spoilt = spoil_value(value, rng)
-    try:
-        return yaml.safe_dump(spoilt, allow_unicode=True).encode("utf-8", "surrogatepass")
-    except RecursionError:
-        return json_bytes(spoilt)  # which is YAML, too
-
-
-def _table(ground: Ground, rng: random.Random) -> Case:
-    out = ground.root / "table"
-    words = ["table", "--out", str(out), "--dry-run", "--device", "cpu"]
-    if rng.random() < 0.7:
-        file = ground.file("r.yaml", _yaml_bytes(ground.recipe, rng))
-        return [*words, str(file)], [out]
-    key = rng.choice(
-        ("seeds", "train.lr", "rows", "data.root", "columns", "train", "title.x", "", "seeds.0", "\x1b[2J")
-    )
-    value = nasty_value(rng)
-    text = value if isinstance(value, str) else json.dumps(value)
-    text = text if rng.random() < 0.8 else rng.choice(("[" * 900, "!!int x", "&a [*a]", "2001-01-01", "{a: 1, a: 2}"))
-    file = ground.file("r.yaml", yaml.safe_dump(ground.recipe).encode())
-    return [*words, str(file), "--set", f"{key}={text}"], [out]
-
-
-def _training(ground: Ground, rng: random.Random) -> Case:
-    file, out = ground.file("r.yaml", _yaml_bytes(ground.training, rng)), ground.root / "run"
-    return ["train", "--recipe", str(file), "--out", str(out), "--max-seconds", "1", "--device", "cpu"], [out]
-
-
-def _checkpoint(ground: Ground, rng: random.Random) -> Case:
-    out = ground.root / "run"
-    out.mkdir()
-    if rng.random() < 0.3:
-        (out / "checkpoint.pt").write_bytes(spoil_bytes(ground.checkpoint.read_bytes(), rng))
-    else:
-        contents = torch.load(ground.checkpoint, weights_only=True)
-        part = rng.choice((None, "settings", "state", "random"))
-        if part is None:
-            contents = spoil_value(contents, rng)
-        else:
-            contents[part] = spoil_value(contents[part], rng)
-        torch.save(contents, out / "checkpoint.pt")
-    file = ground.file("r.yaml", yaml.safe_dump(ground.resumed).encode())
-    return ["train", "--recipe", str(file), "--out", str(out), "--resume", "--device", "cpu"], [out]
-
-
-def _run_file(ground: Ground, rng: random.Random) -> Case:
-    path = ground.root / "out.run.json"
-    data = path.read_bytes()
-    value = {"data": spoil_value(str(ground.data), rng)} if rng.random() < 0.5 else spoil_value(json.loads(data), rng)
-    copied = ground.root / "copied"
-    shutil.copytree(ground.out, copied)
-    spoilt = spoil_bytes(data, rng) if rng.random() < 0.3 else json_bytes(value)
-    file = ground.file("copied.run.json", spoilt.replace(str(ground.data).encode(), b"/absent"))
-    words = ["reid-eval", "--augmented", str(copied), "--set", "max_steps=1", "--set", "batch_size=2"]
-    return [*words, "--set", "size=[32,32]", "--device", "cpu"], [copied, file, ground.root / "runs"]
-
-
-def _reid_recipe(ground: Ground, rng: random.Random) -> Case:
-    recipe = {"preset": "quick", "lr": 0.1, "size": [64, 32], "losses": ["id"], "lr_steps": [1, 2], "init": "scratch"}
-    file = ground.file("r.yaml", _yaml_bytes(recipe, rng))
-    empty = ground.root / "empty"
-    empty.mkdir()
-    return ["reid-eval", "--recipe", str(file), "--augmented", str(empty), "--device", "cpu"], [empty]
-
-
-def _log(ground: Ground, rng: random.Random) -> Case:
-    lines = [json.loads(line) for line in ground.log.splitlines()]
-    data = (
-        spoil_bytes(ground.log, rng)
-        if rng.random() < 0.3
-        else b"".join(json_bytes(spoil_value(line, rng)) + b"\n" for line in lines)
-    )
-    file, png = ground.file("train.jsonl", data), ground.root / "l.png"
-    return ["plot-log", str(file), str(png)], [png]
-
-
-def picture_bytes(rng: random.Random) -> tuple[str, bytes]:
-    """Name and bytes of a spoilt picture."""
-    import io
-
-    kind = rng.choice(("JPEG", "PNG", "BMP", "PPM", "TIFF", "WEBP"))
-    size = rng.choice(((32, 64), (1, 1), (3000, 1), (1, 500), (5000, 5000), (33, 65), (2, 3)))
-    mode = rng.choice(("RGB", "L", "1") if kind != "WEBP" else ("RGB",))
-    buffer = io.BytesIO()
-    Image.new(mode, size, 1).save(buffer, kind)
-    data = buffer.getvalue()
-    if kind == "PPM" and rng.random() < 0.5:
-        sides = rng.choice(("9999999 9999999", "0 0", "-1 5", "9" * 500 + " 1", "20000 20000", "x y"))
-        data = b"P6\n" + sides.encode() + b"\n255\n" + bytes(99)
-    elif rng.random() < 0.8:
-        data = spoil_bytes(data[: 1 << 16] if size == (5000, 5000) else data, rng)
-    return f"p.{kind.lower().replace('jpeg', 'jpg')}", data
-
-
-def _picture(ground: Ground, rng: random.Random) -> Case:
-    name, data = picture_bytes(rng)
-    (ground.images / name).write_bytes(data)
-    if rng.random() < 0.5:
-        return _poses(ground, [])
-    row = f"name:keypoints_y:keypoints_x\n{name}: {[5] * 18}: {[5] * 18}\n"
-    file, png = ground.file("k.csv", row.encode()), ground.root / "e.png"
-    words = ["explain", "--image", str(ground.images / name), "--pose", str(ground.images / name), "-o", str(png)]
-    return [*words, "--keypoints", str(file), "--weights", "entry:copy", "--device", "cpu"], [
-        png, ground.images / name,
-    ]  # fmt: skip
-
-
-def _names(ground: Ground, rng: random.Random) -> Case:
-    text = rng.choice(NASTY_TEXTS).replace("/", "_").replace("\0", "_") + rng.choice(("", "\n", "\x1b[2J"))
-    text = os.fsdecode(text.encode("utf-8", "surrogatepass")[:200] + rng.choice((b"", b"\xff")))
-    folder = rng.choice((ground.images, ground.data / "bounding_box_train"))
-    path = folder / f"{text or 'x'}.jpg"
-    shutil.copy(ground.photo, path)
-    if folder == ground.images:
-        words, extra = _poses(ground, [])
-        return words, extra
-    out = ground.root / "made.csv"
-    return ["plan", str(out), "--data", str(ground.data), "--ratio", "0.5"], [out, path]
-
-
-def _list(ground: Ground, rng: random.Random) -> Case:
-    names = sorted(path.name for path in (ground.data / "bounding_box_train").iterdir())
-    text = "from,to\n" + "".join(f"{a},{b}\n" for a, b in pairwise(names))
-    data = spoil_cells(text.encode(), rng, b",") if rng.random() < 0.6 else spoil_bytes(text.encode(), rng)
-    recipe = {**ground.training, "data": {"source": "folder", "root": str(ground.data), "size": [64, 32],
-              "pairs": str(ground.file("pairs.csv", data))}}  # fmt: skip
+def _list(draw: DrawFn, ground: Ground) -> Made:
+    names = sorted(path.name for path in (ground.root / "data" / TRAIN).iterdir())
+    data = ("from,to\n" + "".join(f"{a},{b}\n" for a, b in pairwise(names))).encode()
+    how = tables(data, b",") if draw(st.booleans()) else splices(data)
+    pairs = File("pairs.csv", splices=(*[(0, 0, data)], *draw(how)))
+    recipe = {
+        **ground.training,
+        "data": {"source": "folder", "root": DATA, "size": [64, 32], "pairs": f"{ROOT}/pairs.csv"},
+    }
     recipe["train"] = {**recipe["train"], "init_weights": "absent"}  # it ends when all that is data has been read
-    file, out = ground.file("r.yaml", yaml.safe_dump(recipe).encode()), ground.root / "run"
-    return ["train", "--recipe", str(file), "--out", str(out), "--device", "cpu"], [out]
+    file = whole("r.yaml", json.dumps(recipe).encode())
+    return ["train", "--recipe", f"{ROOT}/r.yaml", "--out", f"{ROOT}/run", *CPU], [pairs, file], []
+
+
+def _checkpoint(draw: DrawFn, ground: Ground) -> Made:
+    """A training to go on with: its checkpoint, its log, what it says of itself."""
+    files = []
+    if draw(st.sampled_from((True, True, False))):
+        files = [_torch(draw, ground, "begun/checkpoint.pt", "run/checkpoint.pt")]
+    else:
+        files = [_log_file(draw, ground, "begun/train.jsonl", "run/train.jsonl")]
+    if draw(st.sampled_from((True, False, False))):
+        files.append(whole("run/run.json", draw(json_documents({"recipe": {"data": ground.resumed["data"]}}))))
+    words = ["train", "--recipe", f"{ROOT}/resumed.yaml", "--out", f"{ROOT}/run", "--resume", *CPU]
+    return words, files, [("begun", "run")]
+
+
+def _log_file(draw: DrawFn, ground: Ground, base: str, path: str) -> File:
+    """A log with a line or bytes spoilt."""
+    lines = ground.bytes_of(base).splitlines()
+    if draw(st.sampled_from((True, False, False))):
+        return _bytes(draw, ground, base, path)
+    at = draw(st.integers(0, len(lines) - 1))
+    lines[at] = draw(json_documents(json.loads(lines[at])))
+    return whole(path, b"\n".join(lines) + b"\n")
+
+
+def _pose_checkpoint(draw: DrawFn, ground: Ground) -> Made:
+    if draw(st.sampled_from((True, True, False))):
+        file = _torch(draw, ground, "begun-poses/checkpoint.pt", "run/checkpoint.pt")
+    else:
+        file = _log_file(draw, ground, "begun-poses/train.jsonl", "run/train.jsonl")
+    return ["read:pose training", f"{ROOT}/run"], [file], [("begun-poses", "run")]
+
+
+def _run_file(draw: DrawFn, ground: Ground) -> Made:
+    facts = {**ground.json_of("out.run.json"), "data": "/absent"}
+    if draw(st.booleans()):
+        facts = {"data": "/absent"}
+    words = ["reid-eval", "--augmented", f"{ROOT}/copied", "--set", "max_steps=1", "--set", "batch_size=2"]
+    file = whole("copied.run.json", draw(json_documents(facts)))
+    return [*words, "--set", "size=[32,32]", *CPU], [file], [("out", "copied")]
+
+
+def _reid_recipe(draw: DrawFn, ground: Ground) -> Made:
+    words = ["reid-eval", "--recipe", f"{ROOT}/r.yaml", "--augmented", f"{ROOT}/empty", *CPU]
+    return words, [_yaml(draw, ground.reid_recipe)], []
+
+
+def _log(draw: DrawFn, ground: Ground) -> Made:
+    file = _log_file(draw, ground, "train.jsonl", "l.jsonl")
+    return ["plot-log", f"{ROOT}/l.jsonl", f"{ROOT}/l.png"], [file], []
+
+
+def _picture(draw: DrawFn, ground: Ground) -> Made:
+    suffix, (width, height) = draw(st.sampled_from(tuple(PICTURES.values()))), draw(st.sampled_from(SIDES))
+    mode = draw(st.sampled_from(("RGB", "L", "1") if suffix != "webp" else ("RGB",)))
+    base, path = f"pictures/{mode}-{width}x{height}.{suffix}", f"photos/p.{suffix}"
+    if suffix == "ppm" and draw(st.booleans()):
+        sides = ("9999999 9999999", "0 0", "-1 5", "9" * 500 + " 1", "20000 20000", "x y", "4096 4097", "65535 1")
+        file = whole(path, b"P6\n" + draw(st.sampled_from(sides)).encode() + b"\n255\n" + bytes(99))
+    else:
+        file = _bytes(draw, ground, base, path, head=200)
+    if draw(st.booleans()):
+        return _poses(), [file], []
+    row = whole("k.csv", f"name:keypoints_y:keypoints_x\np.{suffix}: {[5] * 18}: {[5] * 18}\n".encode())
+    words = ["explain", "--image", f"{ROOT}/{path}", "--pose", f"{ROOT}/{path}", "-o", f"{ROOT}/e.png"]
+    return [*words, "--keypoints", f"{ROOT}/k.csv", "--weights", "entry:copy", *CPU], [file, row], []
+
+
+def _names(draw: DrawFn, ground: Ground) -> Made:
+    name = os.fsdecode(draw(file_names()))
+    photo = f"data/{TRAIN}/{ground.photo}"
+    if draw(st.booleans()):
+        return _poses(), [File(f"photos/{name}", photo)], []
+    split = draw(st.sampled_from((TRAIN, "query", "bounding_box_test")))
+    return ["plan", f"{ROOT}/made.csv", "--data", DATA, "--ratio", "0.5"], [File(f"data/{split}/{name}", photo)], []
+
+
+def _msmt17(draw: DrawFn, ground: Ground) -> Made:
+    name = draw(st.sampled_from(("list_train.txt", "list_query.txt", "list_gallery.txt")))
+    words = ["plan", f"{ROOT}/made.csv", "--data", f"{ROOT}/msmt", "--ratio", "0.5"]
+    return words, [_table(draw, ground, f"msmt/{name}", b" ", f"msmt/{name}")], []
+
+
+def _drawn(draw: DrawFn, ground: Ground) -> Made:
+    return ["read:drawn", f"{ROOT}/folder"], [_json(draw, ground, "data/synth.json", "folder/synth.json")], []
+
+
+def _seen(draw: DrawFn, ground: Ground) -> Made:
+    """The list of training images beside weights."""
+    data = b"bounding_box_train/a.jpg\nbounding_box_train/b.jpg\n"
+    listed = File("g.training_images.txt", splices=(*[(0, 0, data)], *draw(splices(data))))
+    return ["read:training images", f"{ROOT}/g.safetensors"], [listed], []
 
 
 DOORS: dict[str, Door] = {
@@ -373,35 +333,55 @@ DOORS: dict[str, Door] = {
     "library": _library,
     "plan": _plan,
     "folder": _inner,
+    "unfinished folder": _unfinished,
     "thresholds": _thresholds,
     "generator weights": _generator,
     "pose weights": _pose_weights,
+    "unfinished poses": _unfinished_poses,
     "re-ID network": _network,
-    "torch file": _torch,
-    "table recipe": _table,
+    "feature cache": _cache,
+    "features": _features,
+    "torch file": _torch_file,
+    "table recipe": _table_recipe,
+    "table record": _record,
     "training recipe": _training,
     "pair list": _list,
     "checkpoint": _checkpoint,
+    "pose checkpoint": _pose_checkpoint,
     "run file": _run_file,
     "re-ID recipe": _reid_recipe,
     "training log": _log,
     "picture": _picture,
     "image names": _names,
+    "lists of MSMT17": _msmt17,
+    "drawn data": _drawn,
+    "training images": _seen,
 }
 
 
-def rng_of(door: str, number: int) -> random.Random:
-    """The dice of a case."""
-    return random.Random(f"{door}/{number}")
+def cases(door: str, ground: Ground) -> SearchStrategy[Case]:
+    """Cases of a door."""
+
+    @st.composite
+    def one(draw: DrawFn) -> Case:
+        words, files, copies = DOORS[door](draw, ground)
+        return Case(door, tuple(words), tuple(files), tuple(copies))
+
+    return one()
 
 
-def clean(paths: list[Path]) -> None:
-    """Remove what a case left."""
-    for path in paths:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+def readers() -> dict[str, Callable[[Path], object]]:
+    """Readers that no command calls alone, by the word that stands for them."""
+    from tiny import POSES
 
+    from augment.estimators.posenet.training import train_poses
+    from augment.generators.lineage import listed_images
+    from augment.search.embed import read_embedded
+    from augment.synth.dataset import read_settings
 
-np.seterr(all="ignore")
+    return {
+        "read:features": read_embedded,
+        "read:drawn": read_settings,
+        "read:training images": listed_images,
+        "read:pose training": partial(train_poses, POSES, resume=True),
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from reid_eval import chunked
@@ -69,11 +70,70 @@ def test_cosine_and_memory_maps(tmp_path: Path) -> None:
 
 def test_negative_distances_order_before_positive_ones() -> None:
     """Rounding makes the cosine distance of equal directions a little negative."""
-    import torch
-
     values = torch.tensor([[0.5, -1e-7, -0.0, 0.0, -2e-7, 1e-30, 2.0]])
     order = chunked._keys(values).argsort(1)[0].tolist()
     assert order == [4, 1, 2, 3, 5, 0, 6]
+
+
+def test_distances_that_hardly_differ_order_too() -> None:
+    values = torch.tensor([[3e-9, 1e-9, 2e-9, -1e-9, -3e-9, 2.0, 1.5]])
+    assert chunked._keys(values).argsort(1)[0].tolist() == [4, 3, 1, 2, 0, 6, 5]
+    zeros = torch.tensor([[0.0, -0.0, 0.0, -0.0]])  # which are equal, so that the index decides
+    assert chunked._keys(zeros).argsort(1)[0].tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("length", [1e-3, 1.0, 1e3])
+def test_cosine_takes_features_of_any_length(length: float) -> None:
+    rng = np.random.default_rng(0)
+    query, gallery = (rng.normal(size=(n, 16)).astype(np.float32) for n in (20, 100))
+    gallery *= rng.uniform(0.1, 1, (100, 1)).astype(np.float32) * np.float32(length)
+    columns = people(0, 20, 100, 6)
+    same(evaluate_features(query, gallery, *columns), evaluate(distances(query, gallery), *columns), atol=1e-6)
+
+
+def test_a_junk_query_counts_for_nothing() -> None:
+    query, gallery = np.eye(2, 3, dtype=np.float32), np.eye(3, dtype=np.float32)
+    columns = ([-1, 5], [-1, 5, -1], [1, 1], [2, 2, 3])
+    found = evaluate_features(query, gallery, *columns)
+    same(found, evaluate(distances(query, gallery), *columns))
+    assert found.skipped.tolist() == [0]
+
+
+def test_the_bar_counts_queries(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+
+    class Bar:
+        def __enter__(self) -> Bar:
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def advance(self, count: int) -> None:
+            told.append(count)
+
+    monkeypatch.setattr(chunked, "progress", lambda *words: told.append(words) or Bar())
+    evaluate_features(np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32), [1, 2, 3], [1, 2, 3], block_bytes=24)
+    assert told == [("Ranking", 3, "queries"), 2, 1]
+
+
+def test_so_many_queries_at_a_time_as_a_block_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a CPU sorts, whatever the number."""
+    seen: list[int] = []
+    call = Sorting.__call__
+
+    def counted(self: Sorting, table: torch.Tensor, start: int) -> list[NDArray[np.int64]]:
+        seen.append(len(table))
+        return call(self, table, start)
+
+    monkeypatch.setattr(Sorting, "__call__", counted)
+    monkeypatch.setattr(chunked, "Counting", None)
+    rng = np.random.default_rng(0)
+    query, gallery = (rng.normal(size=(n, 4)).astype(np.float32) for n in (10, 50))
+    columns = people(0, 10, 50, 4)
+    for size, expected in ((1, [1] * 10), (4 * 50 * 3, [3, 3, 3, 1]), (4 * 50 * 4 - 1, [3, 3, 3, 1]), (1 << 20, [10])):
+        seen.clear()
+        evaluate_features(query, gallery, *columns, block_bytes=size)
+        assert seen == expected
 
 
 def test_errors_are_those_of_evaluate() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from reid_eval.ranking import evaluate
+from reid_eval.ranking import Ranking, evaluate, ranking_of
 from reid_eval.runtime import InputError
 
 Arrays = tuple[NDArray[np.float64], ...]
@@ -152,3 +152,30 @@ def test_ranking_among_some_cameras() -> None:
             assert found.precisions[query] == pytest.approx(precision)
     with pytest.raises(InputError, match="needs camera numbers"):
         evaluate(table, q_pids, g_pids, among="same_camera")
+
+
+def test_scores_are_read_off_the_curve() -> None:
+    none = np.empty(0)
+    ranking = Ranking(np.arange(12) / 100, 0.5, 0.25, none, none, none, none)
+    assert ranking.scores == {"rank1": 0.0, "rank5": 0.04, "rank10": 0.09, "mAP": 0.5, "mINP": 0.25}
+
+
+def test_the_length_of_the_curve() -> None:
+    assert evaluate([[1.0, 2.0]], [1], [1, 2], max_rank=1).cmc.tolist() == [1.0]
+    assert evaluate([[2.0, 1.0]], [1], [1, 2], max_rank=1).cmc.tolist() == [0.0]
+    assert evaluate([[2.0, 1.0]], [1], [1, 2], max_rank=3).cmc.tolist() == [0.0, 1.0, 1.0]
+    assert len(evaluate([[1.0, 2.0]], [1], [1, 2]).cmc) == 50
+    with pytest.raises(InputError, match="max_rank is 0, expected at least 1"):
+        evaluate([[1.0, 2.0]], [1], [1, 2], max_rank=0)
+
+
+def test_scores_of_every_query_by_hand() -> None:
+    """Correct images at ranks 2 and 4; none; at rank 1."""
+    found = ranking_of([np.array([2, 4]), np.array([], np.int64), np.array([1])], max_rank=3)
+    assert found.cmc.tolist() == [0.5, 1.0, 1.0]
+    assert found.first_ranks.tolist() == [2, 0, 1]
+    assert found.skipped.tolist() == [1]
+    np.testing.assert_array_equal(found.precisions, [(1 / 2 + 2 / 4) / 2, np.nan, 1.0])
+    np.testing.assert_array_equal(found.penalties, [2 / 4, np.nan, 1.0])
+    assert found.mAP == 0.75
+    assert found.mINP == 0.75

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import tarfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from reid_eval.runtime import InputError
 from reid_eval.table import Grid, Record, Records, Scores, cell_key, write_report
 from reid_eval.table.cells import Queries
 from reid_eval.table.grid import Place
+from reid_eval.table.old_records import convert_old
 from reid_eval.table.stats import paired_difference, query_scores, summarise
 
 
@@ -152,3 +154,31 @@ def test_records_are_checked(tmp_path: Path) -> None:
     path.write_text("{}")
     with pytest.raises(InputError, match=r"cannot read .*: delete it, and the cell is computed again"):
         records.read(BASE.key)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"made": {}}, "seconds should be a number"),
+        ({"made": {**BASE.made, "seconds": "1"}}, "seconds should be a number"),
+        ({"made": {**BASE.made, "seconds": True}}, "seconds should be a number"),
+        ({"made": {**BASE.made, "seconds": -1}}, "seconds should be a number"),
+        ({"made": {**BASE.made, "device": None}}, "device should be a text"),
+        ({"made": {**BASE.made, "device_name": 5}}, "device_name should be a text"),
+        ({"queries": {**BASE.queries.model_dump(), "pids": [1]}}, "should be of the same queries"),
+        ({"queries": {**BASE.queries.model_dump(), "first_ranks": []}}, "should be of the same queries"),
+    ],
+)
+def test_what_tables_tell_of_a_record_is_there(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    records = Records(tmp_path)
+    records.path(BASE.key).write_text(json.dumps({**BASE.model_dump(), **change}))
+    with pytest.raises(InputError, match=rf"cannot read .*{message}.*delete it, and the cell is computed again"):
+        records.read(BASE.key)
+
+
+def test_old_records_whose_settings_are_none(tmp_path: Path) -> None:
+    for settings in (None, [], "x"):
+        facts = {"settings": settings, "more": {"amp": "auto"}}
+        record = Record(**{**BASE.model_dump(), "key": cell_key(facts), "facts": facts})
+        Records(tmp_path).write(record)
+        assert convert_old(Records(tmp_path)) == 0

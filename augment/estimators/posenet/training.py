@@ -23,9 +23,10 @@ from augment.estimators.posenet.maps import decode, target_maps
 from augment.estimators.posenet.network import PoseNet, build_network
 from augment.estimators.posenet.pool import Pool
 from augment.estimators.posenet.training_settings import PoseTrainSettings
+from augment.runs import trim_log
 from augment.synth.stream import PedestrianStream, StreamSettings
 from reid_eval.foreign import reason_of
-from reid_eval.runtime import InputError, progress, write_text
+from reid_eval.runtime import InputError, progress
 from reid_eval.torch_file import read_torch, save_torch
 
 CHECKPOINT, LOG = "checkpoint.pt", "train.jsonl"
@@ -96,10 +97,20 @@ class Trainer:
         return {**parts, "step": self.step, "seconds": self.seconds}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Be as when `state_dict` was called."""
+        """Be as when `state_dict` was called; the optimizer's own numbers stay those of the settings.
+
+        Raises:
+            ValueError: steps and seconds are no such numbers.
+        """
+        step, seconds = state["step"], state["seconds"]
+        if type(step) is not int or step < 0 or type(seconds) is not float or not 0 <= seconds < math.inf:
+            raise ValueError("its step and seconds are no numbers")
+        own = [{key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups]
         for name in ("network", "average", "optimizer"):
             getattr(self, name).load_state_dict(state[name])
-        self.step, self.seconds = state["step"], state["seconds"]
+        for group, numbers in zip(self.optimizer.param_groups, own, strict=True):
+            group.update(numbers)
+        self.step, self.seconds = step, seconds
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,8 @@ def train_poses(
     """Train, or go on training, in the directory `out`, to the end.
 
     Raises:
-        InputError: a directory that already holds a training, or other settings on resuming.
+        InputError: a directory that already holds a training, a checkpoint that cannot be read, or other settings on
+            resuming.
         RuntimeError: a loss is not finite; the checkpoint is from before.
     """
     out, start = Path(out), time.monotonic()
@@ -124,7 +136,6 @@ def train_poses(
     if checkpoint.exists() and not resume:
         raise InputError(f"{out} already holds a training: resume it, or name another folder", "resume")
     trainer = Trainer(settings, device)
-    saved = _load(checkpoint, settings) if checkpoint.exists() else None
     stream = StreamSettings(
         settings.world,
         settings.identities,
@@ -134,10 +145,8 @@ def train_poses(
         world=settings.world_version,
     )
     pool = Pool(PedestrianStream(stream, device), settings.pool)
-    if saved:
-        trainer.load_state_dict(saved["state"])
-        pool.restore(saved["drawn"])
-        pool.seconds = saved["render_seconds"]
+    if checkpoint.exists():
+        _go_on(checkpoint, settings, trainer, pool)
     else:
         pool.grow(quiet=False)
     benchmark = torch.backends.cudnn.benchmark
@@ -164,7 +173,7 @@ class _Loop:
     def __init__(self, settings: PoseTrainSettings, trainer: Trainer, pool: Pool, out: Path, start: float) -> None:
         self.settings, self.trainer, self.pool, self.out = settings, trainer, pool, out
         self.before, self.start = trainer.seconds, start
-        _trim_log(out / LOG, trainer.step)
+        trim_log(out / LOG, trainer.step)
 
     def share(self) -> float:
         """How much of the training is done, in [0, 1]: of its steps or of its time, whichever is more."""
@@ -244,19 +253,21 @@ def _load(path: Path, settings: PoseTrainSettings) -> dict[str, Any]:
     return contents
 
 
+def _go_on(path: Path, settings: PoseTrainSettings, trainer: Trainer, pool: Pool) -> None:
+    """Bring trainer and people to where the checkpoint was written."""
+    contents = _load(path, settings)
+    try:
+        trainer.load_state_dict(contents["state"])
+        drawn, seconds = contents["drawn"], contents["render_seconds"]
+        most = trainer.step // settings.steps_per_generation + 1
+        if type(drawn) is not int or not 0 < drawn <= most or type(seconds) is not float or not 0 <= seconds < math.inf:
+            raise ValueError("its people are no numbers")
+    except Exception as error:  # torch raises many types on what does not fit
+        raise InputError(f"can't resume from {path} ({reason_of(error)}): remove it to start afresh") from None
+    pool.restore(drawn)
+    pool.seconds = seconds
+
+
 def _generator(seed: int, step: int, device: torch.device) -> torch.Generator:
     digest = hashlib.blake2b(f"poses/{seed}/{step}".encode(), digest_size=8).digest()
     return torch.Generator(device).manual_seed(int.from_bytes(digest, "little") >> 1)
-
-
-def _trim_log(path: Path, step: int) -> None:
-    """Drop lines of steps that the checkpoint does not know, and half a line at the end."""
-    if path.exists():
-        lines = []
-        for line in path.read_text().splitlines():
-            try:
-                if json.loads(line)["step"] <= step:
-                    lines.append(line + "\n")
-            except (ValueError, KeyError):
-                continue
-        write_text(path, "".join(lines))

@@ -24,8 +24,9 @@ from augment.generators.patn.load import save_generator
 from augment.generators.patn.settings import PATNTrainSettings
 from augment.generators.patn.state import TrainState, build_state
 from augment.generators.patn.step import LOSS_NAMES, train_step
+from augment.runs import trim_log
 from reid_eval.foreign import reason_of
-from reid_eval.runtime import InputError, ProgressBar, progress, write_json, write_text
+from reid_eval.runtime import InputError, ProgressBar, progress, write_json
 from reid_eval.torch_file import read_torch, save_torch
 from reid_eval.writing import disk_errors
 
@@ -218,7 +219,8 @@ class _Loop:
         self.check_every = settings.check_every or (1 if state.device.type == "cpu" else 20)
         self.at_chance = 0
         self.log_path = out / LOG
-        self._trim_log()
+        if state.processes.first:
+            trim_log(self.log_path, state.step)
         writes = settings.tensorboard and state.processes.first
         self.scalars = Scalars(out / EVENTS if writes else None, state.step)
 
@@ -300,18 +302,6 @@ class _Loop:
         with disk_errors(self.log_path), self.log_path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self.scalars.add(line)
-
-    def _trim_log(self) -> None:
-        """Drop lines of steps that the checkpoint does not know: they will be done, and logged, again."""
-        if self.state.processes.first and self.log_path.exists():
-            lines = [line for line in self.log_path.read_text().splitlines() if self._is_done(line)]
-            write_text(self.log_path, "".join(f"{line}\n" for line in lines))
-
-    def _is_done(self, line: str) -> bool:
-        try:
-            return json.loads(line)["step"] <= self.state.step
-        except (ValueError, KeyError):
-            return False  # half a line: the run was killed while writing it
 
 
 def _advice(checkpoint: Path | str) -> str:

@@ -174,6 +174,48 @@ def test_training_is_resumed_to_the_bit(tmp_path: Path) -> None:
                     tmp_path / "parts", resume=True)  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("begun")
+    train_poses(TINY.model_copy(update={"steps": 3}), out)
+    return out
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": None}, {"drawn": None}, {"drawn": 0}, {"drawn": 9}, {"drawn": 10**30}, {"drawn": True},
+        {"render_seconds": "1"}, {"render_seconds": float("nan")}, {"state.step": -1}, {"state.step": None},
+        {"state.seconds": float("inf")}, {"state.network": None}, {"state.average": {}}, {"state.optimizer": 5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_checkpoints_that_are_none(begun: Path, tmp_path: Path, change: dict[str, object]) -> None:
+    contents = torch.load(begun / CHECKPOINT, weights_only=True)
+    for key, value in change.items():
+        part, _, inner = key.partition(".")
+        if inner:
+            contents[part][inner] = value
+        else:
+            contents[part] = value
+    torch.save(contents, tmp_path / CHECKPOINT)
+    with pytest.raises(InputError, match=r"can't resume from .*checkpoint.pt \(.*\): remove it to start afresh"):
+        train_poses(TINY.model_copy(update={"steps": 3}), tmp_path, resume=True)
+
+
+def test_numbers_of_the_optimizer_and_lines_of_the_log_are_our_own(begun: Path, tmp_path: Path) -> None:
+    contents = torch.load(begun / CHECKPOINT, weights_only=True)
+    for group in contents["state"]["optimizer"]["param_groups"]:
+        group.update(weight_decay=0.9, betas=(0.1, 0.2))
+    torch.save(contents, tmp_path / CHECKPOINT)
+    (tmp_path / LOG).write_bytes(b'null\n{"step": "1"}\n\xff\n' + b"[" * 100_000 + b"\n" + (begun / LOG).read_bytes())
+    done = train_poses(TINY.model_copy(update={"steps": 3}), tmp_path, resume=True)
+    assert done.facts["steps"] == 3
+    again = torch.load(tmp_path / CHECKPOINT, weights_only=True)["state"]["optimizer"]["param_groups"]
+    assert [group["weight_decay"] for group in again] == [TINY.weight_decay, 0.0]
+    assert [json.loads(line)["step"] for line in (tmp_path / LOG).read_text().splitlines()] == [1, 2, 3]
+
+
 def test_training_learns(tmp_path: Path) -> None:
     settings = TINY.model_copy(update={"steps": 24, "lr": 1e-2, "batch_size": 8, "steps_per_generation": 99})
     train_poses(settings, tmp_path)

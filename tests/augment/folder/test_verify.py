@@ -10,7 +10,15 @@ import pytest
 from augment import runs as run_folders
 from augment.folder.carry import Source
 from augment.folder.generate import generate
-from augment.folder.manifest import MANIFEST, VerifyReport, newest_augmented, read_manifest, verify
+from augment.folder.manifest import (
+    MANIFEST,
+    VerifyReport,
+    file_entries,
+    newest_augmented,
+    read_manifest,
+    verify,
+    write_manifest,
+)
 from augment.generators.copy import CopyGenerator
 from augment.plan.sampler import plan_dataset
 from augment.pose import load_annotations
@@ -67,6 +75,30 @@ def test_missing_and_extra_files_are_named(folder: Path) -> None:
     assert report.extra == ("dangling.jpg", "query/guest.jpg")
     assert report.message.startswith("7 missing: bounding_box_train/")
     assert report.message.endswith(", ...; 2 extra: dangling.jpg, query/guest.jpg")
+
+
+def test_a_link_to_nowhere_or_to_another_folder_is_no_file_of_the_folder(folder: Path, tmp_path: Path) -> None:
+    photo = min(folder.glob("query/*.jpg"))
+    photo.unlink()
+    photo.symlink_to("nowhere.jpg")
+    assert verify(folder).missing == (f"query/{photo.name}",)
+    names = sorted(f"query/{path.name}" for path in (folder / "query").iterdir())
+    shutil.move(folder / "query", tmp_path / "elsewhere")
+    (folder / "query").symlink_to(tmp_path / "elsewhere")
+    report = verify(folder)
+    assert report.missing == tuple(names)
+    assert report.extra == ("query",)
+
+
+def test_a_plan_that_nobody_can_read_though_the_manifest_knows_it(folder: Path) -> None:
+    (folder / "augmentation/plan.csv").write_text("a,b\n")
+    manifest = read_manifest(folder)
+    entry = file_entries(folder, ["augmentation/plan.csv"])
+    write_manifest(folder, manifest.model_copy(update={"files": {**manifest.files, **entry}}))
+    report = verify(folder)
+    assert (report.missing, report.changed, report.extra) == ((), (), ())
+    assert len(report.mislabelled) == 1
+    assert "row 1: the columns are a,b" in report.mislabelled[0]
 
 
 def test_folders_without_a_manifest(folder: Path, tmp_path: Path) -> None:

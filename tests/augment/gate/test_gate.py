@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -149,6 +151,37 @@ def test_killed_and_sharded_runs_give_the_same_bytes(tiny_data: ReidData, tiny_r
     assert run(tiny_data, tiny_root, tmp_path / "parts", 0.5, shard=(0, 2)) is not None
     assert hashes(tmp_path / "parts") == hashes(tmp_path / "whole")
     assert run(tiny_data, tiny_root, tmp_path / "whole", 0.5, resume=True) == read_manifest(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda rows: 5, lambda rows: None, lambda rows: {}, lambda rows: [], lambda rows: [1], lambda rows: [{}],
+        lambda rows: rows[1:], lambda rows: [*rows, {**rows[0], "index": 99}],
+        lambda rows: [{**rows[0], "output": "../../x.jpg"}, *rows[1:]],
+        lambda rows: [{**rows[0], "output": "a\0b"}, *rows[1:]],
+        lambda rows: [{**rows[0], "pose": "bounding_box_train/x.jpg"}, *rows[1:]],
+        lambda rows: [{**row, "pose": "bounding_box_train/x.jpg"} if row["attempt"] else row for row in rows],
+        lambda rows: [{**row, "accepted": True} for row in rows],
+        lambda rows: [{**rows[0], "attempt": 1}, *rows[1:]],
+        lambda rows: [*rows, *({**row, "attempt": row["attempt"] + 1} for row in rows)],
+        lambda rows: [{**rows[0], "accepted": "no"}, *rows[1:]],
+        lambda rows: [{**rows[0], "reasons": None}, *rows[1:]],
+        lambda rows: [{**rows[0], "more": 1}, *rows[1:]],
+        lambda rows: [{name: value for name, value in rows[0].items() if name != "pose"}, *rows[1:]],
+    ],
+)  # fmt: skip
+def test_a_record_that_no_chunk_leaves_is_made_again(
+    tiny_data: ReidData, tiny_root: Path, tmp_path: Path, spoil: Callable[[list[dict[str, Any]]], object]
+) -> None:
+    run(tiny_data, tiny_root, tmp_path / "whole", 0.5)
+    run(tiny_data, tiny_root, tmp_path / "parts", 0.5, shard=(0, 2))
+    (path,) = (tmp_path / "parts" / SCRATCH).rglob("*.json")
+    good = path.read_text()
+    path.write_text(json.dumps(spoil(json.loads(good))))
+    assert run(tiny_data, tiny_root, tmp_path / "parts", 0.5, shard=(1, 2)) is None  # the other part is not done
+    assert run(tiny_data, tiny_root, tmp_path / "parts", 0.5, shard=(0, 2)) is not None
+    assert hashes(tmp_path / "parts") == hashes(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5])

@@ -23,6 +23,8 @@ from augment.pose import (
     usable,
     write_keypoints,
 )
+from augment.pose.keypoints import empty_keypoints
+from reid_eval.limits import LARGEST_COORDINATE, LONGEST_CELL, LONGEST_IMAGE_NAME
 from reid_eval.runtime import InputError
 
 HEADER = "name:keypoints_y:keypoints_x\n"
@@ -213,3 +215,69 @@ def test_equal_names_in_train_and_test_are_told_apart() -> None:
     paths = ["bounding_box_train/0000_c1_0001.jpg", "bounding_box_train/0000_c1_0002.jpg"]
     assert both.xy[both.rows(paths)][:, 0, 0].tolist() == [1, 1]
     assert both.xy[both.rows(["query/0000_c1_0002.jpg"])][:, 0, 0].tolist() == [2]
+
+
+def test_a_table_has_a_row_of_18_points_a_name() -> None:
+    with pytest.raises(ValueError, match=r"xy has shape \(1, 17, 2\), expected \(1, 18, 2\)"):
+        Keypoints(("a.jpg",), standing()[None, :17])
+    with pytest.raises(ValueError, match=r"expected \(2, 18, 2\)"):
+        Keypoints(("a.jpg", "b.jpg"), standing()[None])
+    assert len(empty_keypoints()) == 0
+    assert empty_keypoints().xy.shape == (0, 18, 2)
+    assert empty_keypoints().xy.dtype == np.float32
+    assert merge([]).names == ()
+
+
+def test_a_table_knows_which_rows_are_usable() -> None:
+    bad = standing()
+    bad[2] = np.nan
+    assert Keypoints(("a.jpg", "b.jpg"), np.stack([standing(), bad])).usable.tolist() == [True, False]
+
+
+def test_rows_are_taken_in_the_order_given() -> None:
+    table = Keypoints(("a", "b", "c"), np.stack([standing() + n for n in range(3)]))
+    taken = table.take([2, 0])
+    assert taken.names == ("c", "a")
+    np.testing.assert_array_equal(taken.xy, table.xy[[2, 0]])
+    named = table.take(np.array([1]), ["x"])
+    assert named.names == ("x",)
+    np.testing.assert_array_equal(named.xy, table.xy[1:2])
+    assert len(table.take([])) == 0
+
+
+def test_blank_lines_and_colons_in_names(tmp_path: Path) -> None:
+    table = read_keypoints(write(tmp_path, f"a:b.jpg:{Y}:{X}", "  ", f"c.jpg:{Y}:{X}"))
+    assert table.names == ("a:b.jpg", "c.jpg")
+
+
+def test_how_many_bad_rows_follow(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"3 fields separated by ':'$"):
+        read_keypoints(write(tmp_path, "a", f"ok.jpg:{Y}:{X}"))
+    with pytest.raises(InputError, match=r"\(and 1 more bad rows\)$"):
+        read_keypoints(write(tmp_path, "a", f"ok.jpg:{Y}:{X}", "b"))
+
+
+def test_how_long_a_name_and_a_cell_may_be(tmp_path: Path) -> None:
+    longest = "a" * LONGEST_IMAGE_NAME
+    assert read_keypoints(write(tmp_path, f"{longest}:{Y}:{X}")).names == (longest,)
+    with pytest.raises(InputError, match=rf"the name has {LONGEST_IMAGE_NAME + 1} characters"):
+        read_keypoints(write(tmp_path, f"{longest}a:{Y}:{X}"))
+    with pytest.raises(InputError, match="the name has control characters"):
+        read_keypoints(write(tmp_path, f"a\x1b:{Y}:{X}"))
+    with pytest.raises(InputError, match="the name has control characters"):
+        read_keypoints(write(tmp_path, f"\x1b:{Y}:{X}"))
+    with pytest.raises(InputError, match="the name has control characters"):
+        read_keypoints(write(tmp_path, f"{longest[1:]}\x1b:{Y}:{X}"))
+    filled = f"{Y}{' ' * (LONGEST_CELL - len(Y))}"
+    assert len(read_keypoints(write(tmp_path, f"a.jpg:{filled}:{X}"))) == 1
+    with pytest.raises(InputError, match=rf"column 2 .*\({LONGEST_CELL + 1} characters\)"):
+        read_keypoints(write(tmp_path, f"a.jpg:{filled} :{X}"))
+
+
+def test_where_a_joint_may_lie_without_a_size(tmp_path: Path) -> None:
+    last = X.replace("[20", f"[{LARGEST_COORDINATE - 1}")
+    assert read_keypoints(write(tmp_path, f"a.jpg:{Y}:{last}")).xy[0, 0, 0] == LARGEST_COORDINATE - 1
+    beyond = X.replace("[20", f"[{LARGEST_COORDINATE}")
+    with pytest.raises(InputError, match=rf"outside the image \(0 <= x < {LARGEST_COORDINATE}, or -1 for missing\)"):
+        read_keypoints(write(tmp_path, f"a.jpg:{Y}:{beyond}"))
+    assert read_keypoints(write(tmp_path, f"a.jpg:{Y.replace('[10', '[0')}:{X.replace('[20', '[0')}")).xy[0, 0, 0] == 0
