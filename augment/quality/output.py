@@ -55,7 +55,7 @@ def print_quality(report: Report, ways: Mapping[str, str] | None = None) -> None
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False, emoji=False, highlight=False)
     table = Table("metric", "value", "±", "before", "of", "better", "unit")
     for result in report.results:
         metric = METRICS[result.name]
@@ -64,7 +64,7 @@ def print_quality(report: Report, ways: Mapping[str, str] | None = None) -> None
     console.print(table)
     for name, why in report.left_out.items():
         line = f"{METRICS[name].title}: not measured, {with_way(why, ways or {})}"
-        console.print(shown(line), markup=False, highlight=False)
+        console.print(shown(line))
 
 
 def with_way(why: Unavailable, ways: Mapping[str, str]) -> str:

@@ -126,9 +126,9 @@ def test_a_cache_of_features_on_a_disk_that_fails(options: str, disk: Disk) -> N
     cache = FeatureCache(place / "c.sqlite")
     disk(options)
     said = {"size=64k": "No space left on device", "ro": "Read-only file system"}[options]
+    keys, rows = [b"%d" % number for number in range(200)], np.ones((200, 2, 512), np.float32)
     with pytest.raises(RunError, match=rf"cannot write {place}/c.sqlite: {said} \(0.\d MB free of 0.1 MB\)") as told:
-        for number in range(200):
-            cache.write([b"%d" % number], np.ones((1, 2, 512), np.float32))
+        cache.write(keys, rows)
     assert str(told.value).endswith("or set PATN_AUGMENT_CACHE to a folder that can be written")
 
 
