@@ -6,7 +6,6 @@ gives depends on the chunk alone, so that shards and interruptions change nothin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,10 +27,13 @@ from augment.folder.render import (
     repeatable,
     save_image,
 )
-from augment.gate.judge import Gate, Verdict
+from augment.gate.judge import NUMBERS, REASONS, Gate, Verdict
+from reid_eval.foreign import read_json
+from reid_eval.limits import MOST_TABLE_BYTES
 from reid_eval.runtime import ProgressBar, write_json
 
 RECORDS = f"{SCRATCH}/gate"
+_KINDS = {"index": int, "output": str, "attempt": int, "pose": str, "accepted": bool, "reasons": list}
 Chunk = Sequence["Asked"]
 
 
@@ -99,11 +101,23 @@ def is_done(out: Path, number: int) -> bool:
 
 
 def _read(out: Path, number: int) -> list[dict[str, Any]] | None:
+    """A chunk's record; None where there is none, or none that a gate wrote: the chunk is then made again."""
     try:
-        record: list[dict[str, Any]] = json.loads(record_path(out, number).read_text())
+        record = read_json(record_path(out, number), MOST_TABLE_BYTES)
     except (OSError, ValueError):
         return None
-    return record
+    return record if isinstance(record, list) and all(map(_is_attempt, record)) else None
+
+
+def _is_attempt(one: Any) -> bool:
+    """Whether it is a row as `_row` makes them."""
+    return (
+        isinstance(one, dict)
+        and one.keys() == {*_KINDS, *NUMBERS}
+        and all(type(one[name]) is kind for name, kind in _KINDS.items())
+        and all(reason in REASONS for reason in one["reasons"])
+        and all(type(one[name]) in (int, float, type(None)) for name in NUMBERS)
+    )
 
 
 def _begin(pool: ThreadPoolExecutor, chunk: Chunk, settings: Settings) -> list[Future[Loaded]]:
