@@ -20,6 +20,10 @@ MOST_RECIPE_BYTES = 128 << 10
 """Of a YAML file."""
 MOST_WEIGHTS_BYTES = 4 << 30
 """Of a file of weights or a checkpoint."""
+MOST_ARRAYS_BYTES = 4 << 30
+"""Of a file of arrays (`.npz`): the features of a million photos."""
+MOST_ARRAYS = 100
+"""In it."""
 MOST_HEADER_BYTES = 16 << 20
 """Of the JSON header of a safetensors file: a million people and every network's names take less."""
 MOST_DEPTH = 32

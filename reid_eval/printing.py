@@ -59,8 +59,9 @@ def _printed(what: RichTable | str, width: int) -> str:
 
     from rich.console import Console
 
-    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    console.print(what, highlight=False)
+    plain = {"markup": False, "emoji": False, "highlight": False}  # names of files and folders are no markup
+    console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False, **plain)  # type: ignore[arg-type]
+    console.print(what)
     return str(console.file.getvalue())  # type: ignore[attr-defined]
 
 

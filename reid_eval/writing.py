@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -27,6 +28,8 @@ except ImportError:  # Windows: what killed writers leave stays there
 
 PART = ".part-"
 """How names of files begin that are being written."""
+_HELD = ".held"
+"""The file in a temporary folder that its process holds."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 _GONE = (errno.EIO, errno.ESTALE, errno.ENODEV, errno.ENXIO, errno.ENOTCONN)
@@ -153,6 +156,56 @@ def sweep_parts(folder: Path | str, name: str | None = None, *, deep: bool = Fal
                 _remove_dead(os.path.join(place, one))  # noqa: PTH118
         if not deep:
             return
+
+
+@contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """A temporary folder, gone afterwards; what killed processes left under that prefix goes before."""
+    _sweep_scratch(Path(tempfile.gettempdir()), prefix)
+    folder, handle = _new_scratch(prefix)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def _new_scratch(prefix: str) -> tuple[Path, int | None]:
+    """A new temporary folder and the handle that holds it."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix))
+        if fcntl is None:
+            return folder, None
+        try:
+            handle = os.open(folder / _HELD, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:  # swept between these two lines
+            continue
+        with suppress(OSError):  # a file system without locks: there nothing is swept
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return folder, handle
+        os.close(handle)
+
+
+def _sweep_scratch(root: Path, prefix: str) -> None:
+    """Remove this user's temporary folders of a prefix that no process holds."""
+    if fcntl is None:
+        return
+    for folder in root.glob(f"{prefix}*"):
+        with suppress(OSError):  # gone, not ours, held, or without locks
+            found = folder.lstat()
+            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+                continue
+            if not any(folder.iterdir()):
+                folder.rmdir()  # just made, and then its maker makes another one; or left so
+                continue
+            handle = os.open(folder / _HELD, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(handle)
 
 
 def _new_part(path: Path) -> tuple[int, Path]:

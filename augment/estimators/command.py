@@ -11,9 +11,7 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-import tempfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image as PILImage
@@ -22,6 +20,7 @@ from augment.estimators.base import ENLARGED_HEIGHT, Found, Image
 from augment.estimators.conversions import best_person, enlarge, keep_credible, shrink, stacked, to_openpose
 from augment.pose.skeleton import JOINT_COUNT
 from reid_eval.runtime import InputError
+from reid_eval.writing import scratch_folder
 
 _COCO_COUNT = 17
 _THRESHOLD = 0.3
@@ -49,8 +48,8 @@ class Command:
     def __call__(self, images: Sequence[Image]) -> Found:
         """See `Estimator`."""
         large = [enlarge(image, self.height) for image in images]
-        with tempfile.TemporaryDirectory(prefix="patn-poses-") as folder:
-            paths = [str(Path(folder) / f"{number:06d}.png") for number in range(len(large))]
+        with scratch_folder("patn-poses-") as folder:
+            paths = [str(folder / f"{number:06d}.png") for number in range(len(large))]
             for path, one in zip(paths, large, strict=True):
                 PILImage.fromarray(one.image).save(path, compress_level=1)
             answers = self._ask(paths) if paths else {}

@@ -28,7 +28,7 @@ from augment.folder.render import (
     repeatable,
     save_image,
 )
-from augment.gate.judge import Gate, Verdict
+from augment.gate.judge import REASONS, Gate, Verdict
 from reid_eval.foreign import read_json
 from reid_eval.limits import MOST_TABLE_BYTES
 from reid_eval.runtime import ProgressBar, write_json
@@ -141,6 +141,8 @@ def _is_of(asked: Asked, rows: Sequence[_Attempt], redraw: Redraw) -> bool:
     for number, row in enumerate(rows):
         last = number + 1 == len(rows)
         if (row.output, row.attempt, row.pose) != (asked.output, number, pose) or (row.accepted and not last):
+            return False
+        if not set(row.reasons) <= set(REASONS):
             return False
         used.append(pose)
         if not last:

@@ -64,7 +64,7 @@ def print_quality(report: Report, ways: Mapping[str, str] | None = None) -> None
     from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    console = Console(markup=False, emoji=False, highlight=False)
     optional = [name for name in ("spread", "before", "photos") if any(r[name] is not None for r in rows(report))]
     headers = {"spread": "±", "before": "before", "photos": "photos"}
     table = Table("metric", "value", *(headers[name] for name in optional), "of", "better", "unit")
@@ -75,7 +75,7 @@ def print_quality(report: Report, ways: Mapping[str, str] | None = None) -> None
     console.print(table)
     for name, why in report.left_out.items():
         line = f"{METRICS[name].title}: not measured, {with_way(why, ways or {})}"
-        console.print(shown(line), markup=False, highlight=False)
+        console.print(shown(line))
 
 
 def with_way(why: Unavailable, ways: Mapping[str, str]) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -12,11 +14,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from augment.runs import cache_errors
 from reid_eval.runtime import InputError
 
 _SCHEMA = "CREATE TABLE IF NOT EXISTS features (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID"
 T = TypeVar("T")
 _ASK = 500  # SQLite takes 999 parameters at a time in its older builds
+_OF_DISKS = {"full": errno.ENOSPC, "readonly": errno.EROFS, "disk I/O": errno.EIO}
+"""What SQLite says of a disk; Python 3.10 does not pass its codes on."""
 
 
 class FeatureCache:
@@ -28,13 +33,15 @@ class FeatureCache:
         path: the file; made with its folder if it is absent.
 
     Raises:
-        InputError: it is no such file, or cannot be written.
+        InputError: it is no such file, or can be none.
+        RunError: its disk is full, read-only, closed to us or gone; also later, when rows are read or written.
     """
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with cache_errors(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot use the feature cache {self.path} ({error.strerror}): name another") from None
         self._run(lambda base: base.execute(_SCHEMA))
@@ -57,9 +64,20 @@ class FeatureCache:
             with closing(sqlite3.connect(self.path, timeout=60)) as base, base:
                 return work(base)
         except sqlite3.Error as error:
+            with cache_errors(self.path):
+                self._raise_of_disk(str(error))
             raise InputError(
                 f"cannot use the feature cache {self.path} ({error}): delete it, or name another"
             ) from None
+
+    def _raise_of_disk(self, said: str) -> None:
+        """Raise what the system would have: SQLite tells of it in its own words."""
+        number = next((number for word, number in _OF_DISKS.items() if word in said), None)
+        closed = next((place for place in (self.path, self.path.parent) if not os.access(place, os.W_OK)), None)
+        if "unable to open" in said and closed is not None and not self.path.is_dir():
+            number = errno.EACCES
+        if number is not None:
+            raise OSError(number, os.strerror(number), str(self.path))
 
 
 def _row(value: object, parts: int) -> NDArray[np.float16] | None:

@@ -17,11 +17,14 @@ from augment.search.fusion import Floats, Parts, calibrate, fuse
 from augment.search.normalized import PoseNormalized
 from augment.search.searched_photos import Photos, calibration_photos, photos_of
 from reid_eval.datasets import ReidData
+from reid_eval.foreign import parse_json, reason_of
+from reid_eval.foreign_arrays import open_arrays
 from reid_eval.runtime import InputError, ProgressBar, progress, write_bytes
 
 _PARTS = ("photos", "views", "known")
 _BLOCK = 256  # photos held at a time
 _ARRAYS = ("features", "names", "pids", "camids", "splits", "joints_used")
+_KINDS = "fUiiUb"  # numpy's letters for their types
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,13 +117,16 @@ def read_embedded(path: Path | str) -> Embedded:
         InputError: it cannot be read, lacks an array, or its arrays do not fit together.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with open_arrays(path) as file:
             arrays = {name: file[name] for name in _ARRAYS}
-            facts = json.loads(str(file["facts"]))
-    except Exception as error:  # numpy, zipfile and json raise a dozen kinds on damaged bytes
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"cannot read features from {path}: {reason}; make the file again") from None
-    if arrays["features"].ndim != 2 or any(len(array) != len(arrays["features"]) for array in arrays.values()):
+            facts = parse_json(str(file["facts"]))
+    except Exception as error:  # numpy and zipfile raise a dozen kinds on damaged bytes
+        raise InputError(f"cannot read features from {path}: {reason_of(error)}; make the file again") from None
+    shapes = [arrays[name].shape for name in _ARRAYS]
+    if len(shapes[0]) != 2 or any(shape != shapes[0][:1] for shape in shapes[1:]):
         raise InputError(f"{path}: its arrays are of different lengths; make the file again")
+    wrong = [name for name, kind in zip(_ARRAYS, _KINDS, strict=True) if arrays[name].dtype.kind != kind]
+    if wrong or not isinstance(facts, dict):
+        raise InputError(f"{path}: {wrong[0] if wrong else 'facts'} is of another type; make the file again")
     arrays["features"] = arrays["features"].astype(np.float32)
     return Embedded(**arrays, facts=facts)

@@ -12,7 +12,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ from augment.search.extractors import Extractor
 from augment.search.fusion import Floats, Parts, unit
 from augment.search.makers import Made, ViewMaker
 from augment.search.searched_photos import Photos
+from reid_eval.foreign import reason_of
+from reid_eval.foreign_arrays import ForeignArrays, open_arrays
 from reid_eval.runtime import InputError, progress, write_bytes
 from reid_eval.table import cell_key
 
@@ -129,20 +131,26 @@ class StoredViews:
         """What making them took, all blocks together, as if one process had been at it."""
         return sum(self._read(number, lambda file, _: float(file["seconds"])) for number in range(self.blocks))
 
-    def _read(self, number: int, take: Callable[[Any, int], T]) -> T:
+    def _read(self, number: int, take: Callable[[ForeignArrays, int], T]) -> T:
         """What `take` makes of a block's file and its number of photos; of what it does not ask for nothing is read."""
         path = self.path(number)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open_arrays(path) as file:
                 return take(file, len(self.part(number)))
         except Exception as error:  # numpy and zipfile raise many kinds on damaged bytes
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise InputError(f"cannot read views from {path} ({reason}): delete it, and they are made again") from None
+            told = f"cannot read views from {path} ({reason_of(error)}): delete it, and they are made again"
+            raise InputError(told) from None
 
 
-def _images_of(file: Any, count: int) -> Made:
+def _images_of(file: ForeignArrays, count: int) -> Made:
     images, known = file["images"], file["known"]
-    if len(images) != count or known.shape != (count,) or images.dtype != np.uint8:
+    if (
+        images.ndim != 5
+        or len(images) != count
+        or known.dtype != np.bool_
+        or known.shape != (count,)
+        or images.dtype != np.uint8
+    ):
         raise ValueError("of another shape")
     return images, known
 

@@ -6,14 +6,16 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from fault_jobs import JOBS, command, state
 
 from augment import runs
 from augment.commands.main import main
+from augment.search.cache import FeatureCache
 from augment.synth.dataset import SynthSettings, write_dataset
-from reid_eval.runtime import RunError
+from reid_eval.runtime import InputError, RunError
 
 torch.set_num_threads(1)
 Disk = Callable[[str], Path]
@@ -116,3 +118,23 @@ def test_what_a_killed_drawing_left_goes_with_the_next_of_that_folder(tmp_path: 
         (tmp_path / f".part-{name}/bounding_box_train").mkdir(parents=True)
     write_dataset(tmp_path / "people", SMALL)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".part-others", "people"]
+
+
+@pytest.mark.parametrize("options", ["size=64k", "ro"])
+def test_a_cache_of_features_on_a_disk_that_fails(options: str, disk: Disk) -> None:
+    place = disk("size=64k")
+    cache = FeatureCache(place / "c.sqlite")
+    disk(options)
+    said = {"size=64k": "No space left on device", "ro": "Read-only file system"}[options]
+    keys, rows = [b"%d" % number for number in range(200)], np.ones((200, 2, 512), np.float32)
+    with pytest.raises(RunError, match=rf"cannot write {place}/c.sqlite: {said} \(0.\d MB free of 0.1 MB\)") as told:
+        cache.write(keys, rows)
+    assert str(told.value).endswith("or set PATN_AUGMENT_CACHE to a folder that can be written")
+
+
+def test_a_cache_of_features_that_can_be_none(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="name another"):
+        FeatureCache(tmp_path / "file/c.sqlite")
+    with pytest.raises(InputError, match="delete it, or name another"):
+        FeatureCache(tmp_path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+import tracemalloc
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 from reid_eval.datasets.images import check_images, image_size, load_images, read_image
 from reid_eval.datasets.reader import read_dataset
 from reid_eval.foreign import open_regular, parse_json, read_json
+from reid_eval.foreign_arrays import open_arrays
 from reid_eval.foreign_csv import read_csv
 from reid_eval.foreign_yaml import parse_yaml, read_yaml
 from reid_eval.limits import MOST_PIXELS
@@ -267,3 +270,53 @@ def test_progress_shows_no_escape(capsys: pytest.CaptureFixture[str]) -> None:
     told = capsys.readouterr().err
     assert "Training \\x1b[2J[red]: 1/2" in told
     assert "\x1b" not in told
+
+
+def npz(path: Path, header: bytes, data: bytes, packed: bool = False) -> Path:
+    """A file with one array `a`, of whatever header."""
+    kind = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        (
+            b"{'descr': '<f8', 'fortran_order': False, 'shape': (100000000000,), }\n",
+            "should have .100000000000. ",
+        ),
+        (b"{'descr': '<U200000000', 'fortran_order': False, 'shape': (1,), }\n", "values of 800000000 bytes"),
+        (b"{'descr': '<U0', 'fortran_order': False, 'shape': (9000000000,), }\n", "values of 0 bytes"),
+        (b"{'descr': '<f8', 'fortran_order': False, 'shape': (-1, -2), }\n", "should have .-1, -2. values"),
+        (b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", "holds objects"),
+        (b"{'descr': '<f8'", "array a has no header"),
+    ],
+)
+def test_arrays_that_claim_more_than_they_have(header: bytes, message: str, tmp_path: Path) -> None:
+    path = npz(tmp_path / "a.npz", header, b"\0" * 16)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=message), open_arrays(path) as file:
+        file["a"]
+    assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    tracemalloc.stop()
+
+
+def test_arrays_in_files_that_are_packed_or_too_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    good = b"{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }\n"
+    with open_arrays(npz(tmp_path / "a.npz", good, b"\0" * 16)) as file:
+        assert file["a"].tolist() == [0, 0]
+        with pytest.raises(ValueError, match="no array b"):
+            file["b"]
+    with pytest.raises(ValueError, match="it is packed"), open_arrays(npz(tmp_path / "b.npz", good, b"\0" * 16, True)):
+        pass
+    monkeypatch.setattr("reid_eval.foreign_arrays.MOST_ARRAYS", 0)
+    with pytest.raises(ValueError, match="holds 1 arrays"), open_arrays(tmp_path / "a.npz"):
+        pass
+    monkeypatch.setattr("reid_eval.foreign_arrays.MOST_ARRAYS_BYTES", 10)
+    with pytest.raises(OSError, match="at most 10 are read"), open_arrays(tmp_path / "a.npz"):
+        pass
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no regular file"), open_arrays(tmp_path / "pipe"):
+        pass

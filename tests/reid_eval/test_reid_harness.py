@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,17 @@ import numpy as np
 import pytest
 
 from reid_eval.datasets import read_dataset
-from reid_eval.harness import Comparison, SearchFeatures, TrainSettings, compare, format_comparison, run
+from reid_eval.harness import (
+    Comparison,
+    SearchFeatures,
+    TrainSettings,
+    compare,
+    format_breakdown,
+    format_comparison,
+    run,
+)
+from reid_eval.ranking import Part
+from reid_eval.results import Searched
 from reid_eval.runtime import InputError
 
 TINY = TrainSettings(
@@ -56,7 +67,7 @@ def test_comparison_spends_the_same_on_both(market: Path, augmented: Path) -> No
     assert same.original[0].mAP == comparison.original[0].mAP
 
 
-def test_format() -> None:
+def a_comparison(**more: object) -> Comparison:
     first = {"name": "", "backbone": "resnet50", "init": "scratch", "preset": "quick", "mINP": 0.1, "n_query": 9}
     rest = {"n_gallery": 20, "n_skipped": 1, "steps": 7, "train_accuracy": 1, "amp": "bf16", "device": "cpu"}
 
@@ -65,9 +76,13 @@ def test_format() -> None:
         counts = {"n_train": 10, "n_generated": generated, "seconds": 2, "seed": seed}
         from reid_eval.harness import RunResult
 
-        return RunResult(**first, **rest, **scores, **counts, settings=TINY)  # type: ignore[arg-type]
+        return RunResult(**{**first, **rest, **scores, **counts, "settings": TINY, **more})  # type: ignore[arg-type]
 
-    one = Comparison([result(0, 0.5, 0)], [result(0, 0.625, 5)])  # type: ignore[list-item]
+    return Comparison([result(0, 0.5, 0)], [result(0, 0.625, 5)])  # type: ignore[list-item]
+
+
+def test_format() -> None:
+    one = a_comparison()
     text = format_comparison(one)
     for part in ("resnet50, init scratch, preset quick", "rank-10", "10 (5 generated)", "50.0", "62.5", "+12.5"):
         assert part in text
@@ -76,6 +91,19 @@ def test_format() -> None:
     assert "8 queries, 20 gallery images" in text
     two = Comparison(one.original * 2, [one.augmented[0], replace(one.augmented[0], mAP=0.6, seed=1)])
     assert "+11.2 ± 1.8" in format_comparison(two)
+
+
+def test_names_are_no_markup() -> None:
+    """What rich would take for styles, for an emoji or for a fault of its markup is printed as it is."""
+    part = Part(queries=2, skipped=0, rank1=0.5, mAP=0.5, mINP=0.5)
+    odd = {"backbone": "[red]x[/]", "init": "[/]", "device": ":warning: [bold]y", "breakdown": {"[/c]": {"[/]": part}}}
+    odd |= {"searched": Searched("[i]z[/i] :star:", 1, 1, 1, 1, 1, {"about": "[u]known[/u]"})}
+    text = format_comparison(a_comparison(**odd), 160)
+    for name in ("[red]x[/], init [/],", ":warning: [bold]y", "original, [i]z[/i] :star:", "[u]known[/u]"):
+        assert name in text
+    broken_down = format_breakdown(a_comparison(**odd), 160)
+    assert "By [/c] of the query" in broken_down
+    assert re.search(r"^│ \[/\] +│ 2", broken_down, re.M)
 
 
 def test_no_test_images(tmp_path: Path, write_images: Callable[[Path, list[str]], Path]) -> None:
@@ -141,8 +169,6 @@ def test_reranked_scores_come_from_the_reranked_distances(market: Path) -> None:
 
 
 def test_breakdowns_of_a_comparison(market: Path) -> None:
-    from reid_eval.harness import format_breakdown
-
     data = read_dataset(market)
     groups = {"pose": ["front", "back"] * 3}
     comparison = compare(data, data, TINY, groups=groups)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -35,6 +38,7 @@ from augment.estimators.rtmpose import RTMPose
 from augment.pose import JOINTS, read_keypoints
 from reid_eval.datasets import read_dataset
 from reid_eval.runtime import InputError
+from reid_eval.writing import scratch_folder
 
 # The names of COCO's 17 joints in its own order, from its data set's `categories`.
 COCO_NAMES = (
@@ -313,6 +317,29 @@ def test_a_program_that_fails(tmp_path: Path, code: str, message: str) -> None:
     script.write_text(code)
     with pytest.raises(InputError, match=message):
         Command(f"{sys.executable} {script}")([np.zeros((8, 8, 3), np.uint8)])
+
+
+def test_what_a_killed_run_left_goes_with_the_next(
+    program: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, script = tmp_path / "place", tmp_path / "kills.py"
+    place.mkdir()
+    script.write_text("import os, signal; os.kill(os.getppid(), signal.SIGKILL)")
+    code = (
+        "import sys, numpy; from augment.estimators.command import Command\n"
+        "Command(sys.argv[1])([numpy.zeros((8, 8, 3), numpy.uint8)])"
+    )
+    words = [sys.executable, "-c", code, f"{sys.executable} {script}"]
+    assert subprocess.run(words, env={**os.environ, "TMPDIR": str(place)}, check=False).returncode == -9
+    assert len([*place.rglob("*.png")]) == 1
+    monkeypatch.setattr(tempfile, "tempdir", str(place))
+    (place / "patn-poses-empty").mkdir()
+    (place / "patn-poses-file").write_text("no folder")
+    (place / "patn-others").mkdir()
+    with scratch_folder("patn-poses-") as held:  # of a process that is at work
+        Command(program[0])([np.zeros((8, 8, 3), np.uint8)])
+        assert sorted(path.name for path in place.iterdir()) == ["patn-others", held.name, "patn-poses-file"]
+    assert sorted(path.name for path in place.iterdir()) == ["patn-others", "patn-poses-file"]
 
 
 def test_a_program_that_is_not_there() -> None:

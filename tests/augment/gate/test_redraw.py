@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from drawn import draw_dataset
-from gated import Blind
+from drawn import draw_dataset, hashes
+from gated import Blind, gated
 from toy import Toy
 
 from augment.folder.carry import Source, tasks_of
 from augment.folder.generate import generate
-from augment.gate.attempts import Asked
+from augment.gate.attempts import Asked, record_path
 from augment.gate.redraw import GateRun, Redrawing
 from augment.gate.strategy import GatedRendering
 from augment.plan.file import read_plan
@@ -80,3 +80,17 @@ def test_what_an_image_is_tried_in_depends_on_no_other_outcome(few: tuple[ReidDa
     numbers = list(range(len(made)))
     assert redraws(numbers) == redraws(numbers[::-1])
     assert redraws(numbers[3:5]).items() <= redraws(numbers).items()
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, "5", '[{"accepted": true}]', '[{"accepted": true, "output": 5}]', "{}"]
+)
+def test_a_record_that_no_gate_wrote_is_made_again(text: str, tiny_data: ReidData, tmp_path: Path) -> None:
+    assert gated(tiny_data, tmp_path / "whole") is not None
+    with pytest.raises(KeyboardInterrupt):
+        gated(tiny_data, tmp_path / "out", toy=Toy(stop=2))
+    record = record_path(tmp_path / "out", 0)
+    assert record.is_file()
+    record.write_text(text)
+    assert gated(tiny_data, tmp_path / "out", resume=True) is not None
+    assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")

@@ -85,6 +85,18 @@ def test_files_that_hold_no_features(tmp_path: Path) -> None:
     np.savez(path, features=np.zeros((2, 3)), names=np.array(["a"]))
     with pytest.raises(InputError, match="cannot read features"):
         read_embedded(path)
+    good = {"features": np.ones((1, 3), np.float16), "names": np.array(["a"]), "pids": np.array([1])}
+    good |= {"camids": np.array([1]), "splits": np.array(["query"]), "joints_used": np.array([True])}
+    for more, message in (
+        ({"facts": np.array('{"a": NaN}')}, "NaN is no finite number"),
+        ({"facts": np.array("[" * 100_000)}, "nested too deeply"),
+        ({"facts": np.array("[]")}, "facts is of another type"),
+        ({"facts": np.array("{}"), "pids": np.array(["1"])}, "pids is of another type"),
+        ({"facts": np.array("{}"), "camids": np.array(1)}, "of different lengths"),
+    ):
+        np.savez(path, **{**good, **more})
+        with pytest.raises(InputError, match=message):
+            read_embedded(path)
     np.savez(path, features=np.array([{}], dtype=object))  # a pickle: never opened
     with pytest.raises(InputError, match="cannot read features"):
         read_embedded(path)
