@@ -15,11 +15,12 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn import functional as differentiable
+from torch.nn import functional
 
 from augment.generators.patn.batch import PairBatch
 from reid_eval.runtime import InputError
 
-BATCHNORMS = ("synced", "local")
+BATCHNORMS = ("synced", "local", "frozen")
 
 
 class Processes:
@@ -157,4 +158,22 @@ def sync_batchnorm(network: nn.Module, device: torch.device) -> nn.Module:
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
             module.__class__ = SyncedBatchNorm2d
+    return network
+
+
+class FrozenBatchNorm2d(nn.BatchNorm2d):
+    """BatchNorm by the statistics that it has, also in training; gain and bias are trained."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[B, C, H, W]` to the same shape."""
+        return functional.batch_norm(
+            x, self.running_mean, self.running_var, self.weight, self.bias, False, 0.0, self.eps
+        )
+
+
+def freeze_batchnorm(network: nn.Module) -> nn.Module:
+    """Let every BatchNorm of the network, in place, keep its statistics; names of weights stay."""
+    for module in network.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = FrozenBatchNorm2d
     return network

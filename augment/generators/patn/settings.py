@@ -53,7 +53,9 @@ class PATNTrainSettings:
         discriminators_at_once: each discriminator takes real and generated in one pass, not two. Not with BatchNorm,
             which would mix them. Dropout masks are then drawn in another order.
         batchnorm: in several processes, statistics over the batch of all (`synced`, as one process would have them) or
-            of each its own (`local`, no messages, another training than one process's).
+            of each its own (`local`, no messages, another training than one process's). `frozen`: the generator's are
+            those of the weights that it starts from, in training as in use, so that what goes wrong with them in use
+            goes wrong under the losses.
         compile: let torch.compile fuse what lies between the convolutions; worth its minute on a GPU.
         cuda_graph: record the step and replay it as a whole; no effect but on a CUDA device.
         precision: `float32`, or `bf16` for autocast with float32 losses, norms' statistics and weights.

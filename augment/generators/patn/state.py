@@ -17,7 +17,7 @@ from augment.generators.patn.builders import (
     build_generator,
     build_patch_discriminators,
 )
-from augment.generators.patn.distributed import Processes, sync_batchnorm
+from augment.generators.patn.distributed import Processes, freeze_batchnorm, sync_batchnorm
 from augment.generators.patn.feature_losses import Perceptual, load_perceptual
 from augment.generators.patn.generator import PATNGenerator
 from augment.generators.patn.graph import GraphedStep
@@ -125,6 +125,8 @@ def build_state(
         for n, network in enumerate(discriminators)
     )
     processes = processes or Processes()
+    if settings.batchnorm == "frozen":
+        freeze_batchnorm(generator)
     if processes.world > 1 and settings.batchnorm == "synced":
         generator, *discriminators = (sync_batchnorm(network, device) for network in (generator, *discriminators))  # type: ignore
     average = copy.deepcopy(generator).eval().requires_grad_(False) if settings.ema_decay else None

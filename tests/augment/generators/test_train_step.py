@@ -483,3 +483,25 @@ def test_texture_counts_how_much_structure_there_is_not_where() -> None:
 def test_settings_that_do_not_fit(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         settings(**changes)
+
+
+def test_frozen_statistics_are_those_of_use() -> None:
+    """The generated image of a training step is the one that `eval` gives, and no statistic moves."""
+    s = settings(batchnorm="frozen", lambda_gan=0.0)
+    state = build_state(s)
+    norms = [m for m in state.generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+    before = [norm.running_mean.clone() for norm in norms]
+    image, pose = batch(0).image, torch.rand(3, 18, *SIZE)
+    network = copy.deepcopy(state.generator)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    torch.testing.assert_close(network.train()(image, pose, pose), copy.deepcopy(network).eval()(image, pose, pose))
+    gains = [norm.weight.detach().clone() for norm in norms]
+    train_step(state, batch(0), s)
+    assert all(map(torch.equal, before, (norm.running_mean for norm in norms)))
+    assert not all(map(torch.equal, gains, (norm.weight for norm in norms)))
