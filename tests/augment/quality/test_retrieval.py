@@ -17,6 +17,7 @@ from reid_eval.backbones import build
 from reid_eval.model_file import read_model_file
 from reid_eval.ranking import evaluate
 from reid_eval.runtime import InputError
+from reid_eval.settings import settings_from
 
 
 def never() -> Photos:
@@ -80,6 +81,8 @@ def test_the_network_is_trained_once_and_again_for_other_photos(
     monkeypatch.setattr(retrieval, "STEPS", 1)
     small = "torchreid:osnet_x0_25"
     monkeypatch.setattr(retrieval, "_BACKBONE", small)
+    few = {"batch_size": 4, "bn_batches": 1}
+    monkeypatch.setattr(retrieval, "settings_from", lambda name, changes: settings_from(name, {**changes, **few}))
     torch.manual_seed(0)
     state = build(small, 1).trunk.state_dict()
     monkeypatch.setattr(retrieval, "_imagenet", lambda: state)
