@@ -33,7 +33,7 @@ _WAITS = 30
 
 
 class Watch:
-    """A pytest plugin: which lines of the files each test runs, and how long it takes."""
+    """A pytest plugin: which lines of the files each test runs, and how much of a processor's time it takes."""
 
     def __init__(self, files: set[str]) -> None:
         self.files = files
@@ -50,8 +50,8 @@ class Watch:
             self._now.setdefault(name, set()).add(frame.f_lineno)
         return self._trace
 
-    def _watched(self, into: dict[str, set[int]]) -> Iterator[None]:
-        self._now = {}
+    def _watched(self, test: str, into: dict[str, set[int]]) -> Iterator[None]:
+        self._now, start = {}, time.process_time()
         sys.settrace(self._trace)
         threading.settrace(self._trace)
         try:
@@ -59,22 +59,19 @@ class Watch:
         finally:
             sys.settrace(None)
             threading.settrace(None)  # type: ignore[arg-type]
+            self.seconds[test] += time.process_time() - start
             for name, lines in self._now.items():
                 into[name] |= lines
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Iterator[None]:
         """What fixtures run counts for all tests of the folder: another test may share it."""
-        yield from self._watched(self.shared[str(item.path.parent)])
+        yield from self._watched(item.nodeid, self.shared[str(item.path.parent)])
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Iterator[None]:
         """What the test itself runs."""
-        yield from self._watched(self.lines[item.nodeid])
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """How long it took."""
-        self.seconds[report.nodeid] += report.duration
+        yield from self._watched(item.nodeid, self.lines[item.nodeid])
 
     def found(self) -> dict[str, Any]:
         """Of each test: seconds, and lines by file."""

@@ -33,7 +33,7 @@ from operators import Module, Mutant
 
 KEPT = ROOT / "runs/mutants"
 SLOW = 1.0
-"""Seconds: tests that take longer are not asked."""
+"""Seconds of a processor: tests that take longer are not asked."""
 
 
 def digest(*texts: str) -> str:
