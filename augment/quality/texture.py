@@ -86,7 +86,7 @@ def grid(images: Images) -> float:
     axis alone for a frequency that lies on one: there upright people and level ground have their power.
 
     Args:
-        images: uint8 `[N, H, W, 3]`, N of 1 or more; the fewer, the higher by chance (about 1.4 with 128 photos).
+        images: uint8 `[N, H, W, 3]`, N of 1 or more; the fewer, the higher by chance (1.6 with 256 drawn photos).
 
     Raises:
         Unavailable: a side of less than `SMALLEST` pixels.
