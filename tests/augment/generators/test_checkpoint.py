@@ -61,8 +61,8 @@ def test_a_step_and_losses_that_are_none(tmp_path: Path, key: str, value: object
 
 def test_another_format_is_told(tmp_path: Path) -> None:
     path, contents = kept(tmp_path)
-    save_torch(path, {**contents, "format": 3})
-    with pytest.raises(InputError, match=r"c.pt has checkpoint format 3, this program reads 2"):
+    save_torch(path, {**contents, "format": 99})
+    with pytest.raises(InputError, match=r"c.pt has checkpoint format 99, this program reads 3"):
         load_checkpoint(path, build_state(settings()), settings())
 
 
@@ -289,11 +289,10 @@ def test_the_end_is_logged_and_kept_whatever_the_intervals(tmp_path: Path) -> No
 
 def test_the_perceptual_loss_is_loaded_where_it_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
-    monkeypatch.setattr(state_module, "load_perceptual", lambda name: asked.append(name))
-    build_state(settings(lambda_perceptual=0.0))
-    assert asked == []
-    build_state(settings(lambda_perceptual=1.0))
-    assert asked == ["off"]
+    monkeypatch.setattr(state_module, "load_perceptual", lambda *words: asked.append(words))
+    build_state(settings(perceptual="lite0", lambda_perceptual=0.0))
+    build_state(settings(perceptual="lite0", lambda_perceptual=1.0, perceptual_texture=2.0))
+    assert asked == [("off", 0.0), ("lite0", 2.0)]
 
 
 def test_an_any_depth_network_starts_from_one(tmp_path: Path) -> None:
