@@ -1,4 +1,4 @@
-"""What a machine is: processor, memory, GPUs, threads. Plain values for records and bug reports; no names of anybody."""
+"""What a machine is: processor, memory, GPUs, threads. Plain values for bug reports; no names of anybody."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def describe_cpu() -> dict[str, Any]:
 
 
 def describe_memory() -> dict[str, int | None]:
-    """Bytes there are, bytes that are free for use, and a container's limit; None for what this system does not tell."""
+    """Bytes there are, bytes that can be had, and a container's limit; None for what this system does not tell."""
     text, limit = _read(_PROC / "meminfo"), _read(_LIMITS / "memory.max").strip()
     found = {name: re.search(rf"^{name}: *(\d+) kB", text, re.MULTILINE) for name in ("MemTotal", "MemAvailable")}
     total, free = (1024 * int(match[1]) if match else None for match in found.values())
