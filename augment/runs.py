@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,11 @@ from reid_eval.writing import disk_errors
 
 RUNS = Path("runs")
 CACHE_ADVICE = "set PATN_AUGMENT_CACHE to a folder that can be written"
+ALWAYS = "required"
+"""Instead of an extra: packages that are always asked for."""
 Say = Callable[[str], None]
+_REQUIRED = re.compile(r"([\w.-]+)(.*)")
+_EXTRA = re.compile(r"""extra *== *['"]([\w.-]+)""")
 _RECORDED = ("patn-augment", "torch", "numpy", "pandas", "pillow")
 
 
@@ -69,16 +74,24 @@ def cache_dir() -> Path:
     Raises:
         RunError: there is no such place, or it cannot be made.
     """
-    if own := os.environ.get("PATN_AUGMENT_CACHE"):
-        path = Path(own)
-    else:
-        path = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "patn-augment"
+    path = cache_place()
     try:
         with cache_errors(path):
             path.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # a file where a folder should be
         raise RunError(f"cannot make the cache {path} ({error.strerror}): {CACHE_ADVICE}") from None
     return path
+
+
+def cache_place() -> Path:
+    """Where `cache_dir` is, whether or not it is there.
+
+    Raises:
+        RunError: there is no such place.
+    """
+    if own := os.environ.get("PATN_AUGMENT_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache") / "patn-augment"
 
 
 @contextmanager
@@ -113,6 +126,21 @@ def package_version(name: str) -> str:
 def package_versions() -> dict[str, str]:
     """Versions that a manifest records: Python, this package, and the libraries that bear on the bytes of an image."""
     return {"python": platform.python_version(), **{name: package_version(name) for name in _RECORDED}}
+
+
+def required_packages() -> dict[str, dict[str, str]]:
+    """What this package asks for, from pip's record: `ALWAYS` or an extra, to name of a package, to its versions.
+
+    Empty where pip does not know this package.
+    """
+    found: dict[str, dict[str, str]] = {}
+    with suppress(metadata.PackageNotFoundError):
+        for line in metadata.requires("patn-augment") or []:
+            asked, _, marker = line.partition(";")
+            name, versions = _REQUIRED.match(asked.strip()).groups()  # type: ignore[union-attr]
+            extra = _EXTRA.search(marker)
+            found.setdefault(extra[1] if extra else ALWAYS, {})[name] = versions.strip()
+    return found
 
 
 def describe_run(path: Path, facts: dict[str, Any]) -> None:

@@ -50,6 +50,8 @@ MOST_BATCH = 4096
 """Images of a batch."""
 MOST_BATCH_PIXELS = 1 << 28
 """Of a batch: 4096 images of 256x256."""
+MOST_HELD_PIXELS = 1 << 26
+"""Of photos of any size that are held at a time, each at least one: 200 MB, or 800 MB as float32."""
 MOST_STREAM_PIXELS = 1 << 32
 """Of the people that a training on drawn ones has drawn at a time."""
 MOST_CELLS = 100_000

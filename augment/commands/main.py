@@ -12,6 +12,7 @@ import click
 
 from augment.commands.data import image_statistics, pairs, synth
 from augment.commands.echo import echo_error
+from augment.commands.env import env
 from augment.commands.evaluate import reid_eval
 from augment.commands.generate import generate, plan, sheet, verify
 from augment.commands.inspect import depth_curve, explain, measure, plot_log
@@ -52,6 +53,7 @@ for command in (
     gate,
     quality,
     embed,
+    env,
     table,
     convert,
     import_checkpoint,

@@ -15,7 +15,7 @@ from augment.estimators.base import Estimator
 from augment.estimators.folder_images import FolderImages, row_names
 from augment.pose.keypoints import Keypoints, empty_keypoints, read_keypoints, write_keypoints
 from augment.pose.skeleton import JOINTS, seen
-from reid_eval.datasets.images import read_image
+from reid_eval.datasets.images import held_at_once, read_image
 from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
 
@@ -92,7 +92,7 @@ def estimate_folder(
         out: annotation file to write.
         estimator: see there.
         facts: all that determines its answers; a run goes on only with the same.
-        batch_size: images given to it at a time.
+        batch_size: images given to it at a time, fewer large ones.
         resume: go on with what an earlier run left.
 
     Returns:
@@ -111,7 +111,8 @@ def estimate_folder(
     last = time.monotonic()
     with progress("Finding joints", len(paths)) as bar:
         bar.skip(len(paths) - len(todo))
-        for batch, images in _batches(folder.root, todo, batch_size):
+        height = getattr(estimator, "height", 0)  # that it enlarges images to, if it does
+        for batch, images in _batches(folder.root, todo, batch_size, height):
             xy, _ = estimator(images)
             done.update(zip((name for _, name in batch), xy, strict=True))
             bar.advance(len(batch))
@@ -174,14 +175,19 @@ class _Part:
 
 
 def _batches(
-    root: Path, todo: Sequence[tuple[str, str]], size: int
+    root: Path, todo: Sequence[tuple[str, str]], size: int, height: int
 ) -> Iterator[tuple[Sequence[tuple[str, str]], list[NDArray[np.uint8]]]]:
-    """Batches with their images; the next one is read while the caller works on this one."""
-    parts = [todo[start : start + size] for start in range(0, len(todo), size)]
+    """Batches with their images; the next one is read while the caller works on this one.
+
+    Images are at most `size`, and no more pixels than `held_at_once` allows; two batches are held.
+    """
+    places = [root / path for path, _ in todo]
     with ThreadPoolExecutor(4) as pool:
-        ahead = [pool.submit(read_image, root / path) for path, _ in parts[0]] if parts else []
-        for number, part in enumerate(parts):
-            now = ahead
-            following = parts[number + 1] if number + 1 < len(parts) else []
-            ahead = [pool.submit(read_image, root / path) for path, _ in following]
-            yield part, [future.result() for future in now]
+        parts = held_at_once(places, size, height)
+        part = next(parts, None)
+        ahead = [pool.submit(read_image, place) for place in places[part]] if part else []
+        while part:
+            now, following = ahead, next(parts, None)
+            ahead = [pool.submit(read_image, place) for place in places[following]] if following else []
+            yield todo[part], [future.result() for future in now]
+            part = following

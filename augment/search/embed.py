@@ -22,7 +22,7 @@ from reid_eval.foreign_arrays import open_arrays
 from reid_eval.runtime import InputError, ProgressBar, progress, write_bytes
 
 _PARTS = ("photos", "views", "known")
-_BLOCK = 256  # photos held at a time
+_BLOCK = 256  # photos held at a time, fewer large ones
 _ARRAYS = ("features", "names", "pids", "camids", "splits", "joints_used")
 _KINDS = "fUiiUb"  # numpy's letters for their types
 
@@ -105,8 +105,7 @@ def embed(
 
 
 def _parts(photos: Photos, search: PoseNormalized, bar: ProgressBar) -> Parts:
-    found = [photos.part(at, at + _BLOCK) for at in range(0, len(photos), _BLOCK)]
-    blocks = [search.parts(block.read(), block.joints, bar) for block in found]
+    blocks = [search.parts(block.read(), block.joints, bar) for block in photos.parts(_BLOCK)]
     return Parts(*(np.concatenate([getattr(block, name) for block in blocks]) for name in _PARTS))
 
 

@@ -77,15 +77,19 @@ class GeneratedViews:
 
     def make(self, photos: Photos) -> Made:
         """See `ViewMaker`."""
+        made = [self._make(part) for part in photos.parts(max(1, len(photos)))]
+        return np.concatenate([np.zeros((0, self.count, 3, *self.size), np.uint8), *made]), photos.known
+
+    def _make(self, photos: Photos) -> NDArray[np.uint8]:
+        """Views of photos that may be held all at once."""
         images = as_tensors(photos.read())
-        known = photos.known
         out = np.zeros((len(photos), self.count, 3, *self.size), np.uint8)
-        for rows in same_shape(images, np.flatnonzero(known).tolist(), _BATCH):
+        for rows in same_shape(images, np.flatnonzero(photos.known).tolist(), _BATCH):
             batch = torch.stack([images[row] for row in rows])
             joints = photos.joints[rows]
             targets = self._targets(joints, (batch.shape[2], batch.shape[3]))
             out[rows] = generate_views(self.generator, batch, joints, targets, self.precision).cpu().numpy()
-        return out, known
+        return out
 
     def _targets(self, joints: NDArray[np.float32], own: tuple[int, int]) -> Tensor:
         if self.poses is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from augment.pose.keypoints import Keypoints
 from augment.pose.skeleton import usable
 from reid_eval.datasets import ReidData
-from reid_eval.datasets.images import read_image
+from reid_eval.datasets.images import held_at_once, read_image
 from reid_eval.runtime import InputError
 
 CALIBRATION_IMAGES = 128
@@ -46,6 +46,11 @@ class Photos:
     def part(self, start: int, stop: int) -> Photos:
         """Those from `start` to before `stop`."""
         return Photos(self.root, self.names[start:stop], self.joints[start:stop])
+
+    def parts(self, count: int) -> Iterator[Photos]:
+        """All of them, at most `count` at a time, fewer where they are large: see `held_at_once`."""
+        for part in held_at_once([self.root / name for name in self.names], count):
+            yield self.part(part.start, part.stop)
 
     def read(self) -> list[NDArray[np.uint8]]:
         """The images, uint8 RGB `[H, W, 3]`, each of its own size.

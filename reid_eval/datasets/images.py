@@ -15,7 +15,7 @@ from PIL import Image
 
 from reid_eval.datasets.tables import SPLITS, ReidData
 from reid_eval.foreign import open_regular, reason_of
-from reid_eval.limits import MOST_PICTURE_BYTES, MOST_PIXELS, MOST_STRETCHED
+from reid_eval.limits import MOST_HELD_PIXELS, MOST_PICTURE_BYTES, MOST_PIXELS, MOST_STRETCHED
 from reid_eval.runtime import InputError, first_five, progress
 
 if TYPE_CHECKING:
@@ -86,6 +86,37 @@ def _read(path: Path, size: tuple[int, int], resample: Image.Resampling) -> NDAr
 def read_image(path: Path) -> NDArray[np.uint8]:
     """uint8 RGB [H, W, 3] of an image file; InputError if it cannot be read."""
     return np.array(_open(path), np.uint8)
+
+
+def held_at_once(paths: Sequence[Path], count: int, height: int = 0) -> Iterator[slice]:
+    """Batches of at most `count` images and `MOST_HELD_PIXELS` pixels, but at least one image, in their order.
+
+    Only the headers of the next batch are read. An image without a good one counts for nothing: reading it will tell.
+
+    Args:
+        paths: of the images.
+        count: images of a batch at most.
+        height: whoever takes them enlarges them to this height: pixels count as they are then.
+    """
+    start = 0
+    while start < len(paths):
+        held = stop = 0
+        for stop, path in enumerate(paths[start : start + count], start):
+            held += _pixels(path, height)
+            if held > MOST_HELD_PIXELS and stop > start:
+                break
+        else:
+            stop += 1
+        yield slice(start, stop)
+        start = stop
+
+
+def _pixels(path: Path, height: int) -> int:
+    try:
+        rows, columns = image_size(path)
+    except InputError:
+        return 0
+    return round(rows * columns * max(1.0, height / max(1, rows)) ** 2)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from augment.commands.main import main
 from augment.pose.keypoints import load_annotations
 from augment.search.before_after import CELL, FRAME, RIGHT, WRONG, before_after
 from augment.search.embed import embed, read_embedded
+from augment.search.fusion import Parts
+from augment.search.makers import GeneratedViews
 from augment.search.normalized import PoseNormalized
 from augment.search.searched_photos import calibration_photos
 from augment.search.views import VIEWS, shipped_views
@@ -39,6 +42,27 @@ def test_a_data_set_goes_into_a_file_and_comes_back(tiny_data: ReidData, tiny_ro
         np.testing.assert_array_equal(getattr(again, name), getattr(found, name))
     np.testing.assert_allclose(again.features, found.features, atol=1e-3)
     assert again.facts == {"network": "means"}
+
+
+def test_photos_are_held_by_their_pixels(tiny_data: ReidData, tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    joints = load_annotations(tiny_root)
+    whole = embed(tiny_data, joints, PoseNormalized(means, Shifter(), POSES))
+    held: list[int] = []
+
+    class Counts(PoseNormalized):
+        def parts(self, images: Any, *more: Any) -> Parts:
+            held.append(sum(image.shape[0] * image.shape[1] for image in images))
+            return super().parts(images, *more)
+
+    monkeypatch.setattr("reid_eval.datasets.images.MOST_HELD_PIXELS", 3 * 128 * 64 + 1)
+    found = embed(tiny_data, joints, Counts(means, Shifter(), POSES))
+    assert max(held) == 3 * 128 * 64
+    assert sum(held) == (12 + 17) * 128 * 64  # 17 training images with usable joints are for the calibration
+    np.testing.assert_allclose(found.features, whole.features, atol=2e-3)
+    photos = calibration_photos(tiny_data, joints)
+    views = GeneratedViews(Shifter(), POSES).make(photos)[0]
+    monkeypatch.undo()
+    np.testing.assert_array_equal(views, GeneratedViews(Shifter(), POSES).make(photos)[0])
 
 
 def test_the_calibration_is_of_the_training_people_alone(tiny_data: ReidData, tiny_root: Path) -> None:
