@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import mobilenet_v2
 
+from reid_eval.backbones.net import IMAGENET_MEAN, IMAGENET_STD
+
 # After these layers the picture is halved next: one tap a size, from half to 1/16.
 TAPS = (1, 3, 6, 13)
 
@@ -22,8 +24,8 @@ class MobileNetV2(nn.Module):
         # The same tensors in the same order; torchvision nests some one level deeper
         own = self.layers.state_dict()
         self.layers.load_state_dict(dict(zip(own, state.values(), strict=True)))
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
         self.eval().requires_grad_(False)
 
     def taps(self, images: Tensor, layers: tuple[int, ...] = TAPS) -> list[Tensor]:

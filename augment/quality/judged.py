@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from augment.quality.extras import Unavailable, need
 from reid_eval.runtime import InputError, kept_generators, progress, seed_everything
+
+if TYPE_CHECKING:
+    from augment.imagenet.mobilenet import MobileNetV2
 
 Images = NDArray[np.uint8]
 
@@ -49,7 +52,7 @@ class Judge:
 
     def __init__(self, device: torch.device | str = "cpu", network: Any = None) -> None:
         self.device = torch.device(device)
-        self.network: Any = (_load() if network is None else network).to(self.device).eval()
+        self.network: Any = (judging_network() if network is None else network).to(self.device).eval()
 
     def features(self, images: Images) -> Tensor:
         """Pooled features, float32 `[N, D]` on the CPU, of uint8 RGB `[N, H, W, 3]`."""
@@ -116,7 +119,12 @@ def _unit_difference(a: Tensor, b: Tensor) -> Tensor:
     return (nn.functional.normalize(a, dim=1) - nn.functional.normalize(b, dim=1)).square().sum(1).mean((1, 2))
 
 
-def _load() -> nn.Module:
+def judging_network() -> MobileNetV2:
+    """MobileNetV2 with ImageNet weights.
+
+    Raises:
+        Unavailable: its package is not installed, or holds another file.
+    """
     from augment.imagenet.ready import load_mobilenet
 
     try:

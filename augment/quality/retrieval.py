@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from augment.quality.extras import Unavailable, need
+from augment.quality.judged import judging_network
 from augment.runs import cache_dir, cache_errors
 from reid_eval.backbones import build, load_model, save_model
 from reid_eval.ranking import JUNK, Ranking, match_ranks, ranking_of
@@ -117,12 +118,7 @@ def ranking_network(training: Callable[[], Photos], device: torch.device | str =
 
 def _imagenet() -> dict[str, torch.Tensor]:
     """MobileNetV2's weights under timm's names, which are in torchvision's order."""
-    from augment.imagenet.ready import load_mobilenet
-
-    try:
-        weights = load_mobilenet().layers.state_dict()
-    except InputError as error:
-        raise Unavailable(str(error)) from None
+    weights = judging_network().layers.state_dict()
     return dict(zip(build(_BACKBONE, 1).trunk.state_dict(), weights.values(), strict=True))
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from augment.synth.stream import UNSEEN_WORLD, PedestrianStream, StreamSettings
 from reid_eval.datasets.images import read_image
-from reid_eval.runtime import InputError
+from reid_eval.runtime import InputError, progress
 
 STATISTICS = {
     "contrast": "standard deviation of the luma of an image, grey levels",
@@ -61,11 +61,17 @@ def folder_statistics(folder: Path, count: int | None = None) -> Tensor:
         raise InputError(f"{folder} holds no images")
     if count is not None and count < len(paths):
         paths = [paths[i * len(paths) // count] for i in range(count)]
-    images = [read_image(path) for path in paths]
-    sizes = {image.shape[:2] for image in images}
-    if len(sizes) > 1 or min(*sizes.pop()) < _LEAST_SIDE:
-        raise InputError(f"{folder}: images must be of one size, at least {_LEAST_SIDE} pixels a side, to compare")
-    return image_statistics(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2))
+    sizes, figures = set(), []
+    with progress("Measuring images", len(paths)) as bar:
+        for start in range(0, len(paths), _BATCH):
+            images = [read_image(path) for path in paths[start : start + _BATCH]]
+            sizes |= {image.shape[:2] for image in images}
+            if len(sizes) > 1 or min(*next(iter(sizes))) < _LEAST_SIDE:
+                least = f"at least {_LEAST_SIDE} pixels a side"
+                raise InputError(f"{folder}: images must be of one size, {least}, to compare")
+            figures.append(image_statistics(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)))
+            bar.advance(len(images))
+    return torch.cat(figures)
 
 
 def drawn_statistics(world: int, count: int = 512, device: torch.device | str = "cpu") -> Tensor:

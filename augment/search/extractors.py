@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from reid_eval.backbones.net import IMAGENET_MEAN, IMAGENET_STD
 from reid_eval.transforms import resized
 
 if TYPE_CHECKING:
     from reid_eval.backbones import ReidNet
 
 Extractor = Callable[[Tensor], Tensor]
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 def torch_extractor(

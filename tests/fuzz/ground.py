@@ -50,7 +50,8 @@ class Ground:
     def _data(self) -> None:
         from augment.synth.dataset import SynthSettings, write_dataset
 
-        data = write_dataset(self.root / "data", SynthSettings(2, 2, 4, 2, size=(64, 32)))
+        # Of a fixed version: the corpus names records, whose keys follow from these pictures
+        data = write_dataset(self.root / "data", SynthSettings(2, 2, 4, 2, size=(64, 32), world=1))
         self.photo = sorted((data / TRAIN).iterdir())[0].name
         (self.root / "photos").mkdir()
         lists = {

@@ -34,9 +34,8 @@ def test_spoilt_files_are_one_line_and_exit_code_2(tmp_path: Path) -> None:
     found = re.search(r"(\d+) cases, 0 faults", done.stdout)
     assert found
     assert int(found[1]) >= EACH * len(DOORS) + len((HERE / "corpus.jsonl").read_text().splitlines())
-    silent = [door for door in DOORS if not re.search(rf"{door}: 2 \d+", done.stdout)]
-    assert len(silent) <= 1, silent  # something is refused at each door; with three cases a door, one may have had luck
-    assert all(f"{door}: " in done.stdout for door in DOORS)
+    for door in DOORS:  # each is passed, and something is refused at it
+        assert re.search(rf"{door}: 2 \d+", done.stdout), door
     assert ": 0 " in done.stdout  # some are harmless
 
 

@@ -155,10 +155,7 @@ def sync_batchnorm(network: nn.Module, device: torch.device) -> nn.Module:
     """Let every BatchNorm of the network, in place, see the batch of all processes; names of weights stay."""
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)
-    for module in network.modules():
-        if type(module) is nn.BatchNorm2d:
-            module.__class__ = SyncedBatchNorm2d
-    return network
+    return _become(network, SyncedBatchNorm2d)
 
 
 class FrozenBatchNorm2d(nn.BatchNorm2d):
@@ -173,7 +170,11 @@ class FrozenBatchNorm2d(nn.BatchNorm2d):
 
 def freeze_batchnorm(network: nn.Module) -> nn.Module:
     """Let every BatchNorm of the network, in place, keep its statistics; names of weights stay."""
+    return _become(network, FrozenBatchNorm2d)
+
+
+def _become(network: nn.Module, kind: type[nn.BatchNorm2d]) -> nn.Module:
     for module in network.modules():
         if type(module) is nn.BatchNorm2d:
-            module.__class__ = FrozenBatchNorm2d
+            module.__class__ = kind
     return network

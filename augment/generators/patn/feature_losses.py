@@ -12,6 +12,7 @@ from augment.generators.patn.authors import read_state_dict
 from augment.generators.patn.batch import step_generator
 from augment.imagenet.lite0 import Lite0
 from augment.imagenet.ready import load_lite0
+from reid_eval.backbones.net import IMAGENET_MEAN, IMAGENET_STD
 from reid_eval.runtime import InputError
 
 _CHOICES = (
@@ -126,8 +127,8 @@ class PerceptualLoss(nn.Module):
             ) from None
         self.requires_grad_(False)
         # ImageNet's statistics; not persistent, so that they follow the device and stay out of checkpoints
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, generated: Tensor, target: Tensor, shift: Shift | None = None) -> Tensor:  # noqa: ARG002
         """`[B, 3, H, W]` in [-1, 1] twice, to a float32 scalar; no gradient reaches `target`. No shift is needed."""

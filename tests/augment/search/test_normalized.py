@@ -16,9 +16,10 @@ from torch import Tensor
 
 from augment.pose.keypoints import Keypoints
 from augment.search.cache import FeatureCache
-from augment.search.extractors import IMAGENET_MEAN, IMAGENET_STD, onnx_extractor, torch_extractor
+from augment.search.extractors import onnx_extractor, torch_extractor
 from augment.search.fusion import Parts, calibrate, fuse, unit
 from augment.search.normalized import PoseNormalized
+from reid_eval.backbones.net import IMAGENET_MEAN, IMAGENET_STD
 from reid_eval.runtime import InputError
 
 

@@ -125,9 +125,9 @@ def digest(names: list[str]) -> dict[str, Any]:
 
 
 def test_weights_that_ship_know_all_their_stages(tiny_data: ReidData, plan: pd.DataFrame) -> None:
-    for name in ("patn-synth", "patn-synth-tiny"):
+    for name, stages in (("patn-synth", 4), ("patn-synth-tiny", 3)):
         history = weights_history(read_weights(name), name, None)
-        assert len(history.stages) >= 3  # the tiny one: L1 and discriminators, L1 alone, sharpened
+        assert len(history.stages) == stages
         assert find_leak(history, plan, tiny_data).label == "leakage-free"
 
 
