@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -292,6 +293,7 @@ def test_the_second_process_of_a_part_waits_for_the_first(
         said = ""
         while "is making this part" not in said:
             assert not second.done()
+            time.sleep(0.05)  # reading empties the capture: without a pause it meets the line while it is written
             said += capfd.readouterr().err
         slow.go_on.set()
         assert first.result(20) == second.result(20) == read_manifest(out)
