@@ -246,6 +246,10 @@ class TableRecipe(_Part):
     """Names of searches whose scores are also told by what the queries show, in `search-by-query.md`."""
     baseline: str | None = None
     """Name of the row that the others are compared with; default: the first of kind `leave_out`."""
+    curve_every: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Evaluate the networks of `curve_rows` after each so many steps besides, for `curve.md`; 0: at the end only."""
+    curve_rows: tuple[str, ...] | None = None
+    """Default: all rows."""
     train: dict[str, Any] = {}
     """`preset` and fields of `reid_eval.settings.TrainSettings`."""
     train_for: dict[str, dict[str, Any]] = {}
@@ -291,9 +295,15 @@ class TableRecipe(_Part):
         for row in self.rows:
             if isinstance(row, Drawn) and not isinstance(self.data, SynthData):
                 raise ValueError(f"row {row.name!r}: only drawn people can be drawn again (kind {row.kind})")
+        if unknown := sorted(set(self.curve_rows or ()) - set(names)):
+            raise ValueError(f"curve_rows names rows that the table lacks: {', '.join(unknown)}")
         if self.baseline not in (None, *names):
             raise ValueError(f"baseline {self.baseline!r} is no row: choose from {', '.join(names)}")
         return self
+
+    def curve_of(self, row: Row) -> int:
+        """After how many steps each a row's networks are evaluated; 0: at the end only."""
+        return self.curve_every if self.curve_rows is None or row.name in self.curve_rows else 0
 
     @property
     def baseline_row(self) -> str | None:
