@@ -20,7 +20,7 @@ from augment.table.table_grid import search_grids, table_grid
 from augment.table.table_recipe import TableRecipe
 from reid_eval.backbones import check_backbone
 from reid_eval.runtime import InputError, resolve_device
-from reid_eval.table import write_report
+from reid_eval.table import write_curves, write_report
 from reid_eval.table.old_records import convert_old
 
 REPORT_EVERY = 60.0
@@ -109,7 +109,8 @@ def report(study: Study, say: Say) -> None:
 def _write(study: Study) -> list[Path]:
     """Write the tables of what is there: of the trainings, and of the searches against each of their baselines."""
     records = study.records.found([cell.key for cell in study.cells])
-    paths = write_report(table_grid(study), records, study.out)
+    layout = table_grid(study)
+    paths = [*write_report(layout, records, study.out), *write_curves(layout, records, study.out)]
     grids = search_grids(study)
     for name, grid in grids.items():
         paths += write_report(grid, study.records.found(list(grid.keys.values())), study.out, name)
