@@ -1,0 +1,37 @@
+"""Commands that are printed as suggestions: all of them come from here, with what matters of the command before."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+
+PROGRAM = "patn-augment"
+RATIO = 0.5
+
+
+def command_line(name: str, *arguments: object, **options: object) -> str:
+    """A command to paste; options that are None, False or empty are left out, True stands alone.
+
+    >>> command_line("poses", "my photos", estimator="synth", resume=False)
+    "patn-augment poses 'my photos' --estimator synth"
+    """
+    words = [PROGRAM, name, *(str(argument) for argument in arguments if argument is not None)]
+    for option, value in options.items():
+        if value is None or value is False or value == "" or value == ():
+            continue
+        for one in value if isinstance(value, list | tuple) else [value]:
+            words.append(f"--{option.replace('_', '-')}")
+            if one is not True:
+                words.append(str(one))
+    return shlex.join(words)
+
+
+def said(layout: str = "auto", keypoints: Path | None = None) -> dict[str, object]:
+    """What has to be repeated in a next command about the same folder."""
+    return {"layout": None if layout == "auto" else layout, "keypoints": keypoints}
+
+
+def generate_command(root: Path | None, weights: str | Path | None, about: Mapping[str, object]) -> str:
+    """The augmented folder of a data set; the embedded one without `root`."""
+    return command_line("generate", ratio=RATIO, data=root, **about, weights=weights)
