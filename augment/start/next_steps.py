@@ -6,6 +6,8 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from augment.pose.keypoints import find_annotations
+
 PROGRAM = "patn-augment"
 RATIO = 0.5
 
@@ -35,3 +37,16 @@ def said(layout: str = "auto", keypoints: Path | None = None) -> dict[str, objec
 def generate_command(root: Path | None, weights: str | Path | None, about: Mapping[str, object]) -> str:
     """The augmented folder of a data set; the embedded one without `root`."""
     return command_line("generate", ratio=RATIO, data=root, **about, weights=weights)
+
+
+def after_preview(root: Path | None, layout: str, keypoints: Path | None) -> list[str]:
+    """What to do with what one has seen."""
+    about = said(layout, keypoints)
+    if root is None:
+        return [f"Next: {generate_command(None, None, about)}"]
+    if keypoints is None and not find_annotations(root):
+        return [f"Next: {command_line('poses', root, estimator='synth')}   (then finetune and generate)"]
+    return [
+        f"If not good enough, teach them your photos: {command_line('finetune', root, **about)}",
+        f"Else: {generate_command(root, None, about)}",
+    ]
