@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
+from augment.runs import new_run_dir
+from reid_eval.runtime import InputError
 
 _KEYPOINTS = click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
 _JSON = click.option("--json", "target", type=FOLDER, help="Also write it as JSON.")
@@ -77,3 +80,38 @@ def preview(
     echo("\n".join(found.lines()))
     echo(f"Wrote {out}: {len(found.people)} photos by row, weights by column; look whether you would use these.")
     echo("\n".join(after_preview(folder, layout, keypoints)))
+
+
+@click.command()
+@click.argument("folder", type=EXISTING)
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
+              help="For all of it, about.")  # fmt: skip
+@click.option("--out", type=FOLDER, help="Run directory. Default: a new one under ./runs.")
+@click.option("--weights", help="PATN weights to start from. Default: the largest that learn enough in the time.")
+@click.option("--resume", is_flag=True, help="Go on with --out, for --minutes more at most.")
+@LAYOUT
+@_KEYPOINTS
+@SEED
+@DEVICE
+def finetune(
+    folder: Path, minutes: float, out: Path | None, resume: bool, layout: str, keypoints: Path | None, **options: Any
+) -> None:
+    """Teach the weights your photographs, in so many minutes.
+
+    `train --recipe patn_finetune` with one knob: weights, batch and steps follow from a short measurement on this
+    machine. Some of the training people are held out: figures and a sheet show what they look like before and after.
+
+    \b
+    patn-augment finetune photos --minutes 10
+    """
+    from augment.start.finetune import SHEET
+    from augment.start.finetune import finetune as run
+    from augment.start.next_steps import after_finetune
+
+    if resume and out is None:
+        raise InputError("--resume needs --out: name the run that goes on")
+    out = out or new_run_dir("finetune")
+    found = run(folder, out, minutes=minutes, layout=layout, keypoints=keypoints, resume=resume, say=echo, **options)
+    echo("\n".join(found.lines()))
+    echo(f"Wrote {found.weights} and {out / SHEET}")
+    echo("\n".join(after_finetune(folder, out, found.weights, found.finished, minutes, layout, keypoints)))

@@ -103,8 +103,11 @@ def _machine(where: torch.device, note: str | None) -> dict[str, Any]:
 
 def _extras() -> dict[str, list[str]]:
     """Packages that each extra lacks; an empty list: it is installed."""
-    asked = {extra: packages for extra, packages in required_packages().items() if extra not in (ALWAYS, "dev")}
-    return {extra: [name for name in packages if package_version(name) == "unknown"] for extra, packages in asked.items()}
+    return {
+        extra: [name for name in packages if package_version(name) == "unknown"]
+        for extra, packages in required_packages().items()
+        if extra not in (ALWAYS, "dev")
+    }
 
 
 def _estimators() -> dict[str, str]:
@@ -197,7 +200,7 @@ def _folder_lines(folder: dict[str, Any]) -> Iterator[str]:
             split == "train" and one["people_with_one_image"]) else []  # fmt: skip
         more += [f"{one['without_person']:,} distractors or junk"] if one["without_person"] else []
         seen_by = f", {one['cameras']} cameras" if folder["has_cameras"] else ""
-        yield f"  {split}: {one['images']:,} images of {one['people']:,} people{seen_by}" + "".join(f"; {m}" for m in more)
+        yield "; ".join([f"  {split}: {one['images']:,} images of {one['people']:,} people{seen_by}", *more])
     images = folder["images"]
     sizes = ", ".join(f"{s['height']}x{s['width']} ({s['images']})" for s in images["sizes"])
     others = f" and {images['other_sizes']} other sizes" if images["other_sizes"] else ""
@@ -224,7 +227,8 @@ def _joint_lines(folder: dict[str, Any]) -> Iterator[str]:
         f"(both shoulders and hips), {joints['people_with_two_usable']:,} people have two such"
     )
     if joints["images_without_row"] or joints["rows_without_image"]:
-        yield f"  {joints['images_without_row']:,} images without a row, {joints['rows_without_image']:,} rows without an image"
+        lacking, idle = joints["images_without_row"], joints["rows_without_image"]
+        yield f"  {lacking:,} images without a row, {idle:,} rows without an image"
     for fault, words in _FAULTS.items():
         if found := joints["suspicious"][fault]:
             yield f"  suspicious: {len(found)} of {joints['suspicious']['looked_at']:,}: {words}: {first_five(found)}"
@@ -247,7 +251,8 @@ def _machine_lines(facts: dict[str, Any]) -> Iterator[str]:
     yield "Pose estimators: " + ", ".join(f"{name} ({state})" for name, state in facts["estimators"].items())
     yield from _speed_lines(facts)
     disk = facts["disk"]
-    copy = f"; an augmented copy of the data takes about {disk['augmented_copy'] / 1e6:,.0f} MB" if disk["augmented_copy"] else ""
+    size = disk["augmented_copy"]
+    copy = f"; an augmented copy of the data takes about {size / 1e6:,.0f} MB" if size else ""
     yield f"Disk: {disk['free'] / _GB:,.1f} GB free here{copy}"
 
 

@@ -50,3 +50,15 @@ def after_preview(root: Path | None, layout: str, keypoints: Path | None) -> lis
         f"If not good enough, teach them your photos: {command_line('finetune', root, **about)}",
         f"Else: {generate_command(root, None, about)}",
     ]
+
+
+def after_finetune(
+    root: Path, out: Path, weights: Path, finished: bool, minutes: float, layout: str, keypoints: Path | None
+) -> list[str]:
+    """What to do with weights of one's own."""
+    about = said(layout, keypoints)
+    lines = [f"Next: {generate_command(root, weights, about)}"]
+    if not finished:
+        more = command_line("finetune", root, minutes=f"{minutes:g}", out=out, resume=True, **about)
+        lines.append(f"The time was up before the last step; to go on: {more}")
+    return lines

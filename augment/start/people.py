@@ -146,7 +146,8 @@ def _people(root: Path, table: pd.DataFrame, xy: NDArray[np.float32], count: int
     table, xy = table.head(_MOST_SIZED), xy[:_MOST_SIZED]
     if table.empty:
         return []
-    scaled = np.stack([scale_joints(one, image_size(root / path), SIZE) for one, path in zip(xy, table["path"], strict=True)])
+    sizes = [image_size(root / path) for path in table["path"]]
+    scaled = np.stack([scale_joints(one, size, SIZE) for one, size in zip(xy, sizes, strict=True)])
     fair = _fair(scaled)
     table, scaled = table[fair].reset_index(drop=True), scaled[fair]
     shapes = normalise(scaled)

@@ -238,7 +238,7 @@ def preview_place(root: Path | None, out: Path | None) -> Path:
     inside = None if root is None else root.resolve()
     if out is not None:
         if inside is not None and out.resolve().is_relative_to(inside):
-            raise InputError(f"{out} lies in {root}, where it would be taken for one of its images: name a place outside", "out")
+            raise InputError(f"{out} lies in {root}, among whose images it would count: name a place outside", "out")
         return out
     if inside is not None and RUNS.resolve().is_relative_to(inside):
         return inside.parent / f"{inside.name}.preview.png"

@@ -202,10 +202,11 @@ def end_lines(result: TrainResult, training: Training, out: Path) -> list[str]:
         return [f"Stopped at {done:,} of {total:,} pairs (step {result.step} of {settings.total_steps}).",
                 f"Next: {go_on}"]  # fmt: skip
     data = training.recipe.data
-    root = Path(data.root) if isinstance(data, FolderSource) else None
-    plan = data.plan if isinstance(data, FolderSource) else None
+    root, plan, about = None, None, {}
+    if isinstance(data, FolderSource):
+        root, plan = Path(data.root), data.plan
+        about = said(data.layout, Path(data.keypoints) if data.keypoints else None)
     measure = command_line("measure", result.weights, data=root, pairs=MEASURED, sheet=out / "pairs.png")
-    about = said(data.layout, Path(data.keypoints) if data.keypoints else None) if isinstance(data, FolderSource) else {}
     made = generate_command(root, result.weights, about)
     if plan:
         made = command_line("generate", data=root, plan=plan, **about, weights=result.weights)

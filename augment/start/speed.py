@@ -42,7 +42,8 @@ class Speed:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {**asdict(self), "images_per_second": round(self.images_per_second, 3) if self.images_per_second else None}
+        rate = self.images_per_second
+        return {**asdict(self), "images_per_second": None if rate is None else round(rate, 3)}
 
 
 def fast_bf16() -> bool:
@@ -137,18 +138,19 @@ def alternatives(count: int, used: str, device: torch.device, shipped: Sequence[
         return ""
     precisions = ("float32", "bf16") if device.type == "cpu" and fast_bf16() else ("float32",)
     rates = measured_speeds([used, *others], device, seconds, precisions)
-    mine = next((one for one in rates if one.weights == used and one.seconds(count) is not None), None)
+    times = {(one.weights, one.precision): one.seconds(count) for one in rates}
     told = [
-        f"--weights {one.weights}{' --precision bf16' if one.precision == 'bf16' else ''} {duration(taken)}"
-        for one in rates
-        if one.weights != used and (taken := one.seconds(count)) is not None
+        f"{name}{' --precision bf16' if precision == 'bf16' else ''} {duration(taken)}"
+        for (name, precision), taken in times.items()
+        if taken is not None and (name != used or precision != "float32")
     ]
-    if not told:
-        return f"Other weights ship, not measured here for want of time: {', '.join(others)} (better on photographs)."
-    own = f" {duration(mine.seconds(count) or 0)}" if mine else ""
+    own = times.get((used, "float32"))
+    if own is None or not told:
+        names = ", ".join(others)
+        return f"{used} is the small default of a CPU; better on photographs, and slower: {names} (--weights)."
     return (
-        f"{count} images by {used}, the small default of a CPU, take about{own or ' unknown time'} here; larger weights "
-        f"are better on photographs: {'; '.join(told)} (measured now)."
+        f"Measured now, for these {count} images: {used}, the small default of a CPU, {duration(own)}; larger weights "
+        f"are better on photographs: --weights {'; --weights '.join(told)}."
     )
 
 
