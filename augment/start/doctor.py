@@ -10,12 +10,11 @@ from typing import Any
 
 import torch
 
-from augment.estimators.build import ESTIMATORS
 from augment.generators.open import pick_weights
 from augment.generators.weights import available_weights
 from augment.runs import ALWAYS, package_version, required_packages
 from augment.start.looks import LAYOUTS_DRAWN, SPLITS, look_at
-from augment.start.next_steps import command_line, said
+from augment.start.next_steps import best_estimator, command_line, estimators_here, said
 from augment.start.speed import duration, fast_bf16, measured_speeds
 from augment.synth.dataset import SynthSettings, embedded_path
 from reid_eval.machine import busy_note, describe_cpu, describe_gpus, describe_memory, usable_cores
@@ -24,8 +23,6 @@ from reid_eval.runtime import first_five, resolve_device
 SECONDS = 6.0
 """Of measuring speeds, about; the rest of ten is Python's start and the folder."""
 _GB = 1e9
-_NEEDS = {"synth": None, "keypointrcnn": None, "rtmpose": "rtmlib", "mediapipe": "mediapipe", "openpose": None}
-_FETCHES = ("keypointrcnn", "rtmpose")  # their weights are a download
 _BACKENDS = ("openvino", "onnxruntime")
 _FAULTS = {
     "outside": "joints outside of the image",
@@ -69,7 +66,7 @@ def diagnose(
         "folder": folder,
         "machine": _machine(where, note),
         "extras": _extras(),
-        "estimators": _estimators(),
+        "estimators": estimators_here(),
         "weights": {"shipped": shipped, "default": default},
         "speeds": speeds,
         "disk": _disk(folder),
@@ -108,25 +105,6 @@ def _extras() -> dict[str, list[str]]:
         for extra, packages in required_packages().items()
         if extra not in (ALWAYS, "dev")
     }
-
-
-def _estimators() -> dict[str, str]:
-    """Each pose estimator, and what it lacks here: nothing, a package, or a file that it would fetch."""
-    found = {}
-    for name in ESTIMATORS:
-        package = _NEEDS.get(name)
-        if package and importlib.util.find_spec(package) is None:
-            found[name] = "not installed"
-        elif name == "openpose":
-            found[name] = "needs its caffemodel"
-        else:
-            found[name] = "fetches its weights on first use" if name in _FETCHES else "ready"
-    return found
-
-
-def best_estimator() -> str:
-    """The best that runs here without fetching anything: MediaPipe where it is installed, else the one that ships."""
-    return "mediapipe" if _estimators()["mediapipe"] == "ready" else "synth"
 
 
 def _disk(folder: dict[str, Any]) -> dict[str, int]:

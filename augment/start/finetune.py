@@ -295,7 +295,14 @@ def _now(where: torch.device) -> float:
 
 def _values(asked: _Asked, weights: str) -> dict[str, Any]:
     """The recipe's settings with what weights, device and the packages at hand ask for; no schedule."""
-    numbers = dict(as_patn(open_generator(weights, "cpu"), "finetune").network.architecture)
+    generator = as_patn(open_generator(weights, "cpu"), "fine-tuning")
+    if generator.size != SIZE:
+        raise InputError(
+            f"{weights} draws {generator.size[0]}x{generator.size[1]}, and fine-tuning by a time is for "
+            f"{SIZE[0]}x{SIZE[1]}: train by a recipe",
+            "weights",
+        )
+    numbers = dict(generator.network.architecture)
     cpu = asked.where.type == "cpu"
     values: dict[str, Any] = {
         "data.root": str(asked.root),

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from augment.estimators.build import ESTIMATORS
+from augment.estimators.folder_images import folder_images
 from augment.pose.keypoints import find_annotations
 
 PROGRAM = "patn-augment"
 RATIO = 0.5
+_NEEDS = {"rtmpose": "rtmlib", "mediapipe": "mediapipe"}
+_FETCHES = ("keypointrcnn", "rtmpose")  # their weights are a download
 
 
 def command_line(name: str, *arguments: object, **options: object) -> str:
@@ -44,8 +49,10 @@ def after_preview(root: Path | None, layout: str, keypoints: Path | None) -> lis
     about = said(layout, keypoints)
     if root is None:
         return [f"Next: {generate_command(None, None, about)}"]
+    if layout == "auto" and folder_images(root).layout is None:
+        return [f"Training and generating need to know who is who: {command_line('doctor', root)} says how"]
     if keypoints is None and not find_annotations(root):
-        return [f"Next: {command_line('poses', root, estimator='synth')}   (then finetune and generate)"]
+        return [f"Next: {command_line('poses', root, estimator=best_estimator())}"]
     return [
         f"If not good enough, teach them your photos: {command_line('finetune', root, **about)}",
         f"Else: {generate_command(root, None, about)}",
@@ -62,3 +69,22 @@ def after_finetune(
         more = command_line("finetune", root, minutes=f"{minutes:g}", out=out, resume=True, **about)
         lines.append(f"The time was up before the last step; to go on: {more}")
     return lines
+
+
+def estimators_here() -> dict[str, str]:
+    """Each pose estimator, and what it lacks here: nothing, a package, or a file that it would fetch."""
+    found = {}
+    for name in ESTIMATORS:
+        package = _NEEDS.get(name)
+        if package and importlib.util.find_spec(package) is None:
+            found[name] = "not installed"
+        elif name == "openpose":
+            found[name] = "needs its caffemodel"
+        else:
+            found[name] = "fetches its weights on first use" if name in _FETCHES else "ready"
+    return found
+
+
+def best_estimator() -> str:
+    """The best that runs here without fetching anything: MediaPipe where it is installed, else the one that ships."""
+    return "mediapipe" if estimators_here()["mediapipe"] == "ready" else "synth"
