@@ -10,6 +10,7 @@ import click
 from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
 from augment.runs import new_run_dir
+from reid_eval.limits import LARGEST_INTEGER
 from reid_eval.runtime import InputError
 
 _KEYPOINTS = click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
@@ -91,7 +92,8 @@ def preview(
 @click.option("--resume", is_flag=True, help="Go on with --out, for --minutes more at most.")
 @LAYOUT
 @_KEYPOINTS
-@SEED
+@click.option("--seed", type=click.IntRange(0, LARGEST_INTEGER), help="Of the people held out and of the training. "
+              "Default: 0, or that of the run that goes on.")  # fmt: skip
 @DEVICE
 def finetune(
     folder: Path, minutes: float, out: Path | None, resume: bool, layout: str, keypoints: Path | None, **options: Any

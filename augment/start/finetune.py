@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +30,7 @@ from augment.quality.known import KnownPairs
 from augment.runs import Say
 from augment.start.holdout import (
     Figures,
+    Split,
     before_after_sheet,
     copying,
     figures_lines,
@@ -49,10 +50,11 @@ ENOUGH = 2_000
 """Pairs from which on the larger weights are worth training: below, the tiny ones get further in the same time."""
 _TRAINING, _LOOKING = 0.85, 0.1
 """Shares of the time: of the training itself, and of the figures before and after it."""
-_LEAST_STEPS, _MOST_STEPS, _TRIED_STEPS = 4, 20_000, 2
+_LEAST_STEPS, _MOST_STEPS, _TRIED_STEPS, _MOST_TRIED = 4, 20_000, 2, 20
+_TRYING = 0.02
 _AVERAGED = {1000: 0.99, 300: 0.97, 60: 0.9}
 """Steps from which on weights are averaged, to the decay."""
-_SAVE_SECONDS, _SPARE_SECONDS = 60.0, 3.0
+_SAVE_SECONDS, _SPARE_SECONDS, _LONGER = 60.0, 3.0, 1.5
 _WIDE = 64
 _BLURS = "; the extra `imagenet` is not installed, and L1 alone blurs"
 SIZE = (128, 64)
@@ -125,7 +127,7 @@ def finetune(
     weights: str | None = None,
     layout: str = "auto",
     keypoints: Path | None = None,
-    seed: int = 0,
+    seed: int | None = None,
     device: str = "auto",
     resume: bool = False,
     say: Say = lambda _: None,
@@ -138,7 +140,7 @@ def finetune(
         minutes: for all of it, about: reading, measuring, training, figures.
         weights: to start from; None: what the time allows.
         layout, keypoints: as for `posed_images`.
-        seed: of the people held out, the pairs and the training.
+        seed: of the people held out, the pairs and the training; None: 0, or that of the run that goes on.
         device: where.
         resume: go on with what `out` holds, for `minutes` more at most.
         say: told what is chosen and measured.
@@ -152,38 +154,70 @@ def finetune(
     known = _known(out) if resume else None
     if known is None and (out / CHECKPOINT).exists():
         raise InputError(f"{out} already holds a training: resume it, or name another folder", "resume")
-    about: dict[str, Any] = {"layout": layout, "keypoints": keypoints}
-    split = hold_out(root, SIZE, **about, seed=seed)
+    if known is not None and seed not in (None, known["seed"]):
+        raise InputError(f"{out} held out the people of seed {known['seed']}: go on with that seed", "seed")
+    seed = known["seed"] if known else seed or 0
+    asked = _Asked(root, out, {"layout": layout, "keypoints": keypoints}, where, seed)
+    split = hold_out(root, SIZE, **asked.about, seed=seed)
     held = split.people(split.held)
     say(f"{held} of {held + split.people(split.learnt)} training people are held out, to measure on.")
-    choice = None
-    if known is None:
-        out.mkdir(parents=True, exist_ok=True)
-        write_learnt_pairs(split, out / PAIRS, seed)
-        choice = _choose(_Asked(root, out, about, where, seed), weights, end, say)
-    start = choice.weights if choice else str((known or {})["init_weights"])
-    looks = _Looks(start, held_pairs(split, SIZE, where, seed), where, end)
-    left = _TRAINING * (end - time.monotonic() - looks.seconds)
-    if choice:
-        training = choice.training(left)
-        steps = training.recipe.settings().total_steps
-        say(f"Training {start}: {choice.seconds_a_step:.2g} s a step of {choice.batch_size} pairs now, so {steps:,} "
-            f"steps in {duration(left)}{'' if _has_lite0() else _BLURS}.")  # fmt: skip
-    else:
-        training = open_training(None, out, resume=True)
-    limit = max(1.0, end - time.monotonic() - looks.seconds - _SPARE_SECONDS)
-    saved = _Saved(out / WEIGHTS, training, choice.source if choice else None)
+    begun = _go_on(asked, known) if known else _begin(asked, split, weights, end, say)
+    looks = _Looks(begun.start, held_pairs(split, SIZE, where, seed), where, end)
+    training = begun.training(_TRAINING * (end - time.monotonic() - looks.seconds))
     result = train_recipe(
-        training, out, device=device, resume=resume, max_seconds=limit, facts={"finetune": True, "data": str(root)},
-        source=choice.source if choice else None, sheets=False, on_checkpoint=saved, say=say,
-    )  # fmt: skip
+        training,
+        out,
+        device=device,
+        resume=resume,
+        max_seconds=max(1.0, end - time.monotonic() - looks.seconds - _SPARE_SECONDS),
+        facts={"finetune": True, "data": str(root)},
+        source=begun.source,
+        sheets=False,
+        on_checkpoint=_Saved(out / WEIGHTS, training, begun.source),
+        say=say,
+    )
     if result is None:
-        raise InputError("finetune is for one process: use `train` for several")
+        raise InputError("fine-tuning by a time is for one process: train by a recipe in several")
     after = looks.of(out / WEIGHTS)
     found = Finetuned(out / WEIGHTS, result.finished, result.step, looks.before, after, copying(after.material))
     save_sheet(before_after_sheet(looks.before.material, after.material), out / SHEET)
     write_json(out / FIGURES, found.to_dict())
     return found
+
+
+class _Begun(NamedTuple):
+    """Where a fine-tuning starts from.
+
+    `training` gives what is trained in so many seconds.
+    """
+
+    start: str
+    source: PairSource
+    training: Callable[[float], Training]
+
+
+def _begin(asked: _Asked, split: Split, weights: str | None, end: float, say: Say) -> _Begun:
+    """Choose."""
+    asked.out.mkdir(parents=True, exist_ok=True)
+    write_learnt_pairs(split, asked.out / PAIRS, asked.seed)
+    choice = _choose(asked, weights, end, say)
+
+    def training(seconds: float) -> Training:
+        made = choice.training(seconds)
+        steps = made.recipe.settings().total_steps
+        say(
+            f"Training {choice.weights}: {choice.seconds_a_step:.2g} s a step of {choice.batch_size} pairs now, so "
+            f"{steps:,} steps in {duration(max(0.0, seconds))}{'' if _has_lite0() else _BLURS}."
+        )
+        return made
+
+    return _Begun(choice.weights, choice.source, training)
+
+
+def _go_on(asked: _Asked, known: Mapping[str, Any]) -> _Begun:
+    """As the run was begun."""
+    training = open_training(None, asked.out, resume=True)
+    return _Begun(known["init_weights"], training.recipe.data.open(asked.where), lambda _: training)
 
 
 class _Looks:
@@ -197,8 +231,8 @@ class _Looks:
         wanted = int(rate * _LOOKING / 2 * max(0.0, end - time.monotonic()))
         self.count = max(_LEAST_MEASURED, min(_MOST_MEASURED, wanted - wanted % 8))
         self.before = figures_of(generator, known, self.count)
-        self.seconds = time.monotonic() - began
-        """What it took, and will take again."""
+        self.seconds = _LONGER * (time.monotonic() - began)
+        """What it took and will take again, the sheet and a machine that gets busier included."""
 
     def of(self, weights: Path) -> Figures:
         """Figures of a file."""
@@ -208,7 +242,7 @@ class _Looks:
 class _Saved:
     """Writes the weights at each checkpoint, so that a training stopped by its time has some."""
 
-    def __init__(self, target: Path, training: Training, source: PairSource | None) -> None:
+    def __init__(self, target: Path, training: Training, source: PairSource) -> None:
         self.target, self.training = target, training
         self.names: list[str] = getattr(source, "training_images", [])
 
@@ -229,7 +263,8 @@ def _known(out: Path) -> Mapping[str, Any] | None:
     try:
         found = read_json(out / RUN_FILE)
         settings = found["recipe"]["train"]
-        if found["finetune"] is not True or not isinstance(settings["init_weights"], str):
+        typed = isinstance(settings["init_weights"], str) and isinstance(settings["seed"], int)
+        if found["finetune"] is not True or not typed:
             raise TypeError("it is no fine-tuning's")
         return dict(settings)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -260,7 +295,8 @@ def _choose(asked: _Asked, weights: str | None, end: float, say: Say) -> Choice:
             if left / slower * found.batch_size < ENOUGH:
                 say(f"{name} would see too few pairs here in this time: about {left / slower * found.batch_size:,.0f}.")
                 break
-        larger = _measured(asked, name, found.source if found else None)
+        share = _TRYING * (end - time.monotonic())
+        larger = _measured(asked, name, found.source if found else None, share)
         if found and larger.steps(_TRAINING * (end - time.monotonic())) * larger.batch_size < ENOUGH:
             say(f"{name} would see too few pairs here in this time.")
             break
@@ -273,18 +309,19 @@ def _parameters(name: str) -> int:
     return sum(tensor.numel() for tensor in read_weights(name).tensors.values())
 
 
-def _measured(asked: _Asked, weights: str, source: PairSource | None) -> Choice:
-    """How long a step takes, of a training that is thrown away."""
+def _measured(asked: _Asked, weights: str, source: PairSource | None, seconds: float) -> Choice:
+    """How long a step takes, of a training that is thrown away; two steps at least, and some more in `seconds`."""
     overrides = _settings(_values(asked, weights))
     recipe = load_recipe(RECIPE, overrides)
     source = source or recipe.data.open(asked.where)
     settings = recipe.settings()
     state = build_state(settings, asked.where)
-    for step in range(1 + _TRIED_STEPS):
-        if step == 1:
-            began = _now(asked.where)
-        train_step(state, source.sample(step, settings.batch_size), settings)
-    return Choice(weights, overrides, source, settings.batch_size, (_now(asked.where) - began) / _TRIED_STEPS)
+    train_step(state, source.sample(0, settings.batch_size), settings)  # the first one prepares
+    began, steps = _now(asked.where), 0
+    while steps < _TRIED_STEPS or (steps < _MOST_TRIED and _now(asked.where) - began < seconds):
+        steps += 1
+        train_step(state, source.sample(steps, settings.batch_size), settings)
+    return Choice(weights, overrides, source, settings.batch_size, (_now(asked.where) - began) / steps)
 
 
 def _now(where: torch.device) -> float:

@@ -153,7 +153,11 @@ def train_recipe(
     source = source or recipe.data.open(where)
     names: list[str] = getattr(source, "training_images", [])
     earlier = listed_images(settings.init_weights) if settings.init_weights else []
-    told = {"recipe": recipe.model_dump(mode="json"), "recipe_name": training.name, "overrides": training.overrides}
+    told: dict[str, Any] = {
+        "recipe": recipe.model_dump(mode="json"),
+        "recipe_name": training.name,
+        "overrides": training.overrides,
+    }
     told |= {"licence": training.licence, "device": str(where), **(facts or {})}
 
     def saved(state: TrainState) -> None:

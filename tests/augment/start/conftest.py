@@ -32,7 +32,13 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generator of the right kind with random weights."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "small-tiny.safetensors"
-    save_generator(path, patn_tiny(ngf=4, n_blocks=2, dropout=0.0), {"data": "nothing", "size": [128, 64]})
+    network = patn_tiny(ngf=4, n_blocks=2, dropout=0.0)
+    norms = [layer for layer in network.modules() if isinstance(layer, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = 1.0  # with the statistics of its start a random network draws one grey
+    with torch.no_grad():
+        network(torch.rand(4, 3, 128, 64), torch.rand(4, 18, 128, 64), torch.rand(4, 18, 128, 64))
+    save_generator(path, network, {"data": "nothing", "size": [128, 64]})
     return path
 
 
