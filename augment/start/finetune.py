@@ -37,6 +37,7 @@ from augment.start.holdout import (
     figures_of,
     held_pairs,
     hold_out,
+    verdict,
     write_learnt_pairs,
 )
 from augment.start.recipe_training import RUN_FILE, Training, described, open_training, train_recipe
@@ -116,7 +117,7 @@ class Finetuned:
     def lines(self) -> list[str]:
         """The figures."""
         head = f"People held out, {self.after.pairs} pairs:"
-        return [head, *figures_lines(self.before, self.after, self.copied)]
+        return [head, *figures_lines(self.before, self.after, self.copied), verdict(self.before, self.after)]
 
 
 def finetune(

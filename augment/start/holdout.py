@@ -35,6 +35,7 @@ METRICS = ("l1", "ssim", "sharpness")
 GREY = 127.5
 """Grey levels of 1 in images of [-1, 1]."""
 _ROWS = 8
+_SAME = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,6 +170,17 @@ def figures_lines(before: Figures, after: Figures, copied: Figures) -> list[str]
         else:
             lines.append(f"  {title}: not measured, {before.left_out.get(name) or after.left_out.get(name)}")
     return lines
+
+
+def verdict(before: Figures, after: Figures) -> str:
+    """One line: which figures got better, which worse."""
+    towards = {"l1": lambda value: value, "ssim": lambda value: -value, "sharpness": lambda value: abs(value - 1)}
+    titles = {"l1": "L1", "ssim": "SSIM", "sharpness": "sharpness"}
+    both = [name for name in METRICS if name in before.values and name in after.values]
+    gains = {name: towards[name](before.values[name]) - towards[name](after.values[name]) for name in both}
+    better, worse = ([titles[name] for name in both if sign * gains[name] > _SAME] for sign in (1, -1))
+    told = [f"{word} in {', '.join(names)}" for word, names in (("better", better), ("worse", worse)) if names]
+    return f"On people that it has not seen: {'; '.join(told) or 'no change'}. Look at the sheet before you use it."
 
 
 def before_after_sheet(before: Material, after: Material, rows: int = _ROWS) -> Image.Image:

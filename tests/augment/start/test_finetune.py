@@ -19,7 +19,7 @@ from augment.generators.weights import read_weights
 from augment.pairs.lists import read_pairs
 from augment.start import finetune as module
 from augment.start.finetune import ENOUGH, Choice, finetune
-from augment.start.holdout import copying, hold_out, write_learnt_pairs
+from augment.start.holdout import Figures, copying, hold_out, verdict, write_learnt_pairs
 from reid_eval.runtime import InputError
 
 Run = Callable[..., int]
@@ -153,6 +153,20 @@ def test_copying_the_photo_has_its_own_figures(people: Path, quick: Path) -> Non
     by_hand = np.abs(photos.astype(float) - real).mean()
     assert copying(found.after.material).values["l1"] == pytest.approx(by_hand, rel=1e-6)
     assert found.copied.values["l1"] == pytest.approx(by_hand, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ({"l1": 9.0, "ssim": 0.3, "sharpness": 1.1}, "better in L1; worse in SSIM."),
+        ({"l1": 10.0, "ssim": 0.4, "sharpness": 0.9}, "no change."),
+        ({"l1": 11.0, "sharpness": 1.05}, "better in sharpness; worse in L1."),
+    ],
+)
+def test_the_verdict(now: dict[str, float], words: str) -> None:
+    before = Figures(8, {"l1": 10.0, "ssim": 0.4, "sharpness": 0.9}, {}, None)  # type: ignore[arg-type]
+    after = Figures(8, now, {}, None)  # type: ignore[arg-type]
+    assert words in verdict(before, after)
 
 
 def test_other_weights_and_folders_are_refused(

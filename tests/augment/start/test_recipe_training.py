@@ -19,7 +19,7 @@ Run = Callable[..., int]
 Suggestions = Callable[[str], list[list[str]]]
 Capture = pytest.CaptureFixture[str]
 TRAIN = {"generator": "patn_tiny", "overrides": {"ngf": 4, "n_blocks": 2, "dropout": 0.0}, "ndf": 4, "d_blocks": 0,
-         "batch_size": 2, "constant_steps": 6, "decay_steps": 0, "lambda_gan": 0, "perceptual": "off"}  # fmt: skip
+         "batch_size": 2, "constant_steps": 6, "decay_steps": 0, "epoch_steps": 1, "lambda_gan": 0, "perceptual": "off"}  # fmt: skip
 
 
 @pytest.fixture
@@ -56,8 +56,10 @@ def test_going_on_needs_the_folder_alone(recipe: Path, run: Run, suggestions: Su
 
 
 def test_going_on_gives_the_bits_of_one_that_was_not_stopped(recipe: Path, run: Run) -> None:
-    assert run("train", "--recipe", recipe, "--out", "whole", "--set", "train.seed=3") == 0
-    training = open_training(str(recipe), Path("parts"), ("train.seed=3",))
+    changes = ("train.seed=3", "train.checkpoint_every=2")
+    sets = [word for change in changes for word in ("--set", change)]
+    assert run("train", "--recipe", recipe, "--out", "whole", *sets) == 0
+    training = open_training(str(recipe), Path("parts"), changes)
     with pytest.raises(KeyboardInterrupt):
         train_recipe(training, Path("parts"), device="cpu", source=_Dies(training))
     train_recipe(open_training(None, Path("parts"), resume=True), Path("parts"), device="cpu", resume=True)
