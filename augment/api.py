@@ -149,6 +149,7 @@ def augment_folder(
     link: str = "copy",
     resume: bool = False,
     shard: tuple[int, int] = (0, 1),
+    terms: str | None = None,
 ) -> Manifest | None:
     """Carry out a plan: write the augmented folder, and beside it `OUT.run.json` with what made it.
 
@@ -158,7 +159,7 @@ def augment_folder(
         generator: a generator, or what `augment.generators.open.open_generator` takes; None: the best that ships.
         settings: how images are made and written.
         gate: rejects bad images; see `augment.gate.redraw.GateRun`.
-        link, resume, shard: see `augment.folder.generate.generate`.
+        link, resume, shard, terms: see `augment.folder.generate.generate`.
 
     Returns:
         The manifest, or None if other shards are still at work.
@@ -186,6 +187,7 @@ def augment_folder(
         resume=resume,
         shard=shard,
         arguments={**planned.arguments, **_redraws(gate)},
+        terms=terms,
     )
     if found is not None and not there:  # a finished folder keeps the record of the run that made it
         root = planned.source.data.root.resolve()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,7 @@ def grid(
     padding: int = 6,
     font_size: int = 14,
     gap_every: int = 0,
+    gaps: Collection[int] = (),
 ) -> Image.Image:
     """Lay images out in rows and columns.
 
@@ -44,6 +45,7 @@ def grid(
         padding: between cells, in pixels.
         font_size: of captions, in pixels.
         gap_every: leave a wider gap after every so many columns; 0 for none.
+        gaps: leave one before these columns, too.
 
     Raises:
         ValueError: nothing to show.
@@ -59,9 +61,8 @@ def grid(
     line = font_size + 3
     top = padding + line * max((caption.count("\n") + 1 for caption in captions), default=0)
     left = padding + (max((round(font.getlength(c)) for c in row_captions), default=-padding) + padding)
-    starts = [
-        left + i * (width + padding) + (3 * padding * (i // gap_every) if gap_every else 0) for i in range(columns)
-    ]
+    wider = [(i // gap_every if gap_every else 0) + sum(gap <= i for gap in gaps) for i in range(columns)]
+    starts = [left + i * (width + padding) + 3 * padding * count for i, count in enumerate(wider)]
     sheet = Image.new("RGB", (starts[-1] + width + padding, top + len(rows) * (height + padding)), _PAPER)
     draw = ImageDraw.Draw(sheet)
     for x, caption in zip(starts, captions, strict=False):

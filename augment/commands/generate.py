@@ -72,6 +72,8 @@ _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
               "calibrate-gate. No file starts a program.")  # fmt: skip
 @click.option("--gate-weights", type=EXISTING, help="Of the estimator that the thresholds were set with.")
 @click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
+@click.option("--terms", metavar="TEXT", help="Terms of the photographs (licence, attribution, limits of use), for the "
+              "manifest; see docs/terms.md.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
 @click.pass_context
@@ -91,7 +93,7 @@ def generate(
     shard = parse_shard(options.pop("shard"))
     _check(context, out, shard)
     gate = {name: options.pop(name) for name in ("gate", *_OF_GATE)}
-    how = {name: options.pop(name) for name in ("link", "resume")}
+    how = {name: options.pop(name) for name in ("link", "resume", "terms")}
     settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"))
     name = pick_weights(weights, device)
     generator = open_generator(name, resolve_device(device), blocks)
@@ -99,8 +101,20 @@ def generate(
     trained = getattr(generator, "info", {}).get("data")
     about = f" (trained on {trained})" if trained else ""
     echo(f"Weights: {name}{about}; device: {generator.device}; precision: {settings.precision}")
+    if weights is None:
+        _tell_alternatives(planned, name, generator)
     run = _gate(planned, generator, device, **gate) if gate["gate"] else None
     write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
+
+
+def _tell_alternatives(planned: Planned, used: str, generator: PoseGenerator) -> None:
+    """On a CPU the default is the small weights: say what others there are, and what they would take."""
+    from augment.generators.weights import available_weights
+    from augment.start.speed import alternatives
+
+    count = int((planned.table["action"] == "generate").sum())
+    if generator.device.type == "cpu" and (line := alternatives(count, used, generator.device, available_weights())):
+        echo(line)
 
 
 def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path:
@@ -115,6 +129,7 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
     from augment.api import augment_folder
     from augment.folder.manifest import MANIFEST
     from augment.gate.verdicts import gate_message
+    from augment.start.terms import photographs_note
 
     target = (out or new_run_dir("augmented")).absolute()
     shown = out or target.relative_to(Path.cwd())
@@ -127,6 +142,8 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
     echo(f"{did} {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
     if manifest.gate is not None:
         echo(gate_message(manifest.gate))
+    if note := photographs_note(planned.source.data, manifest.terms):
+        echo(note)
     evaluate = "" if out is None else f" --augmented {shown}"
     echo(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return target

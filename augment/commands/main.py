@@ -19,6 +19,7 @@ from augment.commands.inspect import depth_curve, explain, measure, plot_log
 from augment.commands.poses import measure_poses, pose_library, poses, train_poses
 from augment.commands.quality import calibrate_gate, gate, quality
 from augment.commands.search import embed
+from augment.commands.start import doctor, finetune, preview
 from augment.commands.table import table
 from augment.commands.train import convert, import_checkpoint, train
 
@@ -33,6 +34,9 @@ def cli() -> None:
 
 
 for command in (
+    doctor,
+    preview,
+    finetune,
     pairs,
     synth,
     image_statistics,

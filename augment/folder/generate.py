@@ -34,6 +34,7 @@ from augment.folder.manifest import (
     Manifest,
     VerifyReport,
     begin_job,
+    check_terms,
     differences,
     file_entries,
     folder_files,
@@ -101,8 +102,11 @@ def generate(
     resume: bool = False,
     shard: tuple[int, int] = (0, 1),
     arguments: Mapping[str, Any] | None = None,
+    terms: str | None = None,
 ) -> Manifest | None:
     """Write the augmented folder of a plan.
+
+    Many arguments because each says one thing of a job.
 
     The same source, plan, generator and arguments give the same bytes of every file on one kind of machine, whatever
     the number of shards or the interruptions; on a CPU also whatever the batch size.
@@ -120,6 +124,7 @@ def generate(
         resume: go on with an unfinished folder; a finished one is left as it is.
         shard: (index, count): do only the index-th of count equal parts.
         arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
+        terms: of the photographs, for the manifest: licence, attribution, limits of use; one line.
 
     Returns:
         The manifest, or None if other shards are still at work: the last of them to get here writes it.
@@ -133,10 +138,11 @@ def generate(
         raise InputError(f"link {link!r}: choose from {', '.join(LINKS)}")
     if not 0 <= shard[0] < shard[1]:
         raise InputError(f"shard {shard[0]} of {shard[1]}: expected 0 <= index < count")
+    check_terms(terms)
     check_plan(plan, source.data.train, source.keypoints, source.library, source.data.layout)
     rendering, out = rendering or PlainRendering(), Path(out)
     work = Work(source, plan, generator, out, (settings or RenderSettings()).on(generator), shard)
-    job = _job(work, link, {**(arguments or {}), **rendering.facts()})
+    job = _job(work, link, {**(arguments or {}), **rendering.facts()}, terms)
     copies = list_copies(source.data, plan)
     if _open_folder(out, job, resume or shard[1] > 1):
         return finished(out)
@@ -207,7 +213,7 @@ def _sweep(out: Path) -> None:
     remove_locks(out)
 
 
-def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
+def _job(work: Work, link: str, arguments: Mapping[str, Any], terms: str | None) -> Job:
     """What the folder is made from, as its manifest tells it."""
     from augment.generators.open import facts_of, generator_sha256
 
@@ -226,6 +232,7 @@ def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
         jpeg_quality=settings.jpeg_quality,
         link=link,  # type: ignore[arg-type]
         arguments={**arguments, **facts_of(generator), **batch},
+        terms=terms,
     )
 
 

@@ -35,6 +35,8 @@ def _inside(name: str) -> str:
     return name
 
 
+MOST_TERMS = 1000
+"""Characters of the terms of the photographs."""
 _COUNTS = ("identities", "train", "train_generated", "train_dropped", "query", "gallery")
 _OF_GATE = ("asked", "accepted_at_once", "accepted_after_retry", "given_up", "rejections")
 
@@ -53,6 +55,13 @@ def _gate_facts(facts: dict[str, Any] | None) -> dict[str, Any] | None:
         if not all(isinstance(count, int) for count in counts):
             raise ValueError(f"{', '.join(_OF_GATE)} and reasons should be counts")
     return facts
+
+
+def _plain_terms(terms: str | None) -> str | None:
+    """Words that can be printed in a line."""
+    if terms is not None and (not terms.strip() or len(terms) > MOST_TERMS or not is_harmless(terms)):
+        raise ValueError(f"terms are one line of at most {MOST_TERMS} characters")
+    return terms
 
 
 _Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
@@ -82,6 +91,8 @@ class Job(BaseModel):
     link: Literal["copy", "hard", "symlink"]
     arguments: dict[str, Any] = {}
     """What the plan was made with: ratio, mode, seed and so on. No paths of this machine."""
+    terms: Annotated[str | None, AfterValidator(_plain_terms)] = None
+    """Terms of the photographs in the folder, in the user's words: licence, attribution, limits of use."""
 
 
 class FileEntry(BaseModel):
@@ -111,12 +122,34 @@ class Manifest(BaseModel):
     gate: Annotated[dict[str, Any] | None, AfterValidator(_gate_facts)] = None
     """How many images the gate rejected, and why; None (and not written) without one."""
 
+    @property
+    def terms(self) -> str | None:
+        """Terms of the photographs in the folder, in the user's words; None: nobody said. They stand in `job`."""
+        return self.job.terms
+
 
 def write_manifest(out: Path | str, manifest: Manifest) -> None:
     """Write the manifest of a complete folder, atomically, and remove the mark of the unfinished one."""
-    exclude = {"gate"} if manifest.gate is None else None
-    write_json(Path(out) / MANIFEST, manifest.model_dump(mode="json", exclude=exclude))
+    values = manifest.model_dump(mode="json", exclude={"gate"} if manifest.gate is None else None)
+    write_json(Path(out) / MANIFEST, {**values, "job": _job_values(manifest.job)})
     (Path(out) / UNFINISHED).unlink(missing_ok=True)
+
+
+def _job_values(job: Job) -> dict[str, Any]:
+    """As it is written: without terms where there are none."""
+    return job.model_dump(mode="json", exclude={"terms"} if job.terms is None else None)
+
+
+def check_terms(terms: str | None) -> None:
+    """Refuse terms that a manifest does not hold.
+
+    Raises:
+        InputError: empty, too long, or with control characters.
+    """
+    try:
+        _plain_terms(terms)
+    except ValueError as error:
+        raise InputError(str(error), "terms") from None
 
 
 def read_manifest(out: Path | str) -> Manifest:
@@ -142,7 +175,7 @@ def begin_job(out: Path, job: Job) -> bool:
     target = out / UNFINISHED
     own = target.with_name(f"{PART}{secrets.token_hex(8)}")
     try:
-        write_json(own, job.model_dump(mode="json"))
+        write_json(own, _job_values(job))
         try:
             os.link(own, target)  # unlike a rename it fails where the file is there already
         except (FileExistsError, FileNotFoundError):  # the latter: another has begun, and swept this one's mark away
