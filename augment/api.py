@@ -57,6 +57,11 @@ class Planned:
     seed: int = 0
     summary: PlanSummary | None = None
 
+    def __repr__(self) -> str:
+        """A line: what is planned, not the tables."""
+        counts = ", ".join(f"{count} {action}" for action, count in self.table["action"].value_counts().items())
+        return f"Planned({self.source.data.root}: {counts}; seed {self.seed})"
+
 
 def plan_folder(
     data: Path | str | None = None,

@@ -14,6 +14,7 @@ from augment.api import plan_folder, run_file
 from augment.commands.echo import echo
 from augment.commands.generate import write_folder
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
+from augment.commands.suggest import command_line
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
 from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError, write_json
@@ -84,6 +85,9 @@ def reid_eval(
     from reid_eval.datasets import read_dataset
     from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
 
+    chosen = click.get_current_context().get_parameter_source("preset")
+    if recipe is not None and chosen == click.core.ParameterSource.COMMANDLINE:
+        raise InputError("--recipe says already what --preset would: leave one of them out")
     settings, test = training_settings(preset, recipe, changes, overrides)
     asked = {"poses": poses, "weight": pose_weight, "weights": weights, "precision": precision}
     test |= {key: value for key, value in asked.items() if value is not None}
@@ -161,7 +165,7 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
         if newest is None or _origin(newest) != data.resolve():
             raise InputError(
                 f"the newest folder under ./runs was not made of {data}: "
-                f"run `patn-augment generate --data {data} --ratio 0.5` first, or give --augmented FOLDER"
+                f"run `{command_line('generate', data=data, ratio=0.5)}` first, or give --augmented FOLDER"
             )
         return data, newest
     original = _origin(newest) if newest else None
@@ -173,6 +177,7 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     )
     say(f"{why}: making a new one (patn-augment generate --ratio 0.5).")
     made = write_folder(plan_folder(ratio=0.5, say=say), None)
+    assert made is not None  # one part: no other shard is at work
     return _origin(made) or source_data(None, say), made
 
 

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP, parse_shard
+from augment.commands.options import (
+    DEVICE,
+    EXISTING,
+    FOLDER,
+    LAYOUT,
+    SEED,
+    WEIGHTS_HELP,
+    check_new,
+    check_outside,
+    parse_shard,
+)
+from augment.commands.suggest import command_line, layout_option, suggest
 from augment.runs import new_run_dir
 from reid_eval.runtime import InputError, check_target
 
@@ -89,7 +100,7 @@ def generate(
     from reid_eval.runtime import resolve_device
 
     shard = parse_shard(options.pop("shard"))
-    _check(context, out, shard)
+    _check(context, out, shard, options)
     gate = {name: options.pop(name) for name in ("gate", *_OF_GATE)}
     how = {name: options.pop(name) for name in ("link", "resume")}
     settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"))
@@ -100,11 +111,16 @@ def generate(
     about = f" (trained on {trained})" if trained else ""
     echo(f"Weights: {name}{about}; device: {generator.device}; precision: {settings.precision}")
     run = _gate(planned, generator, device, **gate) if gate["gate"] else None
-    write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
+    made = write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
+    if made is not None:
+        _suggest(planned, out, made, context.params)
 
 
-def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path:
-    """Carry out a plan as `patn-augment generate` does, and say what became of it. Returns the folder.
+def write_folder(
+    planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any
+) -> Path | None:
+    """Carry out a plan as `patn-augment generate` does, and say what became of it. Returns the folder;
+    None while other shards are at work.
 
     Args:
         planned: the plan.
@@ -117,28 +133,48 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
     from augment.gate.verdicts import gate_message
 
     target = (out or new_run_dir("augmented")).absolute()
-    shown = out or target.relative_to(Path.cwd())
+    shown = _shown(out, target)
     did = "Was complete already:" if (target / MANIFEST).is_file() else "Wrote"
     manifest = augment_folder(planned, target, generator, **how)
     if manifest is None:
         echo(f"This shard is done; {shown} is complete when the others are.")
-        return target
+        return None
     made = manifest.counts["train_generated"]
     echo(f"{did} {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
     if manifest.gate is not None:
         echo(gate_message(manifest.gate))
-    evaluate = "" if out is None else f" --augmented {shown}"
-    echo(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return target
 
 
-def _check(context: click.Context, out: Path | None, shard: tuple[int, int]) -> None:
+def _shown(out: Path | None, target: Path) -> Path:
+    return out or target.relative_to(Path.cwd())
+
+
+def _suggest(planned: Planned, out: Path | None, target: Path, given: dict[str, Any]) -> None:
+    """What to do with a new folder: look at it, evaluate it if there is a test split."""
+    from augment.synth.dataset import FACTS
+
+    data, look = planned.source.data, command_line("sheet", _shown(out, target))
+    if data.query.empty or data.gallery.empty:
+        suggest(look)
+        echo("The data set has no query and gallery, so nothing here can evaluate it: see docs/layouts.md for splits.")
+        return
+    drawn = (data.root / FACTS).is_file()  # which reid-eval also searches with views, and these need joints
+    evaluate = command_line("reid-eval", backbone="resnet50", augmented=out, keypoints=given["keypoints"] if drawn else None)
+    suggest(look, evaluate)
+
+
+def _check(context: click.Context, out: Path | None, shard: tuple[int, int], options: dict[str, Any]) -> None:
     """Refuse options that do not go together; whatever is ignored in silence is a trap."""
     given = _given(context)
     if "gate" not in given and (idle := sorted(given & {*_OF_GATE})):
         raise InputError(f"{_option(idle[0])} is for --gate: give both, or neither")
     if out is None and ("resume" in given or shard[1] > 1):
         raise InputError("--resume and --shard need --out: name the folder that is being made")
+    if out is not None:
+        from augment.folder.place import check_place
+
+        check_place(out, options["data"], options["resume"] or shard[1] > 1)
 
 
 def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
@@ -203,10 +239,17 @@ def _gate(
 @click.option("--pose-space", type=FOLDER, help="Also a PNG: which poses identities have, before and after.")
 @click.pass_context
 def plan(context: click.Context, out: Path, pose_space: Path | None, **options: Any) -> None:
-    """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT."""
+    """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT.
+
+    \b
+    patn-augment plan plan.csv --data Market-1501 --ratio 0.5
+    """
+    given = dict(context.params)
     from augment.plan.file import write_plan
     from augment.quality.coverage import plan_poses, save_pose_space
 
+    check_new(out)
+    check_outside(options["data"], pose_space)
     planned = _planned(context, options)
     write_plan(out, planned.table)
     if pose_space:
@@ -214,8 +257,9 @@ def plan(context: click.Context, out: Path, pose_space: Path | None, **options: 
         before, after = save_pose_space(*poses, pose_space)
         echo(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
         echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
-    where = f" --data {options['data']}" if options["data"] else ""
-    echo(f"Wrote {out}; carry it out with patn-augment generate{where} --plan {out}")
+    echo(f"Wrote {out}: a row an image, to read or edit.")
+    told = {name: given[name] for name in ("data", "keypoints", "library")}
+    suggest(command_line("generate", plan=out, layout=layout_option(given["layout"]), **told))
 
 
 @click.command()
@@ -241,6 +285,7 @@ def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
 
     folder = folder.resolve()
     png = png or folder.parent / f"{folder.name}.sheet.png"
+    check_outside(folder, png)
     check_target(png, "png")
     folder_sheet(folder, png, count=count, seed=seed)
     echo(f"Wrote {png}")

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER
+from augment.commands.options import DEVICE, EXISTING, FOLDER, check_new
+from augment.commands.suggest import command_line, suggest
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -62,8 +63,8 @@ def _told(out: Path) -> list[str]:
 
 @click.command("poses")
 @click.argument("root", type=_FOLDER)
-@click.option("--estimator", "name", required=True, help="synth (ships; trained on drawn people), keypointrcnn, "
-              "rtmpose, mediapipe, openpose, or command:PROGRAM ARGUMENTS.")  # fmt: skip
+@click.option("--estimator", "name", help="synth (ships; trained on drawn people), keypointrcnn, rtmpose, mediapipe, "
+              "openpose, or command:PROGRAM ARGUMENTS. Default: the best that is here without a download.")  # fmt: skip
 @click.option("--out", type=FOLDER, help="Annotation file. Default: ROOT/keypoints-ESTIMATOR.csv.")
 @click.option("--weights", type=EXISTING, help="Of the estimator. Default: shipped, or downloaded by its own code.")
 @click.option("--prototxt", type=EXISTING, help="Of openpose's caffemodel.")
@@ -78,7 +79,7 @@ def _told(out: Path) -> list[str]:
 @DEVICE
 def poses(
     root: Path,
-    name: str,
+    name: str | None,
     out: Path | None,
     weights: Path | None,
     prototxt: Path | None,
@@ -96,20 +97,28 @@ def poses(
     folder all images are taken, at any depth.
 
     \b
+    patn-augment poses Market-1501
     patn-augment poses Market-1501 --estimator keypointrcnn
     patn-augment poses photos --estimator "command:other/bin/python vitpose_program.py"
     """
-    from augment.estimators.build import build_estimator, estimator_kind
+    from augment.estimators.build import best_installed, build_estimator, estimator_kind
     from augment.estimators.estimate import describe_estimator, estimate_folder, share_found
     from augment.estimators.folder_images import annotation_place, folder_images, sheet_place
     from augment.pose.keypoints import find_annotations
     from augment.pose.sheets import skeleton_sheet
-    from reid_eval.runtime import resolve_device, write_json
+    from reid_eval.runtime import InputError, resolve_device, write_json
 
+    if name is None:
+        if given := next((option for option, value in (("weights", weights), ("prototxt", prototxt)) if value), None):
+            raise InputError(f"--{given} is of an estimator: give --estimator, too")
+        name, why = best_installed()
+        echo(f"Estimator: {name}, {why}.")
     kind = estimator_kind(name)
     folder = folder_images(root)
     echo(folder.message)
     out = annotation_place(root, kind, out, resume)
+    if json:
+        check_new(json, "json")
     sheet = sheet_place(folder, out, sheet)
     if out.exists():
         echo(f"{out} is finished already.")
@@ -127,8 +136,12 @@ def poses(
         write_json(json, {**share._asdict(), **facts, "estimator": kind})
     echo(f"Wrote {out} and {sheet}")
     own = find_annotations(root)
-    if out not in own:
-        echo(f"Use it with --keypoints {out}" + (f" ({root} has {own[0].name} of its own)" if own else ""))
+    if out not in own and own:
+        echo(f"{root} has {own[0].name} of its own: this one is used where --keypoints names it.")
+    if folder.layout is not None:
+        suggest(command_line("generate", data=root, keypoints=None if out in own else out, ratio=0.5))
+    else:
+        echo(f"Use it with --keypoints {out}")
 
 
 @click.command("measure-poses")

@@ -11,7 +11,8 @@ import click
 from click.core import ParameterSource
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER, WEIGHTS_HELP, parse_size
+from augment.commands.options import DEVICE, EXISTING, FOLDER, WEIGHTS_HELP, check_new, check_outside, parse_size
+from augment.commands.suggest import command_line, suggest
 from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def quality(
         raise InputError(f"{', '.join(named)}: only with --pairs")
     if data and (named := _named(["world"])):
         raise InputError(f"{named[0]} is about synthetic people: not with --data")
+    check_outside(out, target, csv, pose_space)
     about_poses = {} if out is None or pose_space else {"data": {"diversity", "coverage"}}
     _refuse_unread(metrics, {**_READERS, **about_poses}, tools["reid"])
     from augment.quality.extras import Unavailable
@@ -179,12 +181,16 @@ def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
     half of the identities, measured on the other.
     """
     sides = parse_size(size)
+    check_new(out)
     from augment.gate.thresholds import describe, set_thresholds, write_thresholds
 
     limits = set_thresholds(data, size=sides, **options)
     write_thresholds(out, limits)
     echo(describe(limits))
-    echo(f"Wrote {out}; use it with patn-augment generate --gate --gate-thresholds {out}")
+    echo(f"Wrote {out}")
+    program = options["estimator"] if options["estimator"].startswith("command:") else None
+    told = {"gate_thresholds": out, "gate_weights": options["weights"], "gate_estimator": program}
+    suggest(command_line("generate", data=data, keypoints=options["keypoints"], ratio=0.5, gate=True, **told))
 
 
 @click.command()
@@ -240,6 +246,7 @@ def gate(
         echo(judged.message)
         return
     assert out is not None
+    check_outside(out, target, png)
     verdicts = judge_folder(out, folder_gate(out, thresholds, weights, device, echo, estimator))
     echo(verdicts_message(verdicts))
     if target:

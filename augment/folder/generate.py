@@ -36,19 +36,18 @@ from augment.folder.manifest import (
     begin_job,
     differences,
     file_entries,
-    folder_files,
     read_job,
     read_manifest,
     verify,
     write_manifest,
 )
 from augment.folder.part_lock import part_lock, remove_locks
+from augment.folder.place import foreign_file, refuse_inside
 from augment.plan.file import check_plan, plan_text
 from augment.pose.keypoints import Keypoints, write_keypoints
 from augment.runs import package_versions
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError, RunError, first_five, sha256_bytes, sweep_parts, write_text
-from reid_eval.writing import PART
 
 if TYPE_CHECKING:
     from augment.folder.render import Settings
@@ -125,7 +124,7 @@ def generate(
         The manifest, or None if other shards are still at work: the last of them to get here writes it.
 
     Raises:
-        InputError: the plan does not fit the data; `out` has files of something else, or of a job that differs (the
+        InputError: the plan does not fit the data; `out` lies in the data set, has files of something else, or of a job that differs (the
             message says in what); an image cannot be read; a link cannot be made.
         RunError: files vanished that were written already, or the disk is full, read-only or gone.
     """
@@ -133,6 +132,7 @@ def generate(
         raise InputError(f"link {link!r}: choose from {', '.join(LINKS)}")
     if not 0 <= shard[0] < shard[1]:
         raise InputError(f"shard {shard[0]} of {shard[1]}: expected 0 <= index < count")
+    refuse_inside(Path(out), source.data.root)
     check_plan(plan, source.data.train, source.keypoints, source.library, source.data.layout)
     rendering, out = rendering or PlainRendering(), Path(out)
     work = Work(source, plan, generator, out, (settings or RenderSettings()).on(generator), shard)
@@ -240,7 +240,7 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
         raise InputError(f"{out} is a file: name a folder to write")
     old = read_job(out) if out.is_dir() else None
     if old is None:
-        foreign = next((name for name in folder_files(out) if PART not in name), None) if out.is_dir() else None
+        foreign = foreign_file(out) if out.is_dir() else None
         out.mkdir(parents=True, exist_ok=True)
         if foreign and read_job(out) is None:  # else what was seen is another process's, which has just begun
             raise InputError(f"{out} is not empty and no augmented folder ({foreign}): name another folder")

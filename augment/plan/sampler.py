@@ -158,10 +158,10 @@ class PlanSummary:
     @property
     def message(self) -> str:
         """A few lines for the user: counts first, then whatever is out of the ordinary."""
-        lines = [
-            f"{self.identities} identities: {self.kept} images kept, {self.dropped} dropped, {self.generated} to "
-            f"generate in poses of {self.donors} donors (none used more than {self.donor_uses_max} times)"
-        ]
+        made = f"{self.generated} to generate in poses of {self.donors} donors (none used more than {self.donor_uses_max} times)"
+        if not self.generated:
+            made = "nothing to generate, so that what is written is a copy of the data set"
+        lines = [f"{self.identities} identities: {self.kept} images kept, {self.dropped} dropped, {made}"]
         for items, what in (
             (self.unusable_images, "images have no usable keypoints (both shoulders and both hips) and are kept"),
             (self.identities_without_usable, "identities have no image with usable keypoints and stay as they are"),

@@ -8,6 +8,7 @@ their kin load as they are. On disk y comes first; in memory it is (x, y), every
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,6 +46,10 @@ class Keypoints:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def __repr__(self) -> str:
+        """A line, not the joints."""
+        return f"Keypoints({len(self)} images, {int(self.usable.sum())} usable)"
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -227,7 +232,9 @@ def load_annotations(
     files = find_annotations(root, override)
     if not files:
         raise InputError(
-            f"{root} has no keypoints (market-annotation-*.csv, keypoints-*.csv): name a file of keypoints", "keypoints"
+            f"{root} has no keypoints (market-annotation-*.csv, keypoints-*.csv): make them with `patn-augment poses "
+            f"{shlex.quote(str(root))}`, or name a file of keypoints",
+            "keypoints",
         )
     return merge(read_keypoints(file, size) for file in files)
 

@@ -41,7 +41,11 @@ def joints_of(image: Path, keypoints: Path | None, size: tuple[int, int]) -> NDA
     folders = [image.parent, *list(image.resolve().parents)[1:3]]
     root = next((folder for folder in folders if find_annotations(folder)), None)
     if keypoints is None and root is None:
-        raise InputError(f"{image}: its data set has no keypoints file: name one")
+        raise InputError(
+            f"{image}: its data set has no keypoints: make them with `patn-augment poses` and the data set's folder, or "
+            "name a file of keypoints",
+            "keypoints",
+        )
     table = load_annotations(root or image.parent, keypoints)
     row = _row_of(table, image)
     if row < 0:

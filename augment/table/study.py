@@ -69,6 +69,7 @@ class Study:
         out: folder of records, plans and folders.
         data: the data set.
         device: where the cells are computed, such as `cuda:0`.
+        writes: whether plans are kept in the folder.
         sets: what the rows train on.
     """
 
@@ -76,10 +77,11 @@ class Study:
     out: Path
     data: TableData
     device: str
+    writes: bool = True
     sets: TrainingSets = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sets = TrainingSets(self.out, self.data, self.device)
+        self.sets = TrainingSets(self.out, self.data, self.device, self.writes)
 
     @property
     def reid(self) -> ReidData:
@@ -189,10 +191,10 @@ def images_beside(search: Search) -> tuple[Any, ...]:
     return tuple(sorted(told.items(), key=str))
 
 
-def open_study(recipe: TableRecipe, out: Path, device: str) -> Study:
+def open_study(recipe: TableRecipe, out: Path, device: str, writes: bool = True) -> Study:
     """Open the recipe's data set.
 
     Raises:
         InputError: as `augment.table.table_data.open_data`.
     """
-    return Study(recipe, out, open_data(recipe.data, device), device)
+    return Study(recipe, out, open_data(recipe.data, device), device, writes)

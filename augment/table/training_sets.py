@@ -40,11 +40,13 @@ class TrainingSets:
         out: of the table; plans and folders are in it.
         data: the data set.
         device: where generators work.
+        writes: whether plans are kept in the folder; a dry run keeps none.
     """
 
     out: Path
     data: TableData
     device: str
+    writes: bool = True
     _plans: dict[str, pd.DataFrame] = field(default_factory=dict)
     _generators: dict[tuple[str, bool], RowGenerator] = field(default_factory=dict)
     _folders: dict[Path, tuple[ReidData, str]] = field(default_factory=dict)
@@ -71,7 +73,8 @@ class TrainingSets:
                     exclude_same_image=exclude,
                     seed=seed,
                 )
-                write_plan(path, self._plans[name])
+                if self.writes:
+                    write_plan(path, self._plans[name])
         return self._plans[name]
 
     def generator(self, row: Generated, column: Column, seed: int) -> RowGenerator:

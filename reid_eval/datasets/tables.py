@@ -39,6 +39,11 @@ class ReidData:
     identities: Mapping[int, str] = field(default_factory=dict)
     """pid to the identity folder's name, for the layout `folders`; empty for the others."""
 
+    def __repr__(self) -> str:
+        """A line: notebooks print what a cell ends with, and three tables are much."""
+        counts = ", ".join(f"{len(self.split(name))} {name}" for name in SPLITS)
+        return f"ReidData({self.root}: {self.layout}, {counts})"
+
     @property
     def has_cameras(self) -> bool:
         """False for the layout `folders`: camid 1 everywhere means unknown, so no pair can be called same-camera."""
