@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.runs import Say, describe_run
-from reid_eval.runtime import InputError
+from reid_eval.runtime import InputError, first_five
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -226,16 +226,23 @@ def _open_source(
     found: ReidData = read_dataset(root, layout)
     check_images(found)
     joints = load_annotations(root, keypoints)
-    if message := check_keypoints(found, joints).message:
-        say(f"Note: {message}")
-    return Source(found, joints, library)
+    match = check_keypoints(found, joints)
+    if match.message:
+        say(f"Note: {match.message}")
+    assert match.judged is not None
+    if library is not None and (odd := library.implausible):
+        say(
+            f"{len(odd)} of {len(library)} poses of the library are implausible (too small in their frame, not upright, or "
+            f"limbs too long) and are left out: {first_five(odd)}"
+        )
+    return Source(found, match.judged, library)
 
 
 def _library(library: Path | str | None, wanted: bool) -> Keypoints | None:
     """The user's pose library, or the one that ships if poses are to come from a library."""
     from augment.pose.keypoints import read_keypoints
-    from augment.pose.library import shipped_library
+    from augment.pose.library import judged_library, shipped_library
 
     if library is not None:
-        return read_keypoints(library)
+        return judged_library(read_keypoints(library))
     return shipped_library() if wanted else None

@@ -10,6 +10,7 @@ import click
 from augment.commands.echo import echo
 from augment.commands.options import DEVICE, EXISTING, FOLDER, check_new
 from augment.commands.suggest import command_line, suggest
+from reid_eval.runtime import InputError
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -101,18 +102,14 @@ def poses(
     patn-augment poses Market-1501 --estimator keypointrcnn
     patn-augment poses photos --estimator "command:other/bin/python vitpose_program.py"
     """
-    from augment.estimators.build import best_installed, build_estimator, estimator_kind
+    from augment.estimators.build import build_estimator, estimator_kind
     from augment.estimators.estimate import describe_estimator, estimate_folder, share_found
     from augment.estimators.folder_images import annotation_place, folder_images, sheet_place
     from augment.pose.keypoints import find_annotations
     from augment.pose.sheets import skeleton_sheet
-    from reid_eval.runtime import InputError, resolve_device, write_json
+    from reid_eval.runtime import resolve_device, write_json
 
-    if name is None:
-        if given := next((option for option, value in (("weights", weights), ("prototxt", prototxt)) if value), None):
-            raise InputError(f"--{given} is of an estimator: give --estimator, too")
-        name, why = best_installed()
-        echo(f"Estimator: {name}, {why}.")
+    name = name or _best(weights, prototxt)
     kind = estimator_kind(name)
     folder = folder_images(root)
     echo(folder.message)
@@ -135,10 +132,25 @@ def poses(
     if json:
         write_json(json, {**share._asdict(), **facts, "estimator": kind})
     echo(f"Wrote {out} and {sheet}")
-    own = find_annotations(root)
+    _suggest(root, out, find_annotations(root), folder.layout is not None)
+
+
+def _best(weights: Path | None, prototxt: Path | None) -> str:
+    """The estimator that is taken where none is named; which, and why, is said."""
+    from augment.estimators.build import best_installed
+
+    if weights or prototxt:
+        raise InputError(f"{'--weights' if weights else '--prototxt'} is of an estimator: give --estimator, too")
+    name, why = best_installed()
+    echo(f"Estimator: {name}, {why}.")
+    return name
+
+
+def _suggest(root: Path, out: Path, own: list[Path], is_data_set: bool) -> None:
+    """How the joints are used."""
     if out not in own and own:
         echo(f"{root} has {own[0].name} of its own: this one is used where --keypoints names it.")
-    if folder.layout is not None:
+    if is_data_set:
         suggest(command_line("generate", data=root, keypoints=None if out in own else out, ratio=0.5))
     else:
         echo(f"Use it with --keypoints {out}")

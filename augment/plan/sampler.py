@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from augment.plan.donors import POSE_SOURCES, PosePool, draw_poses, library_pool, stable_hash
 from augment.plan.file import COLUMNS, TRAIN, check_plan, read_plan, write_plan
 from augment.pose.keypoints import Keypoints
+from augment.pose.skeleton import usable
 from reid_eval.datasets import ReidData
 from reid_eval.datasets.names import image_stem
 from reid_eval.runtime import InputError, first_five
@@ -141,6 +142,8 @@ class PlanSummary:
     """No image has usable keypoints: nothing was dropped or generated."""
     identities_short: tuple[int, ...]
     """Fewer images were replaced than the ratio asks, since too few have usable keypoints."""
+    implausible_images: tuple[str, ...]
+    """Of those, the ones that have both shoulders and both hips, in a pose that no pedestrian has."""
     donors: int
     """Different images or library rows that lend a pose."""
     donor_uses_max: int
@@ -162,8 +165,15 @@ class PlanSummary:
         if not self.generated:
             made = "nothing to generate, so that what is written is a copy of the data set"
         lines = [f"{self.identities} identities: {self.kept} images kept, {self.dropped} dropped, {made}"]
+        implausible = set(self.implausible_images)
+        lacking = tuple(path for path in self.unusable_images if path not in implausible)
         for items, what in (
-            (self.unusable_images, "images have no usable keypoints (both shoulders and both hips) and are kept"),
+            (lacking, "images have no usable keypoints (both shoulders and both hips) and are kept"),
+            (
+                self.implausible_images,
+                "images have implausible poses (too small in the image, not upright, or limbs too long; see "
+                "docs/poses.md): they are kept, and lend none",
+            ),
             (self.identities_without_usable, "identities have no image with usable keypoints and stay as they are"),
             (self.identities_short, "identities have too few usable images for the ratio and keep more"),
         ):
@@ -190,13 +200,14 @@ def summarise(
     """Count what a plan does; the arguments are those of `make_plan`."""
     rows = keypoints.rows(train["path"].tolist())
     good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
-    people = train.assign(good=good)[train["pid"] > 0]
+    whole = (rows >= 0) & np.append(usable(keypoints.xy), False)[rows]
+    people = train.assign(good=good, whole=whole)[train["pid"] > 0]
     made = plan[plan["action"] == "generate"]
     made_of = made["pid"].value_counts().to_dict()
     counts = people.groupby("pid")["good"].agg(["sum", "size"])
     sizes = list(zip(counts.index.tolist(), counts["sum"].tolist(), counts["size"].tolist(), strict=True))
-    none = [pid for pid, usable, _ in sizes if not usable]
-    short = [pid for pid, usable, n in sizes if usable and made_of.get(pid, 0) < replaced_count(n, ratio, mode)]
+    none = [pid for pid, enough, _ in sizes if not enough]
+    short = [pid for pid, enough, n in sizes if enough and made_of.get(pid, 0) < replaced_count(n, ratio, mode)]
     uses = Counter(made["pose"])
     home = {"identity": "pid", "camera": "camid"}.get(pose_source)
     strangers = int((made["pose"].map(train.set_index("path")[home]).to_numpy() != made[home]).sum()) if home else 0
@@ -206,6 +217,7 @@ def summarise(
         dropped=int((plan["action"] == "drop").sum()),
         generated=len(made),
         unusable_images=tuple(people.loc[~people["good"], "path"]),
+        implausible_images=tuple(people.loc[people["whole"] & ~people["good"], "path"]),
         identities_without_usable=tuple(none),
         identities_short=tuple(short),
         donors=len(uses),
@@ -241,11 +253,11 @@ def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoin
 
 
 def _count(good: NDArray[np.bool_], ratio: float, mode: str) -> int:
-    usable = int(good.sum())
-    if not usable:
+    enough = int(good.sum())
+    if not enough:
         return 0
     count = replaced_count(len(good), ratio, mode)
-    return min(count, usable - 1) if mode == "replace" else count
+    return min(count, enough - 1) if mode == "replace" else count
 
 
 def _by_hash(images: pd.DataFrame, seed: int, what: str) -> list[Any]:

@@ -35,10 +35,13 @@ class Keypoints:
     Attributes:
         names: N image names, as the file has them: usually the file name alone, else its path in the data set.
         xy: float32 `[N, 18, 2]`, (x, y) in pixels of that image; a missing joint is NaN, NaN.
+        plausible: bool `[N]`, whether the pose can be a person's, see `augment.pose.geometry.plausible`; None: nobody
+            has looked. No file holds it.
     """
 
     names: tuple[str, ...]
     xy: NDArray[np.float32]
+    plausible: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.xy.shape != (len(self.names), JOINT_COUNT, 2):
@@ -58,8 +61,14 @@ class Keypoints:
 
     @cached_property
     def usable(self) -> NDArray[np.bool_]:
-        """Bool `[N]`: both shoulders and both hips seen (the authors' rule)."""
-        return usable(self.xy)
+        """Bool `[N]`: both shoulders and both hips seen (the authors' rule), and not found to be implausible."""
+        whole = usable(self.xy)
+        return whole if self.plausible is None else whole & self.plausible
+
+    @property
+    def implausible(self) -> tuple[str, ...]:
+        """Names of the rows with both shoulders and both hips, in a pose that was found to be no person's."""
+        return tuple(self.names[row] for row in np.flatnonzero(usable(self.xy) & ~self.usable).tolist())
 
     def rows(self, paths: Sequence[str]) -> NDArray[np.int64]:
         """Row number of each image path, -1 where there is none; a row may carry the path or only the file name.
@@ -84,7 +93,8 @@ class Keypoints:
     def take(self, rows: Sequence[int] | NDArray[np.int64], names: Sequence[str] | None = None) -> Keypoints:
         """The given rows, in that order, under new names if some are given."""
         taken = [self.names[row] for row in rows] if names is None else names
-        return Keypoints(tuple(taken), self.xy[np.asarray(rows, dtype=np.int64)])
+        index = np.asarray(rows, dtype=np.int64)
+        return Keypoints(tuple(taken), self.xy[index], None if self.plausible is None else self.plausible[index])
 
 
 @dataclass(frozen=True)
@@ -95,6 +105,8 @@ class Match:
     """Row number of each image, -1 without one."""
     images_without_row: tuple[str, ...]
     rows_without_image: tuple[str, ...]
+    judged: Keypoints | None = None
+    """The rows, with `plausible`, where `augment.pose.check` made this."""
 
     @property
     def message(self) -> str:
