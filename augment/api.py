@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.runs import Say, describe_run
+from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError, first_five
 
 if TYPE_CHECKING:
@@ -210,6 +211,14 @@ def run_file(out: Path) -> Path:
     depend on where or when it was made."""
     out = out.absolute()
     return out.parent / f"{out.name}.run.json"
+
+
+def origin(augmented: Path) -> Path | None:
+    """The data set that an augmented folder was made of, as its run file says."""
+    try:
+        return Path(read_json(run_file(augmented))["data"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _open_source(

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from augment.api import plan_folder, run_file
+from augment.api import origin, plan_folder
 from augment.commands.echo import echo
 from augment.commands.generate import write_folder
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
 from augment.commands.suggest import command_line
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
-from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError, write_json
 
 if TYPE_CHECKING:
@@ -138,14 +137,6 @@ def _search(
     return ViewSearch(data, joints, settings, device, folder, allow_code=code)
 
 
-def _origin(augmented: Path) -> Path | None:
-    """The data set that an augmented folder was made of, as its run file says."""
-    try:
-        return Path(read_json(run_file(augmented))["data"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path, Path]:
     """(original, augmented) for an evaluation, from what the user named and the newest of ./runs.
 
@@ -156,19 +147,19 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     from augment.synth.dataset import source_data
 
     if augmented is not None:
-        original = data or _origin(augmented)
+        original = data or origin(augmented)
         if original is None:
             raise InputError(f"{augmented} does not say what it was made of: give --data, the original data set")
         return original, augmented
     newest = newest_augmented()
     if data is not None:
-        if newest is None or _origin(newest) != data.resolve():
+        if newest is None or origin(newest) != data.resolve():
             raise InputError(
                 f"the newest folder under ./runs was not made of {data}: "
                 f"run `{command_line('generate', data=data, ratio=0.5)}` first, or give --augmented FOLDER"
             )
         return data, newest
-    original = _origin(newest) if newest else None
+    original = origin(newest) if newest else None
     if newest is not None and original is not None and original.is_dir():
         say(f"No --augmented given: using the newest augmented folder, {newest}, made of {original}.")
         return original, newest
@@ -178,7 +169,7 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     say(f"{why}: making a new one (patn-augment generate --ratio 0.5).")
     made = write_folder(plan_folder(ratio=0.5, say=say), None)
     assert made is not None  # one part: no other shard is at work
-    return _origin(made) or source_data(None, say), made
+    return origin(made) or source_data(None, say), made
 
 
 def training_settings(

@@ -36,18 +36,20 @@ from augment.folder.manifest import (
     begin_job,
     differences,
     file_entries,
+    folder_files,
     read_job,
     read_manifest,
     verify,
     write_manifest,
 )
 from augment.folder.part_lock import part_lock, remove_locks
-from augment.folder.place import foreign_file, refuse_inside
+from augment.folder.place import refuse_inside
 from augment.plan.file import check_plan, plan_text
 from augment.pose.keypoints import Keypoints, write_keypoints
 from augment.runs import package_versions
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError, RunError, first_five, sha256_bytes, sweep_parts, write_text
+from reid_eval.writing import PART
 
 if TYPE_CHECKING:
     from augment.folder.render import Settings
@@ -215,7 +217,7 @@ def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
     batch = {} if settings.device.type == "cpu" else {"batch_size": settings.chunk}
     return Job(
         plan_sha256=sha256_bytes(plan_text(work.plan).encode()),
-        keypoints_sha256=_keypoints_sha(source.keypoints, source.library),
+        keypoints_sha256=keypoints_sha(source.keypoints, source.library),
         weights=generator.name,
         weights_sha256=generator_sha256(generator),
         layout=source.data.layout,
@@ -229,7 +231,8 @@ def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
     )
 
 
-def _keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
+def keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
+    """What tells the joints that a folder is made with from others."""
     parts = [part for table in (keypoints, library) if table for part in ("\n".join(table.names), table.xy.tobytes())]
     return sha256_bytes(b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts))
 
@@ -240,7 +243,7 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
         raise InputError(f"{out} is a file: name a folder to write")
     old = read_job(out) if out.is_dir() else None
     if old is None:
-        foreign = foreign_file(out) if out.is_dir() else None
+        foreign = next((name for name in folder_files(out) if PART not in name), None) if out.is_dir() else None
         out.mkdir(parents=True, exist_ok=True)
         if foreign and read_job(out) is None:  # else what was seen is another process's, which has just begun
             raise InputError(f"{out} is not empty and no augmented folder ({foreign}): name another folder")
@@ -258,24 +261,17 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
 
 def _finish(work: Work, carried: Carried, job: Job) -> Manifest:
     """Write what is known only of the whole: plan, keypoints, manifest. Two processes may do so at once."""
-    from augment.folder.render import target_joints
-
     out, source, plan = work.out, work.source, carried.plan
     outputs = [*generated_names(plan), *(target for _, target in list_copies(source.data, plan))]
     logs = {PLAN: plan_text(plan), **carried.logs}
     for name, text in logs.items():
         write_text(out / name, text)
-    tasks = tasks_of(source, plan, out)
-    with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(target_joints, tasks))
-    test = test_annotations(source.keypoints, source.data)
-    train = told_apart(train_annotations(source.keypoints, plan, made, source.data.layout), test)
-    for name, table in zip(ANNOTATIONS, (train, test), strict=True):
+    for name, table in zip(ANNOTATIONS, written_annotations(source, plan, out), strict=True):
         write_keypoints(out / name, table)
     manifest = Manifest(
         job=job,
         versions=package_versions(),
-        counts=_counts(source.data, plan),
+        counts=count_images(source.data, plan),
         reports={**_reports(source), **{name: list(found) for name, found in carried.reports.items()}},
         files=file_entries(out, sorted([*outputs, *ANNOTATIONS, *logs])),
         gate=carried.gate,
@@ -285,7 +281,18 @@ def _finish(work: Work, carried: Carried, job: Job) -> Manifest:
     return manifest
 
 
-def _counts(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
+def written_annotations(source: Source, plan: pd.DataFrame, out: Path) -> tuple[Keypoints, Keypoints]:
+    """Joints of a plan's training images in its folder, and of the test images."""
+    from augment.folder.render import target_joints
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(target_joints, tasks_of(source, plan, out)))
+    test = test_annotations(source.keypoints, source.data)
+    return told_apart(train_annotations(source.keypoints, plan, made, source.data.layout), test), test
+
+
+def count_images(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
+    """How many images of each kind a plan comes to, for the manifest."""
     actions = plan["action"].value_counts().to_dict()
     return {
         "identities": int(data.train["pid"].nunique()),

@@ -7,6 +7,7 @@ the test splits, and everybody's joints.
     OUT/market-annotation-test.csv
     OUT/augmentation/plan.csv           the plan as it was carried out
     OUT/augmentation/gate.csv           with a gate: all attempts
+    OUT/augmentation/repair-0001.csv    of a repair: all attempts
     OUT/augmentation/manifest.json      there once all else is
 """
 
@@ -40,6 +41,8 @@ UNFINISHED = "augmentation/unfinished.json"
 """The job that a folder is under construction for."""
 SCRATCH = "augmentation/work"
 """What unfinished generations keep for themselves."""
+REPAIR = "augmentation/repair"
+"""What an unfinished repair by the gate keeps for itself."""
 TEST_FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
 
 

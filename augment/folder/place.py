@@ -40,10 +40,5 @@ def check_place(out: Path, root: Path | None, resume: bool) -> None:
     if read_job(out) is not None:
         state = "finished" if (out / MANIFEST).is_file() else "unfinished"
         raise InputError(f"{out} holds an augmented folder already, {state}: resume it, or name another", "resume")
-    if foreign := foreign_file(out):
+    if foreign := next((name for name in folder_files(out) if PART not in name), None):
         raise InputError(f"{out} is not empty and no augmented folder ({foreign}): name another folder")
-
-
-def foreign_file(out: Path) -> str | None:
-    """A file of a folder that nothing here is writing, None without one."""
-    return next((name for name in folder_files(out) if PART not in name), None)

@@ -163,11 +163,12 @@ def outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], layout: s
         restored += table.loc[dropped, "image"].tolist()
     given_up = tuple(sorted(table.loc[lost, "output"]))
     return Outcome(
-        table[~lost].reset_index(drop=True), given_up, tuple(sorted(restored)), _facts(attempts, int(made.sum()))
+        table[~lost].reset_index(drop=True), given_up, tuple(sorted(restored)), attempt_facts(attempts, int(made.sum()))
     )
 
 
-def _facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
+def attempt_facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
+    """Counts, reasons and rates of the attempts at so many images, for a manifest."""
     rejected = [one for one in attempts if not one["accepted"]]
     accepted = len(attempts) - len(rejected)
     first = sum(one["accepted"] and one["attempt"] == 0 for one in attempts)

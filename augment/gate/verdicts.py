@@ -12,7 +12,7 @@ import numpy as np
 
 from augment.folder.manifest import read_manifest
 from augment.gate.judge import NUMBERS, Gate, Verdict, reason_counts
-from augment.gate.thresholds import open_gate
+from augment.gate.thresholds import folder_thresholds, open_gate
 from augment.pose.keypoints import load_annotations
 from augment.quality.material import folder_material, generated_outputs
 from augment.quality.metrics import Material
@@ -26,7 +26,7 @@ _BATCH = 32
 def folder_gate(
     out: Path, thresholds: Path | None, weights: Path | None, device: str, say: Say, estimator: str | None = None
 ) -> Gate:
-    """A gate for an augmented folder: thresholds from a file, or set on the real images that are in it.
+    """A gate for an augmented folder: thresholds from a file, those it was made with, or set on its real images.
 
     Args:
         out: the folder, finished.
@@ -36,7 +36,10 @@ def folder_gate(
     data, keypoints = read_dataset(out), load_annotations(out)
     real = data.train["source"].to_numpy() != "generated"
     kept = replace(data, train=data.train[real].reset_index(drop=True))
-    return open_gate(kept, keypoints, thresholds, size, device, say, weights, estimator)
+    own = folder_thresholds(out) if thresholds is None else None
+    if own is not None:
+        say("Gate: with the thresholds that the folder was made with.")
+    return open_gate(kept, keypoints, thresholds or own, size, device, say, weights, estimator)
 
 
 def judge_folder(out: Path, gate: Gate) -> dict[str, Verdict]:
