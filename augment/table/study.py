@@ -116,7 +116,7 @@ class Study:
         found: dict[Place, Cell] = {}
         for seed in self.recipe.seeds:
             plan_seed = self.recipe.plan_seed(seed)
-            listed = [(row, column) for row in self.recipe.rows for column in self._of(row)]
+            listed = [(row, column) for row in self.recipe.rows for column in self.columns_of(row)]
             told = [self.sets.facts(row, column, plan_seed) for row, column in listed]
             for backbone in self.recipe.backbones:
                 for (row, column), facts in zip(listed, told, strict=True):
@@ -124,7 +124,7 @@ class Study:
                     found[place] = self._cell(place, row, column, facts)
         return found
 
-    def _of(self, row: Row) -> list[Column]:
+    def columns_of(self, row: Row) -> list[Column]:
         """The columns that a row has."""
         listed = row.columns if isinstance(row, Folder) else None
         return [column for column in self.columns if listed is None or column.value in listed]

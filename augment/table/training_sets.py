@@ -21,6 +21,7 @@ from augment.pose.keypoints import Keypoints
 from augment.search.views import shipped_views
 from augment.synth.dataset import embedded_path, plan_shots
 from augment.synth.dataset import facts as drawn_facts
+from augment.table.other_folders import check_share, planned_share
 from augment.table.row_generators import RowGenerator, row_generator
 from augment.table.table_data import TableData, files_sha
 from augment.table.table_recipe import Column, Duplicate, Folder, Generated, LeaveOut, MorePeople, Row
@@ -91,7 +92,8 @@ class TrainingSets:
         """The data set of another method and the hash of its training files.
 
         Raises:
-            InputError: it cannot be read, or trains on people that are tested on.
+            InputError: it cannot be read, trains on people that are tested on, or its plan keeps another share of the
+                real images than the column stands for.
         """
         path = Path(_filled(row.folder, column, seed))
         if path not in self._folders:
@@ -101,6 +103,7 @@ class TrainingSets:
             if leaked := sorted(pid for pid in set(found.train["pid"]) & tested if pid > 0):
                 raise InputError(f"{path} trains on {len(leaked)} identities that are tested on: {leaked[:5]}")
             self._folders[path] = found, files_sha(found, ("train",))
+        check_share(row, column, self._folders[path][0], self.data.reid, planned_share(self.plan(column, seed)))
         return self._folders[path]
 
     def asked(self, row: Row, column: Column, seed: int) -> TrainingSet:
