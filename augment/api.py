@@ -38,6 +38,17 @@ def _silent(_: str) -> None:
     """What notes go to where nobody asked for them."""
 
 
+@dataclass(frozen=True)
+class Market:
+    """That a folder is to have Market-1501's layout.
+
+    Attributes:
+        camera_regex: finds cameras in names that tell none, see `reid_eval.datasets.as_market`.
+    """
+
+    camera_regex: str | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Planned:
     """A plan with all that it is carried out on.
@@ -75,6 +86,7 @@ def plan_folder(
     seed: int = 0,
     keypoints: Path | str | None = None,
     layout: str = "auto",
+    market: Market | None = None,
     say: Say = _silent,
 ) -> Planned:
     """Draw the plan of a data set; nothing is written.
@@ -87,6 +99,7 @@ def plan_folder(
         library: keypoints file of poses for `pose_source="library"`; None: the gait cycle that ships.
         keypoints: annotation file; None: the data set's own.
         layout: as for `reid_eval.read_dataset`.
+        market: write Market-1501's layout, whatever the data set has; None: that of the data set.
         say: told what a user should know.
 
     Raises:
@@ -96,11 +109,12 @@ def plan_folder(
 
     if library is not None and pose_source != "library":
         raise InputError("the library's poses are for the pose source `library`: give that, too", "pose_source")
-    source = _open_source(data, keypoints, layout, _library(library, pose_source == "library"), say)
+    source = _open_source(data, keypoints, layout, market, _library(library, pose_source == "library"), say)
     style = {"mode": mode, "pose_source": pose_source, "exclude_same_image": exclude_same_image, "seed": seed}
     table, summary = plan_dataset(source.data, source.keypoints, ratio=ratio, library=source.library, **style)
     say(summary.message)
     arguments = {"plan": None, "ratio": ratio, **style, "library": Path(library).name if library else None}
+    arguments |= _market_facts(market)
     return Planned(source, table, arguments, pose_source, exclude_same_image, seed, summary)
 
 
@@ -114,13 +128,14 @@ def read_planned(
     library: Path | str | None = None,
     keypoints: Path | str | None = None,
     layout: str = "auto",
+    market: Market | None = None,
     say: Say = _silent,
 ) -> Planned:
     """Read a plan of a data set.
 
     Args:
         plan: the file.
-        data, library, keypoints, layout, say: see `plan_folder`.
+        data, library, keypoints, layout, market, say: see `plan_folder`.
         pose_source, exclude_same_image, seed: how other poses are found for images that a gate rejects; None: as the
             plan looks to have been made, see `augment.plan.infer`.
 
@@ -135,13 +150,14 @@ def read_planned(
     lends = bool(table["pose"].str.startswith(LIBRARY).any())
     if library is not None and not lends:
         raise InputError(f"no pose of {plan} is from a library: leave the library out", "library")
-    source = _open_source(data, keypoints, layout, _library(library, lends), say)
+    source = _open_source(data, keypoints, layout, market, _library(library, lends), say)
     check_plan(table, source.data.train, source.keypoints, source.library, source.data.layout)
     pose_source, exclude = infer_pose_source(table, source.keypoints, pose_source, exclude_same_image)
     say(f"Plan: {plan}, {int((table['action'] == 'generate').sum())} images to generate")
     if repeats := int(table[table["action"] == "generate"].duplicated(["condition", "pose"]).sum()):
         say(f"{repeats} of them repeat another one, photo and pose")
     arguments = {"plan": Path(plan).name, "library": Path(library).name if library else None}
+    arguments |= _market_facts(market)
     return Planned(source, table, arguments, pose_source, exclude, seed)
 
 
@@ -221,18 +237,65 @@ def origin(augmented: Path) -> Path | None:
         return None
 
 
+def read_source(root: Path | str, layout: str = "auto", market: Market | None = None) -> ReidData:
+    """A data set, with Market-1501's names if it is to be written with those.
+
+    Raises:
+        InputError: as `reid_eval.read_dataset` and `reid_eval.datasets.as_market`.
+    """
+    from reid_eval.datasets import read_dataset
+    from reid_eval.datasets.as_market import as_market
+
+    data = read_dataset(root, layout)
+    return data if market is None else as_market(data, market.camera_regex)
+
+
+def market_message(data: ReidData, market: Market) -> str:
+    """A line about the names that a folder gets."""
+    import pandas as pd
+
+    cameras = pd.concat([data.train["camid"], data.query["camid"], data.gallery["camid"]]).nunique()
+    if data.identities and market.camera_regex is None:
+        known = "no cameras are known, so training and query count as camera 1, the gallery as camera 2"
+    else:
+        known = f"{cameras} cameras"
+    first = data.train["path"].iloc[0]
+    odd = sum(not name.endswith(".jpg") for name in data.renamed.values())
+    note = f"; {odd} images are no .jpg, which other readers of this layout may pass over" if odd else ""
+    return f"Market-1501's names: {first} is {data.renamed[first]}, and so on; {known}{note}"
+
+
+def made_market(arguments: Mapping[str, Any]) -> Market | None:
+    """Whether a folder was written with Market-1501's names, from the arguments in its manifest."""
+    if arguments.get("as_market") is not True:
+        return None
+    pattern = arguments.get("camera_regex")
+    return Market(pattern if isinstance(pattern, str) else None)
+
+
+def _market_facts(market: Market | None) -> dict[str, Any]:
+    return {} if market is None else {"as_market": True, "camera_regex": market.camera_regex}
+
+
 def _open_source(
-    data: Path | str | None, keypoints: Path | str | None, layout: str, library: Keypoints | None, say: Say
+    data: Path | str | None,
+    keypoints: Path | str | None,
+    layout: str,
+    market: Market | None,
+    library: Keypoints | None,
+    say: Say,
 ) -> Source:
     """The data set with its joints, checked against each other."""
     from augment.folder.carry import Source
     from augment.pose.check import check_keypoints
     from augment.pose.keypoints import load_annotations
     from augment.synth.dataset import source_data
-    from reid_eval.datasets import check_images, read_dataset
+    from reid_eval.datasets import check_images
 
     root = source_data(Path(data) if data is not None else None, say)
-    found: ReidData = read_dataset(root, layout)
+    found: ReidData = read_source(root, layout, market)
+    if market is not None:
+        say(market_message(found, market))
     check_images(found)
     joints = load_annotations(root, keypoints)
     match = check_keypoints(found, joints)

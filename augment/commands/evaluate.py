@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from augment.api import origin, plan_folder
+from augment.api import made_market, origin, plan_folder, read_source
 from augment.commands.echo import echo
 from augment.commands.generate import write_folder
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
@@ -92,8 +92,9 @@ def reid_eval(
     test |= {key: value for key, value in asked.items() if value is not None}
     check_backbone(settings.backbone)
     original, folder = find_pair(data, augmented, echo)
-    made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else layout
-    first = read_dataset(original, made_as if layout == "auto" else layout)
+    job = read_manifest(folder).job if (folder / MANIFEST).is_file() else None
+    made_as, market = (job.layout, made_market(job.arguments)) if job else (layout, None)
+    first = read_source(original, made_as if layout == "auto" and market is None else layout, market)
     check_test(first)
     if preset_name(settings) == "quick":
         echo("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")

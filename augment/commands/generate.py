@@ -41,6 +41,10 @@ def _plan_options(command: F) -> F:
                      "replaced (--mode replace, 0 to 1) or added (--mode add, 1.0 doubles)."),
         click.option("--data", type=EXISTING, help="Data set folder. Default: the embedded synthetic data set."),
         LAYOUT,
+        click.option("--as-market", is_flag=True, help="Write Market-1501's layout and names whatever the data set has; "
+                     "see docs/layouts.md."),
+        click.option("--camera-regex", metavar="PATTERN", help="With --as-market, of one folder an identity: finds the "
+                     "camera in PERSON/FILE, such as 'cam(\\d+)'. Default: a camera a split folder."),
         click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own."),
         click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True),
         click.option("--pose-source", type=click.Choice(sources), default="dataset", show_default=True,
@@ -89,11 +93,12 @@ _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
 def generate(
     context: click.Context, out: Path | None, weights: str | None, device: str, blocks: int | None, **options: Any
 ) -> None:
-    """Replace or add training images by generated ones in new poses; write a Market-1501 folder.
+    """Replace or add training images by generated ones in new poses; write a folder of the data set's layout.
 
     \b
     patn-augment generate --ratio 0.5
     patn-augment generate --data Market-1501 --ratio 0.5 --out Market-1501-p0.5
+    patn-augment generate --data people --as-market --camera-regex 'cam(\d+)' --ratio 0.5 --out people-p0.5
     """
     from augment.folder.generate import RenderSettings
     from augment.generators.open import open_generator, pick_weights
@@ -179,9 +184,13 @@ def _check(context: click.Context, out: Path | None, shard: tuple[int, int], opt
 
 def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
     """The plan that the options ask for: drawn, or read from --plan."""
-    from augment.api import plan_folder, read_planned
+    from augment.api import Market, plan_folder, read_planned
 
     given, plan = _given(context), options.pop("plan", None)
+    as_market, pattern = options.pop("as_market"), options.pop("camera_regex")
+    if pattern is not None and not as_market:
+        raise InputError("--camera-regex is for --as-market: give both, or neither")
+    options["market"] = Market(pattern) if as_market else None
     if plan is None:
         ratio = options["ratio"]
         if ratio is None:
@@ -258,7 +267,7 @@ def plan(context: click.Context, out: Path, pose_space: Path | None, **options: 
         echo(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
         echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
     echo(f"Wrote {out}: a row an image, to read or edit.")
-    told = {name: given[name] for name in ("data", "keypoints", "library")}
+    told = {name: given[name] for name in ("data", "keypoints", "library", "as_market", "camera_regex")}
     suggest(command_line("generate", plan=out, layout=layout_option(given["layout"]), **told))
 
 

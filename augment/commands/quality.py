@@ -283,15 +283,17 @@ def gate(
 
 def _made_of(out: Path, data: Path | None, made: dict[str, Any]) -> Planned:
     """The plan of an augmented folder, with the data set it was made of."""
-    from augment.api import origin, read_planned
+    from augment.api import made_market, origin, read_planned
     from augment.folder.layout import PLAN
     from augment.folder.manifest import read_manifest
 
     root = data or origin(out)
     if root is None:
         raise InputError(f"{out} does not say what it was made of: give --data, the original data set")
-    about = {name: made[name] for name in ("keypoints", "library")}
-    return read_planned(out / PLAN, root, layout=read_manifest(out).job.layout, say=lambda _: None, **about)
+    about, job = {name: made[name] for name in ("keypoints", "library")}, read_manifest(out).job
+    market = made_market(job.arguments)
+    layout = job.layout if market is None else "auto"
+    return read_planned(out / PLAN, root, layout=layout, market=market, say=lambda _: None, **about)
 
 
 def _finish_killed(out: Path, data: Path | None, repair: bool, made: dict[str, Any]) -> bool:

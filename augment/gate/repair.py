@@ -128,7 +128,7 @@ def repair(
         asked = _asked(source, plan, scratch, rejected)
         _begin(scratch, {"rejected": list(rejected), "how": _told(run, generator)})
         attempts = _attempts(scratch, asked, settings, generator, Judging(run.gate, Redrawing(run, source, plan), run.retries))
-        found = _outcome(plan, attempts, set(rejected), source.data.layout)
+        found = _outcome(plan, attempts, set(rejected), source)
         _write_moves(out, source, manifest, found, attempts, run, generator)
         done = finish_repair(out, source)
     remove_locks(out)
@@ -184,7 +184,7 @@ def _attempts(
     return attempts
 
 
-def _outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], rejected: set[str], layout: str) -> Outcome:
+def _outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], rejected: set[str], source: Source) -> Outcome:
     """The plan as it is after the repair; images that nobody rejected stay."""
     made = plan[plan["action"] == "generate"]
     stay: list[Mapping[str, Any]] = [
@@ -192,7 +192,7 @@ def _outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], rejected
         for output, pose in zip(made["output"], made["pose"], strict=True)
         if output not in rejected
     ]
-    found = outcome(plan, [*stay, *attempts], layout)
+    found = outcome(plan, [*stay, *attempts], source.data.layout, source.data.renamed)
     return replace(found, facts=attempt_facts(attempts, len(rejected)))
 
 

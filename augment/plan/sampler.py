@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import PurePosixPath
@@ -26,6 +27,7 @@ from augment.plan.file import COLUMNS, TRAIN, check_plan, read_plan, write_plan
 from augment.pose.keypoints import Keypoints
 from augment.pose.skeleton import usable
 from reid_eval.datasets import ReidData
+from reid_eval.datasets.as_market import renamed_output
 from reid_eval.datasets.names import image_stem
 from reid_eval.runtime import InputError, first_five
 
@@ -231,8 +233,19 @@ def summarise(
 def plan_dataset(data: ReidData, keypoints: Keypoints, **arguments: Any) -> tuple[pd.DataFrame, PlanSummary]:
     """`make_plan` of a data set's training split in its layout, and its summary; arguments as there."""
     plan = make_plan(data.train, keypoints, layout=data.layout, **arguments)
+    if data.renamed:
+        plan["output"] = renamed_outputs(plan, data.renamed)
     told = {name: arguments[name] for name in ("ratio", "mode", "pose_source") if name in arguments}
     return plan, summarise(plan, data.train, keypoints, **told)
+
+
+def renamed_outputs(plan: pd.DataFrame, renamed: Mapping[str, str]) -> list[str]:
+    """The outputs of a plan under the new names of their photos; empty where a row writes nothing."""
+    photos = plan["condition"].where(plan["action"] == "generate", plan["image"])
+    return [
+        renamed_output(output, renamed[photo]) if output else ""
+        for output, photo in zip(plan["output"], photos, strict=True)
+    ]
 
 
 def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoints | None, train: pd.DataFrame) -> None:
