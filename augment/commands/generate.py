@@ -98,7 +98,7 @@ def generate(
     \b
     patn-augment generate --ratio 0.5
     patn-augment generate --data Market-1501 --ratio 0.5 --out Market-1501-p0.5
-    patn-augment generate --data people --as-market --camera-regex 'cam(\d+)' --ratio 0.5 --out people-p0.5
+    patn-augment generate --data people --as-market --camera-regex 'cam(\\d+)' --ratio 0.5 --out people-p0.5
     """
     from augment.folder.generate import RenderSettings
     from augment.generators.open import open_generator, pick_weights

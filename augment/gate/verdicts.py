@@ -100,9 +100,9 @@ def verdict_sheet(out: Path, verdicts: dict[str, Verdict], target: Path, count: 
     material, outputs = folder_material(out, crowd=False), generated_outputs(out)
     plan = folder_plan(out)
     made = plan[plan["action"] == "generate"].reset_index(drop=True)
-    order = _mixed(made)
-    bad = [i for i in order if not verdicts[outputs[i]].ok][: count // 2]
-    chosen = bad + [i for i in order if verdicts[outputs[i]].ok][: count - len(bad)]
+    fine = np.array([verdicts[output].ok for output in outputs])
+    bad = _mixed(made[~fine])[: count // 2]
+    chosen = bad + _mixed(made[fine])[: count - len(bad)]
     rows, captions = [], []
     for start in range(0, len(chosen), columns):
         part = chosen[start : start + columns]

@@ -42,8 +42,8 @@ def joints_of(image: Path, keypoints: Path | None, size: tuple[int, int]) -> NDA
     root = next((folder for folder in folders if find_annotations(folder)), None)
     if keypoints is None and root is None:
         raise InputError(
-            f"{image}: its data set has no keypoints: make them with `patn-augment poses` and the data set's folder, or "
-            "name a file of keypoints",
+            f"{image}: its data set has no keypoints file: name one, or make it with `patn-augment poses` and the data "
+            "set's folder",
             "keypoints",
         )
     table = load_annotations(root or image.parent, keypoints)

@@ -71,7 +71,7 @@ def test_what_cannot_be(people: Path, tiny_root: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(renaming, "SECONDS", 2.0)
     begin = time.monotonic()
     with pytest.raises(InputError, match="took more than 2 s"):  # it would take until the stars go out
-        as_market(data, r"^(?:[a-z/0-9_]+)+!$")
+        as_market(data, r"^(?:(?:.+)+)+!$")
     assert time.monotonic() - begin < 30
     with pytest.raises(InputError, match="at most 255 characters"):
         renaming.camera_names(["x" * 300], "x")
