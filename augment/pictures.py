@@ -76,7 +76,9 @@ def grid(
         y = top + number * (height + padding) + sum(under[:number])
         for x, text in zip(starts, captions[number] if number < len(captions) else (), strict=False):
             cut = "\n".join(_cut(one, width, font) for one in text.split("\n"))
-            draw.multiline_text((x + width // 2, y + height + 1), cut, _INK, font, anchor="ma", align="center", spacing=2)
+            draw.multiline_text(
+                (x + width // 2, y + height + 1), cut, _INK, font, anchor="ma", align="center", spacing=2
+            )
         if number < len(row_captions):
             draw.text((padding, y + height // 2), row_captions[number], _INK, font, anchor="lm")
         for x, picture in zip(starts, row, strict=False):

@@ -233,7 +233,9 @@ def settings_from(preset: str = "quick", overrides: Mapping[str, Any] | None = N
     """
     changes = {key: value for key, value in (overrides or {}).items() if value is not None}
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise InputError(f"preset {str(preset)[:200]!r}: {did_you_mean(str(preset), PRESETS)}choose from {', '.join(PRESETS)}")
+        raise InputError(
+            f"preset {str(preset)[:200]!r}: {did_you_mean(str(preset), PRESETS)}choose from {', '.join(PRESETS)}"
+        )
     return TrainSettings(**_checked(vars(PRESETS[preset]) | changes))
 
 

@@ -121,9 +121,7 @@ def generate(
         _suggest(planned, out, made, context.params)
 
 
-def write_folder(
-    planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any
-) -> Path | None:
+def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path | None:
     """Carry out a plan as `patn-augment generate` does, and say what became of it. Returns the folder;
     None while other shards are at work.
 
@@ -165,7 +163,9 @@ def _suggest(planned: Planned, out: Path | None, target: Path, given: dict[str, 
         echo("The data set has no query and gallery, so nothing here can evaluate it: see docs/layouts.md for splits.")
         return
     drawn = (data.root / FACTS).is_file()  # which reid-eval also searches with views, and these need joints
-    evaluate = command_line("reid-eval", backbone="resnet50", augmented=out, keypoints=given["keypoints"] if drawn else None)
+    evaluate = command_line(
+        "reid-eval", backbone="resnet50", augmented=out, keypoints=given["keypoints"] if drawn else None
+    )
     suggest(look, evaluate)
 
 

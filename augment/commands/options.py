@@ -41,6 +41,8 @@ def check_new(path: Path, argument: str | None = None) -> None:
 
 
 EXISTING = click.Path(exists=True, path_type=Path)
+
+
 def check_outside(folder: Path | None, *targets: Path | None) -> None:
     """Refuse to write into a data set or an augmented folder: a picture would be taken for one of its images, and any
     file is one too many for `verify`.

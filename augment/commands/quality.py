@@ -308,9 +308,7 @@ def _finish_killed(out: Path, data: Path | None, repair: bool, made: dict[str, A
     return True
 
 
-def _repair(
-    out: Path, data: Path | None, rejected: list[str], judge: Gate, device: str, made: dict[str, Any]
-) -> None:
+def _repair(out: Path, data: Path | None, rejected: list[str], judge: Gate, device: str, made: dict[str, Any]) -> None:
     from augment.folder.manifest import read_manifest
     from augment.gate.redraw import GateRun
     from augment.gate.repair import how_to_redraw, repair

@@ -104,7 +104,8 @@ def build_estimator(
         return Command(name.removeprefix(COMMAND), **asked.shared)
     if name not in ESTIMATORS:
         raise InputError(
-            f"estimator {name!r}: {did_you_mean(name, ESTIMATORS)}choose from {', '.join(ESTIMATORS)}, or {COMMAND}PROGRAM ARGUMENTS", "estimator"
+            f"estimator {name!r}: {did_you_mean(name, ESTIMATORS)}choose from {', '.join(ESTIMATORS)}, or {COMMAND}PROGRAM ARGUMENTS",
+            "estimator",
         )
     return ESTIMATORS[name](asked)
 
@@ -116,17 +117,26 @@ def best_installed() -> tuple[str, str]:
     measured there; `synth`, which ships, has learnt from drawn people alone and comes last.
     """
     missing = []
-    for name, lack in (("rtmpose", _rtmpose_lacks), ("keypointrcnn", _keypointrcnn_lacks), ("mediapipe", _mediapipe_lacks)):
+    for name, lack in (
+        ("rtmpose", _rtmpose_lacks),
+        ("keypointrcnn", _keypointrcnn_lacks),
+        ("mediapipe", _mediapipe_lacks),
+    ):
         if (reason := lack()) is None:
             return name, "the best that is here"
         missing.append(f"{name}: {reason}")
-    return "synth", f"which ships and has learnt from drawn people; better on photographs, but not here: {'; '.join(missing)}"
+    return (
+        "synth",
+        f"which ships and has learnt from drawn people; better on photographs, but not here: {'; '.join(missing)}",
+    )
 
 
 def _rtmpose_lacks() -> str | None:
     if find_spec("rtmlib") is None or find_spec("onnxruntime") is None:
         return "needs the extra rtmpose"
-    cache = Path(os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "rtmlib")).expanduser()
+    cache = Path(
+        os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache"), "rtmlib")
+    ).expanduser()
     here = any(cache.glob("hub/checkpoints/rtmpose-m*.onnx"))
     return None if here else "its model is a download"
 

@@ -196,7 +196,8 @@ def _judge(
 ) -> list[Verdict]:
     """Verdicts on the images as a reader of the folder will find them: JPEG moves some across a threshold."""
     stored = pool.map(
-        lambda item: as_stored(item[1], item[0][0].task.output, item[0][1].size, quality), zip(pending, images, strict=True)
+        lambda item: as_stored(item[1], item[0][0].task.output, item[0][1].size, quality),
+        zip(pending, images, strict=True),
     )
     images = np.stack(list(stored))
     joints = np.stack([one.joints for _, one in pending])

@@ -100,9 +100,7 @@ def finish_repair(out: Path, source: Source) -> Repaired:
     return Repaired(facts["asked"], facts["asked"] - facts["given_up"], facts["given_up"], len(left.restores))
 
 
-def repair(
-    out: Path, source: Source, rejected: Sequence[str], generator: PoseGenerator, run: GateRun
-) -> Repaired:
+def repair(out: Path, source: Source, rejected: Sequence[str], generator: PoseGenerator, run: GateRun) -> Repaired:
     """Make rejected images of a finished folder again, as `generate --gate` would have.
 
     Each is tried in its own pose first, in case the file was spoilt and not the image, then in others. What fails
@@ -127,7 +125,9 @@ def repair(
         settings = _settings(manifest, generator)
         asked = _asked(source, plan, scratch, rejected)
         _begin(scratch, {"rejected": list(rejected), "how": _told(run, generator)})
-        attempts = _attempts(scratch, asked, settings, generator, Judging(run.gate, Redrawing(run, source, plan), run.retries))
+        attempts = _attempts(
+            scratch, asked, settings, generator, Judging(run.gate, Redrawing(run, source, plan), run.retries)
+        )
         found = _outcome(plan, attempts, set(rejected), source)
         _write_moves(out, source, manifest, found, attempts, run, generator)
         done = finish_repair(out, source)
@@ -156,9 +156,7 @@ def _asked(source: Source, plan: pd.DataFrame, scratch: Path, rejected: Sequence
     made = plan[plan["action"] == "generate"]
     named = zip(tasks_of(source, plan, scratch), made["pose"], made["output"], strict=True)
     wanted = set(rejected)
-    return [
-        Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named) if output in wanted
-    ]
+    return [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named) if output in wanted]
 
 
 def _begin(scratch: Path, asked: Mapping[str, Any]) -> None:
@@ -198,7 +196,12 @@ def _outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], rejected
 
 def _told(run: GateRun, generator: PoseGenerator) -> dict[str, Any]:
     """What of a repair bears on the bytes."""
-    how = {"pose_source": run.source, "exclude_same_image": run.exclude, "seed": run.seed, "device": generator.device.type}
+    how = {
+        "pose_source": run.source,
+        "exclude_same_image": run.exclude,
+        "seed": run.seed,
+        "device": generator.device.type,
+    }
     return {**run.described(), **how}
 
 

@@ -96,7 +96,9 @@ def folder_thresholds(out: Path) -> GateThresholds | None:
     try:
         return _limits(_Limits.model_validate(gate["thresholds"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{out / MANIFEST} holds no thresholds of the gate ({_reason(error)}): verify the folder") from None
+        raise InputError(
+            f"{out / MANIFEST} holds no thresholds of the gate ({_reason(error)}): verify the folder"
+        ) from None
 
 
 def _limits(read: _Limits) -> GateThresholds:

@@ -98,7 +98,7 @@ def verdict_sheet(out: Path, verdicts: dict[str, Verdict], target: Path, count: 
     from augment.pose.draw import draw_skeleton
 
     material, outputs = folder_material(out, crowd=False), generated_outputs(out)
-    plan = folder_plan(out)
+    plan, layout = folder_plan(out), read_manifest(out).job.layout
     made = plan[plan["action"] == "generate"].reset_index(drop=True)
     fine = np.array([verdicts[output].ok for output in outputs])
     bad = _mixed(made[~fine])[: count // 2]
@@ -113,7 +113,7 @@ def verdict_sheet(out: Path, verdicts: dict[str, Verdict], target: Path, count: 
             pair = [material.conditions[i], material.generated[i]]
             pair.append(draw_skeleton(material.generated[i], material.poses[i]))
             cells.append(_framed(np.hstack(pair), frame))
-            who = who_and_where(row["condition"], row["pid"], row["camid"])
+            who = who_and_where(row["condition"], row["pid"], row["camid"], layout)
             texts.append(f"{who}\n{', '.join(_WORDS[reason] for reason in verdict.reasons) or 'accepted'}")
         rows.append(cells)
         captions.append(texts)

@@ -279,7 +279,9 @@ def _read_bytes(name_or_path: Path | str, key: str) -> tuple[str, bytes]:
         if len(name_or_path) > LONGEST_NAME or not entry.is_file():
             known = available_weights(key)
             names, meant = ", ".join(known) or "none", did_you_mean(name_or_path, known)
-            raise InputError(f"no weights named {name_or_path[:200]!r}: {meant}give a .safetensors file or one of: {names}")
+            raise InputError(
+                f"no weights named {name_or_path[:200]!r}: {meant}give a .safetensors file or one of: {names}"
+            )
         return f"weights {name_or_path!r}", entry.read_bytes()
     try:
         return str(path), read_foreign(path, MOST_WEIGHTS_BYTES)

@@ -130,7 +130,9 @@ def measure_quality(material: Material, tools: Tools, names: Sequence[str] | Non
     """
     unknown = [name for name in names or () if name not in METRICS]
     if unknown:
-        raise InputError(f"no metric {unknown[0]!r}: {did_you_mean(unknown[0], METRICS)}choose from {', '.join(METRICS)}")
+        raise InputError(
+            f"no metric {unknown[0]!r}: {did_you_mean(unknown[0], METRICS)}choose from {', '.join(METRICS)}"
+        )
     report, run = Report(), _Run(material, tools)
     for name in names or METRICS:
         if METRICS[name].pairs_only and material.real is None:

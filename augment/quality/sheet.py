@@ -80,8 +80,7 @@ def folder_sheet(
         InputError: the folder is unfinished or none, or has no generated image.
     """
     out = Path(out)
-    read_manifest(out)
-    plan = folder_plan(out)
+    layout, plan = read_manifest(out).job.layout, folder_plan(out)
     made = plan[plan["action"] == "generate"]
     if made.empty:
         raise InputError(f"{out} has no generated image to show")
@@ -93,9 +92,14 @@ def folder_sheet(
     lenders = [pose for pose in made["pose"] if not pose.startswith(LIBRARY)]
     place = dict(zip(lenders, kept_outputs(plan, lenders, out), strict=True))
     donors = [read_image(out / place[pose]) if pose in place else None for pose in made["pose"]]
-    about = _people(plan)
+    about = _people(plan, layout)
     under = [
-        (about[photo], pose.removeprefix(LIBRARY) if pose.startswith(LIBRARY) else "", about[photo], about.get(pose, ""))
+        (
+            about[photo],
+            pose.removeprefix(LIBRARY) if pose.startswith(LIBRARY) else "",
+            about[photo],
+            about.get(pose, ""),
+        )
         for photo, pose in zip(made["condition"], made["pose"], strict=True)
     ]
     sheet = generation_sheet(
@@ -111,20 +115,21 @@ def folder_sheet(
     return sheet
 
 
-def _people(plan: pd.DataFrame) -> dict[str, str]:
+def _people(plan: pd.DataFrame, layout: str) -> dict[str, str]:
     """Image to who is on it, seen by which camera."""
     real = plan[plan["image"] != ""]
     return {
-        image: who_and_where(image, pid, camid)
+        image: who_and_where(image, pid, camid, layout)
         for image, pid, camid in zip(real["image"], real["pid"].tolist(), real["camid"].tolist(), strict=True)
     }
 
 
-def who_and_where(image: str, pid: int, camid: int) -> str:
-    """`2, camera 1`, or the name of the person's folder, where images have one."""
+def who_and_where(image: str, pid: int, camid: int, layout: str) -> str:
+    """`2, camera 1`; the name of the person's folder, where images have one; no camera in the layout `folders`."""
     parts = image.split("/")
     own_folder = len(parts) > 1 and parts[-2] not in {name for names in SPLIT_FOLDERS.values() for name in names}
-    return f"{parts[-2]}" if own_folder else f"{pid}, camera {camid}"
+    who = parts[-2] if own_folder else str(pid)
+    return who if layout == "folders" else f"{who}, camera {camid}"
 
 
 def _enlarge(picture: Picture, scale: int) -> Picture:

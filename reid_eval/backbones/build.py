@@ -56,7 +56,10 @@ def _meant(name: str) -> str:
     if hint := did_you_mean(name, BACKBONES):
         return hint
     known: list[str] = []
-    for prefix, names in ((torchreid_zoo.PREFIX, torchreid_zoo.torchreid_names), (timm_zoo.PREFIX, timm_zoo.timm_names)):
+    for prefix, names in (
+        (torchreid_zoo.PREFIX, torchreid_zoo.torchreid_names),
+        (timm_zoo.PREFIX, timm_zoo.timm_names),
+    ):
         with suppress(InputError):  # that package is not installed
             known += [prefix + one for one in names()]
     return did_you_mean(name, known)

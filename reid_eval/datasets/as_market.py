@@ -54,7 +54,9 @@ def as_market(data: ReidData, camera_regex: str | None = None) -> ReidData:
     if data.layout == "market1501":
         raise InputError(f"{data.root} has the layout market1501 already")
     if camera_regex is not None and data.has_cameras:
-        raise InputError(f"{data.root}: its names tell the cameras ({data.layout}): no pattern is needed", "camera_regex")
+        raise InputError(
+            f"{data.root}: its names tell the cameras ({data.layout}): no pattern is needed", "camera_regex"
+        )
     tables = {split: data.split(split) for split in SPLITS}
     if not data.has_cameras:
         tables = _with_cameras(tables, camera_regex)
@@ -97,14 +99,21 @@ def camera_names(paths: Sequence[str], pattern: str) -> list[str]:
     except (re.error, RecursionError, OverflowError) as error:
         raise InputError(f"pattern {pattern[:200]!r} is no regular expression: {error}", "camera_regex") from None
     if groups > 1:
-        raise InputError(f"pattern {pattern[:200]!r} has {groups} groups: mark the camera's name with one", "camera_regex")
+        raise InputError(
+            f"pattern {pattern[:200]!r} has {groups} groups: mark the camera's name with one", "camera_regex"
+        )
     names = ["/".join(path.split("/")[-2:]) for path in paths]
     if long := next((name for name in names if len(name) > LONGEST), None):
         raise InputError(f"{long[:80]}...: a pattern is tried on names of at most {LONGEST} characters", "camera_regex")
     asked = json.dumps({"pattern": pattern, "names": names})
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-c", _SEARCH], input=asked, capture_output=True, text=True, timeout=SECONDS, check=True
+            [sys.executable, "-I", "-c", _SEARCH],
+            input=asked,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=True,
         )
     except subprocess.TimeoutExpired:
         raise InputError(

@@ -81,7 +81,9 @@ def test_it_works_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
     small = ["--train-ids", "2", "--test-ids", "1", "--images-per-id", "4", "--cameras", "2"]
     command(installed, tmp_path, "augment", "synth", "world", *small)
     poses = ["--mode", "add", "--pose-source", "library"]
-    said = command(installed, tmp_path, "augment", "generate", "--data", "world", "--ratio", "0.5", "--out", "out", *poses)
+    said = command(
+        installed, tmp_path, "augment", "generate", "--data", "world", "--ratio", "0.5", "--out", "out", *poses
+    )
     assert "Wrote out: 8 real and 4 generated" in said
     assert "all as the manifest says" in command(installed, tmp_path, "augment", "verify", "out")
     said = command(installed, tmp_path, "augment", "table", "table_quick", "--dry-run", "--set", "backbones=[resnet50]",
@@ -93,7 +95,9 @@ def test_versions_of_python_are_those_that_are_run() -> None:
     """What is claimed is what the workflow runs."""
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    claimed = [line.rpartition(" ")[2] for line in setup["metadata"]["classifiers"].split("\n") if ":: Python ::" in line]
+    claimed = [
+        line.rpartition(" ")[2] for line in setup["metadata"]["classifiers"].split("\n") if ":: Python ::" in line
+    ]
     workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
     (job,) = workflow["jobs"].values()
     assert claimed == job["strategy"]["matrix"]["python"]

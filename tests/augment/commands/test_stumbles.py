@@ -86,7 +86,10 @@ def test_a_name_that_is_nearly_right_is_guessed() -> None:
         (("generate", "--ratio", "0.5", "--weights", "entry:wrap"), "did you mean warp"),
         (("train", "--recipe", "patn-finetune", "--out", "x"), "did you mean patn_finetune"),
         (("train", "--recipe", "finetune", "--out", "x", "--set", "train.batchsize=4"), "did you mean batch_size"),
-        (("train", "--recipe", "patn_synth_tiny", "--out", "x", "--set", "data.identitys=1"), "did you mean identities"),
+        (
+            ("train", "--recipe", "patn_synth_tiny", "--out", "x", "--set", "data.identitys=1"),
+            "did you mean identities",
+        ),
         (("table", "table_quik", "--out", "x"), "did you mean table_quick"),
         (("table", "table_quick", "--out", "x", "--set", "seed=[0]"), "did you mean seeds"),
         (("reid-eval", "--set", "batchsize=4"), "did you mean batch_size"),
@@ -192,7 +195,12 @@ def test_a_second_contact_sheet_has_a_number(tmp_path: Path) -> None:
 def test_a_dry_run_of_a_table_wants_no_folder_and_writes_nothing(
     here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ("--set", "data={source: synth, train_ids: 4, test_ids: 3, images_per_id: 4}", "--set", "backbones=[resnet50]")
+    small = (
+        "--set",
+        "data={source: synth, train_ids: 4, test_ids: 3, images_per_id: 4}",
+        "--set",
+        "backbones=[resnet50]",
+    )
     fails(capsys, "give --out", "table", "table_quick", *small)
     assert run("table", "table_quick", "--dry-run", *small) == 0
     assert "trainings to go: about" in capsys.readouterr().out
@@ -228,7 +236,9 @@ def test_the_best_estimator_that_is_here_is_taken(monkeypatch: pytest.MonkeyPatc
     assert build.best_installed()[0] == "rtmpose"
 
 
-def test_weights_of_no_estimator(here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str], weights: Path) -> None:
+def test_weights_of_no_estimator(
+    here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str], weights: Path
+) -> None:
     fails(capsys, "--weights is of an estimator: give --estimator", "poses", tiny_root, "--weights", weights)
 
 
@@ -292,7 +302,14 @@ def test_poses_suggest_what_uses_them(
         "    image = json.loads(line)['image']\n"
         f"    print(json.dumps({{'image': image, 'joints': {[[*map(float, xy), 1.0] for xy in STANDING_18]}}}))\n"
     )
-    command = ("poses", root, "--estimator", f"command:{shlex.quote(__import__('sys').executable)} {program}", "--height", 128)
+    command = (
+        "poses",
+        root,
+        "--estimator",
+        f"command:{shlex.quote(__import__('sys').executable)} {program}",
+        "--height",
+        128,
+    )
     assert run(*command) == 0
     said = capsys.readouterr().out
     assert "has market-annotation-test.csv of its own" in said
@@ -324,5 +341,3 @@ def test_a_notebook_is_not_flooded(tiny_root: Path) -> None:
         assert len(repr(one)) < 400
         assert "\n" not in repr(one)
     assert "generate" in repr(planned)
-
-

@@ -76,11 +76,14 @@ def test_a_sheet_says_who_and_which_camera(folder: Path, drawn: list[dict[str, A
     assert len(texts) == 16
     assert all(text == "" or text.split(", ")[1] in ("camera 1", "camera 2") for text in texts)
     assert {text.split(",")[0] for text in texts if text} <= {"2", "7", "11"}
-    assert who_and_where("train/ann/0.jpg", 1, 1) == "ann"
-    assert who_and_where("bounding_box_train/0002_c3s1_000001_00.jpg", 2, 3) == "2, camera 3"
+    assert who_and_where("train/ann/0.jpg", 1, 1, "folders") == "ann"
+    assert who_and_where("train/ann/0.jpg", 1, 4, "market1501") == "ann, camera 4"
+    assert who_and_where("bounding_box_train/0002_c3s1_000001_00.jpg", 2, 3, "market1501") == "2, camera 3"
 
 
-def test_verdicts_are_tiles_with_words_and_people_mixed(folder: Path, tmp_path: Path, drawn: list[dict[str, Any]]) -> None:
+def test_verdicts_are_tiles_with_words_and_people_mixed(
+    folder: Path, tmp_path: Path, drawn: list[dict[str, Any]]
+) -> None:
     outputs = judging.generated_outputs(folder)
 
     def verdict(*reasons: str) -> Verdict:

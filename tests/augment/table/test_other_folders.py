@@ -29,7 +29,9 @@ def row(folder: object, *columns: float) -> dict[str, object]:
 
 def test_a_folder_of_another_share_is_refused(table: TinyTable, tiny_root: Path, kept_70: Path) -> None:
     table.write(tiny_root, rows=[{"kind": "leave_out"}, row(kept_70, 0.5)], columns=[0.5])
-    with pytest.raises(InputError, match=r"row 'other': .*seventy keeps (68|74|79)% .* rows beside it keep 5\d% at p = 0.5"):
+    with pytest.raises(
+        InputError, match=r"row 'other': .*seventy keeps (68|74|79)% .* rows beside it keep 5\d% at p = 0.5"
+    ):
         table.run("seeds=[0]")
 
 
