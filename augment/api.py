@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augment.runs import Say, describe_run
-from reid_eval.runtime import InputError
+from reid_eval.foreign import read_json
+from reid_eval.runtime import InputError, first_five
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +36,17 @@ if TYPE_CHECKING:
 
 def _silent(_: str) -> None:
     """What notes go to where nobody asked for them."""
+
+
+@dataclass(frozen=True)
+class Market:
+    """That a folder is to have Market-1501's layout.
+
+    Attributes:
+        camera_regex: finds cameras in names that tell none, see `reid_eval.datasets.as_market`.
+    """
+
+    camera_regex: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +69,11 @@ class Planned:
     seed: int = 0
     summary: PlanSummary | None = None
 
+    def __repr__(self) -> str:
+        """A line: what is planned, not the tables."""
+        counts = ", ".join(f"{count} {action}" for action, count in self.table["action"].value_counts().items())
+        return f"Planned({self.source.data.root}: {counts}; seed {self.seed})"
+
 
 def plan_folder(
     data: Path | str | None = None,
@@ -69,6 +86,7 @@ def plan_folder(
     seed: int = 0,
     keypoints: Path | str | None = None,
     layout: str = "auto",
+    market: Market | None = None,
     say: Say = _silent,
 ) -> Planned:
     """Draw the plan of a data set; nothing is written.
@@ -81,6 +99,7 @@ def plan_folder(
         library: keypoints file of poses for `pose_source="library"`; None: the gait cycle that ships.
         keypoints: annotation file; None: the data set's own.
         layout: as for `reid_eval.read_dataset`.
+        market: write Market-1501's layout, whatever the data set has; None: that of the data set.
         say: told what a user should know.
 
     Raises:
@@ -90,11 +109,12 @@ def plan_folder(
 
     if library is not None and pose_source != "library":
         raise InputError("the library's poses are for the pose source `library`: give that, too", "pose_source")
-    source = _open_source(data, keypoints, layout, _library(library, pose_source == "library"), say)
+    source = _open_source(data, keypoints, layout, market, _library(library, pose_source == "library"), say)
     style = {"mode": mode, "pose_source": pose_source, "exclude_same_image": exclude_same_image, "seed": seed}
     table, summary = plan_dataset(source.data, source.keypoints, ratio=ratio, library=source.library, **style)
     say(summary.message)
     arguments = {"plan": None, "ratio": ratio, **style, "library": Path(library).name if library else None}
+    arguments |= _market_facts(market)
     return Planned(source, table, arguments, pose_source, exclude_same_image, seed, summary)
 
 
@@ -108,13 +128,14 @@ def read_planned(
     library: Path | str | None = None,
     keypoints: Path | str | None = None,
     layout: str = "auto",
+    market: Market | None = None,
     say: Say = _silent,
 ) -> Planned:
     """Read a plan of a data set.
 
     Args:
         plan: the file.
-        data, library, keypoints, layout, say: see `plan_folder`.
+        data, library, keypoints, layout, market, say: see `plan_folder`.
         pose_source, exclude_same_image, seed: how other poses are found for images that a gate rejects; None: as the
             plan looks to have been made, see `augment.plan.infer`.
 
@@ -129,13 +150,14 @@ def read_planned(
     lends = bool(table["pose"].str.startswith(LIBRARY).any())
     if library is not None and not lends:
         raise InputError(f"no pose of {plan} is from a library: leave the library out", "library")
-    source = _open_source(data, keypoints, layout, _library(library, lends), say)
+    source = _open_source(data, keypoints, layout, market, _library(library, lends), say)
     check_plan(table, source.data.train, source.keypoints, source.library, source.data.layout)
     pose_source, exclude = infer_pose_source(table, source.keypoints, pose_source, exclude_same_image)
     say(f"Plan: {plan}, {int((table['action'] == 'generate').sum())} images to generate")
     if repeats := int(table[table["action"] == "generate"].duplicated(["condition", "pose"]).sum()):
         say(f"{repeats} of them repeat another one, photo and pose")
     arguments = {"plan": Path(plan).name, "library": Path(library).name if library else None}
+    arguments |= _market_facts(market)
     return Planned(source, table, arguments, pose_source, exclude, seed)
 
 
@@ -209,30 +231,92 @@ def run_file(out: Path) -> Path:
     return out.parent / f"{out.name}.run.json"
 
 
+def origin(augmented: Path) -> Path | None:
+    """The data set that an augmented folder was made of, as its run file says."""
+    try:
+        return Path(read_json(run_file(augmented))["data"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def read_source(root: Path | str, layout: str = "auto", market: Market | None = None) -> ReidData:
+    """A data set, with Market-1501's names if it is to be written with those.
+
+    Raises:
+        InputError: as `reid_eval.read_dataset` and `reid_eval.datasets.as_market`.
+    """
+    from reid_eval.datasets import read_dataset
+    from reid_eval.datasets.as_market import as_market
+
+    data = read_dataset(root, layout)
+    return data if market is None else as_market(data, market.camera_regex)
+
+
+def market_message(data: ReidData, market: Market) -> str:
+    """A line about the names that a folder gets."""
+    import pandas as pd
+
+    cameras = pd.concat([data.train["camid"], data.query["camid"], data.gallery["camid"]]).nunique()
+    if data.identities and market.camera_regex is None:
+        known = "no cameras are known, so training and query count as camera 1, the gallery as camera 2"
+    else:
+        known = f"{cameras} cameras"
+    first = data.train["path"].iloc[0]
+    odd = sum(not name.endswith(".jpg") for name in data.renamed.values())
+    note = f"; {odd} images are no .jpg, which other readers of this layout may pass over" if odd else ""
+    return f"Market-1501's names: {first} is {data.renamed[first]}, and so on; {known}{note}"
+
+
+def made_market(arguments: Mapping[str, Any]) -> Market | None:
+    """Whether a folder was written with Market-1501's names, from the arguments in its manifest."""
+    if arguments.get("as_market") is not True:
+        return None
+    pattern = arguments.get("camera_regex")
+    return Market(pattern if isinstance(pattern, str) else None)
+
+
+def _market_facts(market: Market | None) -> dict[str, Any]:
+    return {} if market is None else {"as_market": True, "camera_regex": market.camera_regex}
+
+
 def _open_source(
-    data: Path | str | None, keypoints: Path | str | None, layout: str, library: Keypoints | None, say: Say
+    data: Path | str | None,
+    keypoints: Path | str | None,
+    layout: str,
+    market: Market | None,
+    library: Keypoints | None,
+    say: Say,
 ) -> Source:
     """The data set with its joints, checked against each other."""
     from augment.folder.carry import Source
     from augment.pose.check import check_keypoints
     from augment.pose.keypoints import load_annotations
     from augment.synth.dataset import source_data
-    from reid_eval.datasets import check_images, read_dataset
+    from reid_eval.datasets import check_images
 
     root = source_data(Path(data) if data is not None else None, say)
-    found: ReidData = read_dataset(root, layout)
+    found: ReidData = read_source(root, layout, market)
+    if market is not None:
+        say(market_message(found, market))
     check_images(found)
     joints = load_annotations(root, keypoints)
-    if message := check_keypoints(found, joints).message:
-        say(f"Note: {message}")
-    return Source(found, joints, library)
+    match = check_keypoints(found, joints)
+    if match.message:
+        say(f"Note: {match.message}")
+    assert match.judged is not None
+    if library is not None and (odd := library.implausible):
+        say(
+            f"{len(odd)} of {len(library)} poses of the library are implausible (too small in their frame, not upright, or "
+            f"limbs too long) and are left out: {first_five(odd)}"
+        )
+    return Source(found, match.judged, library)
 
 
 def _library(library: Path | str | None, wanted: bool) -> Keypoints | None:
     """The user's pose library, or the one that ships if poses are to come from a library."""
     from augment.pose.keypoints import read_keypoints
-    from augment.pose.library import shipped_library
+    from augment.pose.library import judged_library, shipped_library
 
     if library is not None:
-        return read_keypoints(library)
+        return judged_library(read_keypoints(library))
     return shipped_library() if wanted else None

@@ -180,6 +180,7 @@ def _result(
         n_query=len(test.query),
         n_gallery=len(test.gallery),
         n_skipped=len(ranking.skipped),
+        skipped=tuple(test.query["path"].iloc[ranking.skipped].tolist()),
         steps=trained.steps,
         train_accuracy=trained.accuracy,
         seconds=0.0,

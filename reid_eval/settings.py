@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import Field
 
+from reid_eval.alike import did_you_mean
 from reid_eval.checked import EACH_ONCE, AtLeast0, Count, Positive, Share, checked
 from reid_eval.limits import LARGEST_INTEGER, MOST_BATCH, MOST_BATCH_PIXELS, MOST_SIDE
 from reid_eval.runtime import InputError
@@ -237,7 +238,9 @@ def settings_from(preset: str = "quick", overrides: Mapping[str, Any] | None = N
     """
     changes = {key: value for key, value in (overrides or {}).items() if value is not None}
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise InputError(f"preset {preset!r}: choose from {', '.join(PRESETS)}")
+        raise InputError(
+            f"preset {str(preset)[:200]!r}: {did_you_mean(str(preset), PRESETS)}choose from {', '.join(PRESETS)}"
+        )
     return TrainSettings(**_checked(vars(PRESETS[preset]) | changes))
 
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from augment.api import plan_folder, run_file
+from augment.api import made_market, origin, plan_folder, read_source
 from augment.commands.echo import echo
 from augment.commands.generate import write_folder
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
+from augment.commands.suggest import command_line
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
-from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError, write_json
 
 if TYPE_CHECKING:
@@ -84,13 +84,17 @@ def reid_eval(
     from reid_eval.datasets import read_dataset
     from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
 
+    chosen = click.get_current_context().get_parameter_source("preset")
+    if recipe is not None and chosen == click.core.ParameterSource.COMMANDLINE:
+        raise InputError("--recipe says already what --preset would: leave one of them out")
     settings, test = training_settings(preset, recipe, changes, overrides)
     asked = {"poses": poses, "weight": pose_weight, "weights": weights, "precision": precision}
     test |= {key: value for key, value in asked.items() if value is not None}
     check_backbone(settings.backbone)
     original, folder = find_pair(data, augmented, echo)
-    made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else layout
-    first = read_dataset(original, made_as if layout == "auto" else layout)
+    job = read_manifest(folder).job if (folder / MANIFEST).is_file() else None
+    made_as, market = (job.layout, made_market(job.arguments)) if job else (layout, None)
+    first = read_source(original, made_as if layout == "auto" and market is None else layout, market)
     check_test(first)
     if preset_name(settings) == "quick":
         echo("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
@@ -134,14 +138,6 @@ def _search(
     return ViewSearch(data, joints, settings, device, folder, allow_code=code)
 
 
-def _origin(augmented: Path) -> Path | None:
-    """The data set that an augmented folder was made of, as its run file says."""
-    try:
-        return Path(read_json(run_file(augmented))["data"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path, Path]:
     """(original, augmented) for an evaluation, from what the user named and the newest of ./runs.
 
@@ -152,19 +148,19 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     from augment.synth.dataset import source_data
 
     if augmented is not None:
-        original = data or _origin(augmented)
+        original = data or origin(augmented)
         if original is None:
             raise InputError(f"{augmented} does not say what it was made of: give --data, the original data set")
         return original, augmented
     newest = newest_augmented()
     if data is not None:
-        if newest is None or _origin(newest) != data.resolve():
+        if newest is None or origin(newest) != data.resolve():
             raise InputError(
                 f"the newest folder under ./runs was not made of {data}: "
-                f"run `patn-augment generate --data {data} --ratio 0.5` first, or give --augmented FOLDER"
+                f"run `{command_line('generate', data=data, ratio=0.5)}` first, or give --augmented FOLDER"
             )
         return data, newest
-    original = _origin(newest) if newest else None
+    original = origin(newest) if newest else None
     if newest is not None and original is not None and original.is_dir():
         say(f"No --augmented given: using the newest augmented folder, {newest}, made of {original}.")
         return original, newest
@@ -173,7 +169,8 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     )
     say(f"{why}: making a new one (patn-augment generate --ratio 0.5).")
     made = write_folder(plan_folder(ratio=0.5, say=say), None)
-    return _origin(made) or source_data(None, say), made
+    assert made is not None  # one part: no other shard is at work
+    return origin(made) or source_data(None, say), made
 
 
 def training_settings(

@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP, parse_shard
+from augment.commands.options import (
+    DEVICE,
+    EXISTING,
+    FOLDER,
+    LAYOUT,
+    SEED,
+    WEIGHTS_HELP,
+    check_new,
+    check_outside,
+    parse_shard,
+)
+from augment.commands.suggest import command_line, layout_option, suggest
 from augment.runs import new_run_dir
 from reid_eval.runtime import InputError, check_target
 
@@ -30,6 +41,10 @@ def _plan_options(command: F) -> F:
                      "replaced (--mode replace, 0 to 1) or added (--mode add, 1.0 doubles)."),
         click.option("--data", type=EXISTING, help="Data set folder. Default: the embedded synthetic data set."),
         LAYOUT,
+        click.option("--as-market", is_flag=True, help="Write Market-1501's layout and names whatever the data set has; "
+                     "see docs/layouts.md."),
+        click.option("--camera-regex", metavar="PATTERN", help="With --as-market, of one folder an identity: finds the "
+                     "camera in PERSON/FILE, such as 'cam(\\d+)'. Default: a camera a split folder."),
         click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own."),
         click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True),
         click.option("--pose-source", type=click.Choice(sources), default="dataset", show_default=True,
@@ -80,18 +95,19 @@ _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
 def generate(
     context: click.Context, out: Path | None, weights: str | None, device: str, blocks: int | None, **options: Any
 ) -> None:
-    """Replace or add training images by generated ones in new poses; write a Market-1501 folder.
+    """Replace or add training images by generated ones in new poses; write a folder of the data set's layout.
 
     \b
     patn-augment generate --ratio 0.5
     patn-augment generate --data Market-1501 --ratio 0.5 --out Market-1501-p0.5
+    patn-augment generate --data people --as-market --camera-regex 'cam(\\d+)' --ratio 0.5 --out people-p0.5
     """
     from augment.folder.generate import RenderSettings
     from augment.generators.open import open_generator, pick_weights
     from reid_eval.runtime import resolve_device
 
     shard = parse_shard(options.pop("shard"))
-    _check(context, out, shard)
+    _check(context, out, shard, options)
     gate = {name: options.pop(name) for name in ("gate", *_OF_GATE)}
     how = {name: options.pop(name) for name in ("link", "resume", "terms")}
     settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"))
@@ -104,7 +120,9 @@ def generate(
     if weights is None:
         _tell_alternatives(planned, name, generator)
     run = _gate(planned, generator, device, **gate) if gate["gate"] else None
-    write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
+    made = write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
+    if made is not None:
+        _suggest(planned, out, made, context.params)
 
 
 def _tell_alternatives(planned: Planned, used: str, generator: PoseGenerator) -> None:
@@ -117,8 +135,9 @@ def _tell_alternatives(planned: Planned, used: str, generator: PoseGenerator) ->
         echo(line)
 
 
-def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path:
-    """Carry out a plan as `patn-augment generate` does, and say what became of it. Returns the folder.
+def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path | None:
+    """Carry out a plan as `patn-augment generate` does, and say what became of it. Returns the folder;
+    None while other shards are at work.
 
     Args:
         planned: the plan.
@@ -132,37 +151,63 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
     from augment.start.terms import photographs_note
 
     target = (out or new_run_dir("augmented")).absolute()
-    shown = out or target.relative_to(Path.cwd())
+    shown = _shown(out, target)
     did = "Was complete already:" if (target / MANIFEST).is_file() else "Wrote"
     manifest = augment_folder(planned, target, generator, **how)
     if manifest is None:
         echo(f"This shard is done; {shown} is complete when the others are.")
-        return target
+        return None
     made = manifest.counts["train_generated"]
     echo(f"{did} {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
     if manifest.gate is not None:
         echo(gate_message(manifest.gate))
     if note := photographs_note(planned.source.data, manifest.terms):
         echo(note)
-    evaluate = "" if out is None else f" --augmented {shown}"
-    echo(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return target
 
 
-def _check(context: click.Context, out: Path | None, shard: tuple[int, int]) -> None:
+def _shown(out: Path | None, target: Path) -> Path:
+    return out or target.relative_to(Path.cwd())
+
+
+def _suggest(planned: Planned, out: Path | None, target: Path, given: dict[str, Any]) -> None:
+    """What to do with a new folder: look at it, evaluate it if there is a test split."""
+    from augment.synth.dataset import FACTS
+
+    data, look = planned.source.data, command_line("sheet", _shown(out, target))
+    if data.query.empty or data.gallery.empty:
+        suggest(look)
+        echo("The data set has no query and gallery, so nothing here can evaluate it: see docs/layouts.md for splits.")
+        return
+    drawn = (data.root / FACTS).is_file()  # which reid-eval also searches with views, and these need joints
+    evaluate = command_line(
+        "reid-eval", backbone="resnet50", augmented=out, keypoints=given["keypoints"] if drawn else None
+    )
+    suggest(look, evaluate)
+
+
+def _check(context: click.Context, out: Path | None, shard: tuple[int, int], options: dict[str, Any]) -> None:
     """Refuse options that do not go together; whatever is ignored in silence is a trap."""
     given = _given(context)
     if "gate" not in given and (idle := sorted(given & {*_OF_GATE})):
         raise InputError(f"{_option(idle[0])} is for --gate: give both, or neither")
     if out is None and ("resume" in given or shard[1] > 1):
         raise InputError("--resume and --shard need --out: name the folder that is being made")
+    if out is not None:
+        from augment.folder.place import check_place
+
+        check_place(out, options["data"], options["resume"] or shard[1] > 1)
 
 
 def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
     """The plan that the options ask for: drawn, or read from --plan."""
-    from augment.api import plan_folder, read_planned
+    from augment.api import Market, plan_folder, read_planned
 
     given, plan = _given(context), options.pop("plan", None)
+    as_market, pattern = options.pop("as_market"), options.pop("camera_regex")
+    if pattern is not None and not as_market:
+        raise InputError("--camera-regex is for --as-market: give both, or neither")
+    options["market"] = Market(pattern) if as_market else None
     if plan is None:
         ratio = options["ratio"]
         if ratio is None:
@@ -220,10 +265,17 @@ def _gate(
 @click.option("--pose-space", type=FOLDER, help="Also a PNG: which poses identities have, before and after.")
 @click.pass_context
 def plan(context: click.Context, out: Path, pose_space: Path | None, **options: Any) -> None:
-    """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT."""
+    """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT.
+
+    \b
+    patn-augment plan plan.csv --data Market-1501 --ratio 0.5
+    """
+    given = dict(context.params)
     from augment.plan.file import write_plan
     from augment.quality.coverage import plan_poses, save_pose_space
 
+    check_new(out)
+    check_outside(options["data"], pose_space)
     planned = _planned(context, options)
     write_plan(out, planned.table)
     if pose_space:
@@ -231,8 +283,9 @@ def plan(context: click.Context, out: Path, pose_space: Path | None, **options: 
         before, after = save_pose_space(*poses, pose_space)
         echo(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
         echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
-    where = f" --data {options['data']}" if options["data"] else ""
-    echo(f"Wrote {out}; carry it out with patn-augment generate{where} --plan {out}")
+    echo(f"Wrote {out}: a row an image, to read or edit.")
+    told = {name: given[name] for name in ("data", "keypoints", "library", "as_market", "camera_regex")}
+    suggest(command_line("generate", plan=out, layout=layout_option(given["layout"]), **told))
 
 
 @click.command()
@@ -258,6 +311,7 @@ def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
 
     folder = folder.resolve()
     png = png or folder.parent / f"{folder.name}.sheet.png"
+    check_outside(folder, png)
     check_target(png, "png")
     folder_sheet(folder, png, count=count, seed=seed)
     echo(f"Wrote {png}")

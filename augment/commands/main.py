@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -96,6 +97,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(code)
 
 
+_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""Nothing but `patn-augment`: help is shown; click before 8.2 does so without an error."""
+
+
 def _run(arguments: list[str], debug: bool) -> int:
     """Do what the command line says; the exit code."""
     try:
@@ -104,8 +109,12 @@ def _run(arguments: list[str], debug: bool) -> int:
         return error.exit_code
     except click.Abort:
         raise
-    except click.ClickException as error:
+    except _NO_ARGUMENTS as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        where = getattr(error, "ctx", None)
+        echo_error(f"Error: {error.format_message()}{f' (see {where.command_path} --help)' if where else ''}")
         return error.exit_code
     except Exception as error:
         from reid_eval.stopping import stopped_by

@@ -26,7 +26,37 @@ class _Target(click.Path):
 
 
 FOLDER = _Target(path_type=Path)
+
+
+def check_new(path: Path, argument: str | None = None) -> None:
+    """Refuse to write over a file that is there: what somebody made or edited is not ours to lose.
+
+    Raises:
+        InputError: it is there.
+    """
+    from reid_eval.runtime import InputError
+
+    if path.exists():
+        raise InputError(f"{path} is there already: name another file, or remove it", argument)
+
+
 EXISTING = click.Path(exists=True, path_type=Path)
+
+
+def check_outside(folder: Path | None, *targets: Path | None) -> None:
+    """Refuse to write into a data set or an augmented folder: a picture would be taken for one of its images, and any
+    file is one too many for `verify`.
+
+    Raises:
+        InputError: a target lies in the folder.
+    """
+    from reid_eval.runtime import InputError
+
+    for target in targets:
+        if folder is not None and target is not None and target.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{target} would lie in {folder} and be taken for a part of it: name a place outside")
+
+
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 
 

@@ -44,6 +44,7 @@ from augment.folder.manifest import (
     write_manifest,
 )
 from augment.folder.part_lock import part_lock, remove_locks
+from augment.folder.place import refuse_inside
 from augment.plan.file import check_plan, plan_text
 from augment.pose.keypoints import Keypoints, write_keypoints
 from augment.runs import package_versions
@@ -130,7 +131,7 @@ def generate(
         The manifest, or None if other shards are still at work: the last of them to get here writes it.
 
     Raises:
-        InputError: the plan does not fit the data; `out` has files of something else, or of a job that differs (the
+        InputError: the plan does not fit the data; `out` lies in the data set, has files of something else, or of a job that differs (the
             message says in what); an image cannot be read; a link cannot be made.
         RunError: files vanished that were written already, or the disk is full, read-only or gone.
     """
@@ -139,6 +140,7 @@ def generate(
     if not 0 <= shard[0] < shard[1]:
         raise InputError(f"shard {shard[0]} of {shard[1]}: expected 0 <= index < count")
     check_terms(terms)
+    refuse_inside(Path(out), source.data.root)
     check_plan(plan, source.data.train, source.keypoints, source.library, source.data.layout)
     rendering, out = rendering or PlainRendering(), Path(out)
     work = Work(source, plan, generator, out, (settings or RenderSettings()).on(generator), shard)
@@ -221,7 +223,7 @@ def _job(work: Work, link: str, arguments: Mapping[str, Any], terms: str | None)
     batch = {} if settings.device.type == "cpu" else {"batch_size": settings.chunk}
     return Job(
         plan_sha256=sha256_bytes(plan_text(work.plan).encode()),
-        keypoints_sha256=_keypoints_sha(source.keypoints, source.library),
+        keypoints_sha256=keypoints_sha(source.keypoints, source.library),
         weights=generator.name,
         weights_sha256=generator_sha256(generator),
         layout=source.data.layout,
@@ -236,7 +238,8 @@ def _job(work: Work, link: str, arguments: Mapping[str, Any], terms: str | None)
     )
 
 
-def _keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
+def keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
+    """What tells the joints that a folder is made with from others."""
     parts = [part for table in (keypoints, library) if table for part in ("\n".join(table.names), table.xy.tobytes())]
     return sha256_bytes(b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts))
 
@@ -265,24 +268,17 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
 
 def _finish(work: Work, carried: Carried, job: Job) -> Manifest:
     """Write what is known only of the whole: plan, keypoints, manifest. Two processes may do so at once."""
-    from augment.folder.render import target_joints
-
     out, source, plan = work.out, work.source, carried.plan
     outputs = [*generated_names(plan), *(target for _, target in list_copies(source.data, plan))]
     logs = {PLAN: plan_text(plan), **carried.logs}
     for name, text in logs.items():
         write_text(out / name, text)
-    tasks = tasks_of(source, plan, out)
-    with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(target_joints, tasks))
-    test = test_annotations(source.keypoints, source.data)
-    train = told_apart(train_annotations(source.keypoints, plan, made, source.data.layout), test)
-    for name, table in zip(ANNOTATIONS, (train, test), strict=True):
+    for name, table in zip(ANNOTATIONS, written_annotations(source, plan, out), strict=True):
         write_keypoints(out / name, table)
     manifest = Manifest(
         job=job,
         versions=package_versions(),
-        counts=_counts(source.data, plan),
+        counts=count_images(source.data, plan),
         reports={**_reports(source), **{name: list(found) for name, found in carried.reports.items()}},
         files=file_entries(out, sorted([*outputs, *ANNOTATIONS, *logs])),
         gate=carried.gate,
@@ -292,7 +288,18 @@ def _finish(work: Work, carried: Carried, job: Job) -> Manifest:
     return manifest
 
 
-def _counts(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
+def written_annotations(source: Source, plan: pd.DataFrame, out: Path) -> tuple[Keypoints, Keypoints]:
+    """Joints of a plan's training images in its folder, and of the test images."""
+    from augment.folder.render import target_joints
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(target_joints, tasks_of(source, plan, out)))
+    test = test_annotations(source.keypoints, source.data)
+    return told_apart(train_annotations(source.keypoints, plan, made, source.data.layout), test), test
+
+
+def count_images(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
+    """How many images of each kind a plan comes to, for the manifest."""
     actions = plan["action"].value_counts().to_dict()
     return {
         "identities": int(data.train["pid"].nunique()),

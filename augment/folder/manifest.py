@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from augment.folder.layout import MANIFEST, PLAN, SCRATCH, UNFINISHED
+from augment.folder.layout import MANIFEST, PLAN, REPAIR, SCRATCH, UNFINISHED
 from augment.plan.file import TRAIN, read_plan, wrong_outputs
 from augment.runs import RUNS
 from reid_eval.foreign import read_json, reason_of
@@ -65,7 +65,7 @@ def _plain_terms(terms: str | None) -> str | None:
 
 
 _Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
-_Name = Annotated[str, AfterValidator(_inside)]
+Name = Annotated[str, AfterValidator(_inside)]
 _Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 
 
@@ -117,10 +117,12 @@ class Manifest(BaseModel):
     counts: Annotated[dict[str, _Count], AfterValidator(_all_counts)]
     reports: dict[str, list[str]]
     """Images that need a word, such as those without usable keypoints."""
-    files: dict[_Name, FileEntry]
+    files: dict[Name, FileEntry]
     """Every file of the folder but the manifest itself, by POSIX path."""
     gate: Annotated[dict[str, Any] | None, AfterValidator(_gate_facts)] = None
     """How many images the gate rejected, and why; None (and not written) without one."""
+    repairs: list[Annotated[dict[str, Any], AfterValidator(_gate_facts)]] = []
+    """The same of each repair, see `augment.gate.repair`; not written without one."""
 
     @property
     def terms(self) -> str | None:
@@ -130,7 +132,8 @@ class Manifest(BaseModel):
 
 def write_manifest(out: Path | str, manifest: Manifest) -> None:
     """Write the manifest of a complete folder, atomically, and remove the mark of the unfinished one."""
-    values = manifest.model_dump(mode="json", exclude={"gate"} if manifest.gate is None else None)
+    exclude = {name for name, absent in (("gate", manifest.gate is None), ("repairs", not manifest.repairs)) if absent}
+    values = manifest.model_dump(mode="json", exclude=exclude)
     write_json(Path(out) / MANIFEST, {**values, "job": _job_values(manifest.job)})
     (Path(out) / UNFINISHED).unlink(missing_ok=True)
 
@@ -263,7 +266,9 @@ class VerifyReport:
     @property
     def _advice(self) -> str:
         left = [name for name in self.extra if name.startswith((UNFINISHED, SCRATCH)) or PART in name]
-        return f" ({len(left)} left by a process that was killed: resume it, and they go)" if left else ""
+        told = f" ({len(left)} left by a process that was killed: resume it, and they go)" if left else ""
+        repair = any(name.startswith(f"{REPAIR}/") for name in self.extra)
+        return told + (" (a repair was killed: give it again, and it goes on)" if repair else "")
 
 
 def verify(out: Path | str) -> VerifyReport:

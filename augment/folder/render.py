@@ -8,6 +8,7 @@ The last chunk is filled up with copies of its last image.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -191,16 +192,31 @@ def save_image(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], q
 
     If another shard finished the folder meanwhile, it swept away what this one was writing; the image is there then.
     """
-    image = Image.fromarray(pixels)
-    if (image.height, image.width) != size:
-        image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    options: dict[str, Any] = {"quality": quality} if output.suffix.lower() in (".jpg", ".jpeg") else {}
     try:
         with atomic_path(output, durable=False) as temporary:
-            image.save(temporary, **options)
+            _resized(Image.fromarray(pixels), size).save(temporary, **_options(output, quality))
     except FileNotFoundError:
         if not is_complete(output):
             raise
+
+
+def as_stored(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], quality: int) -> NDArray[np.uint8]:
+    """What `save_image` leaves of an image for those who read it at its own size again: uint8 RGB `[H, W, 3]`."""
+    buffer = io.BytesIO()
+    kind = Image.registered_extensions()[output.suffix.lower()]
+    _resized(Image.fromarray(pixels), size).save(buffer, format=kind, **_options(output, quality))
+    with Image.open(buffer) as stored:
+        return np.array(_resized(stored.convert("RGB"), pixels.shape[:2]))
+
+
+def _resized(image: Image.Image, size: tuple[int, ...]) -> Image.Image:
+    if (image.height, image.width) == tuple(size):
+        return image
+    return image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+
+
+def _options(output: Path, quality: int) -> dict[str, Any]:
+    return {"quality": quality} if output.suffix.lower() in (".jpg", ".jpeg") else {}
 
 
 @contextmanager

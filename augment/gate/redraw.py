@@ -21,8 +21,8 @@ from augment.plan.file import LIBRARY
 from augment.pose.library import frame_of
 
 RETRIES = 2
-DRAWS = 2
-"""Raise it when rejected images begin to be tried in other poses: what was made before is another result."""
+DRAWS = 3
+"""Raise it when other images begin to be rejected, or to be tried in other poses: what was made before is another result."""
 _LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
 
 
@@ -137,7 +137,12 @@ class Outcome:
     facts: dict[str, Any]
 
 
-def outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], layout: str) -> Outcome:
+def outcome(
+    plan: pd.DataFrame,
+    attempts: Sequence[Mapping[str, Any]],
+    layout: str,
+    renamed: Mapping[str, str] | None = None,
+) -> Outcome:
     """The plan as it was carried out.
 
     An image that was given up is left out. If its identity has dropped images (`replace`), the first of them by path
@@ -147,8 +152,11 @@ def outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], layout: s
         plan: as it was asked.
         attempts: from `augment.gate.attempts.read_records`.
         layout: of the data set.
+        renamed: as `ReidData.renamed`.
     """
     from augment.plan.sampler import output_path
+
+    names = renamed or {}
 
     accepted = {one["output"]: one["pose"] for one in attempts if one["accepted"]}
     table = plan.astype({"action": object, "pose": object, "output": object})  # pandas' str takes no empty lists
@@ -159,15 +167,18 @@ def outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], layout: s
     for pid, count in table.loc[lost, "pid"].value_counts().sort_index().items():
         dropped = table[(table["action"] == "drop") & (table["pid"] == pid)].sort_values("image").index[:count]
         table.loc[dropped, "action"] = "keep"
-        table.loc[dropped, "output"] = [output_path(image, layout) for image in table.loc[dropped, "image"]]
+        table.loc[dropped, "output"] = [
+            output_path(names.get(image, image), layout) for image in table.loc[dropped, "image"]
+        ]
         restored += table.loc[dropped, "image"].tolist()
     given_up = tuple(sorted(table.loc[lost, "output"]))
     return Outcome(
-        table[~lost].reset_index(drop=True), given_up, tuple(sorted(restored)), _facts(attempts, int(made.sum()))
+        table[~lost].reset_index(drop=True), given_up, tuple(sorted(restored)), attempt_facts(attempts, int(made.sum()))
     )
 
 
-def _facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
+def attempt_facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
+    """Counts, reasons and rates of the attempts at so many images, for a manifest."""
     rejected = [one for one in attempts if not one["accepted"]]
     accepted = len(attempts) - len(rejected)
     first = sum(one["accepted"] and one["attempt"] == 0 for one in attempts)

@@ -24,6 +24,7 @@ from augment.generators.copy import CopyGenerator
 from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.generators.warp import WarpGenerator
 from augment.generators.weights import available_weights
+from reid_eval.alike import did_you_mean
 from reid_eval.runtime import InputError, resolve_device, sha256_bytes
 
 GROUP = "patn_augment.generators"
@@ -133,8 +134,9 @@ def _entry(name: str) -> Callable[..., Any]:
         return CONTROLS[name]
     points = {point.name: point for point in metadata.entry_points(group=GROUP)}
     if name not in points:
-        known = ", ".join(sorted({*CONTROLS, *points}))
-        raise InputError(f"no generator {ENTRY}{name}: installed are {known}")
+        known = sorted({*CONTROLS, *points})
+        meant = did_you_mean(name, known)
+        raise InputError(f"no generator {ENTRY}{name}: {meant}installed are {', '.join(known)}")
     try:
         found: Callable[..., Any] = points[name].load()
     except Exception as error:  # somebody else's code may raise anything

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from augment.runs import recipes_folder
+from reid_eval.alike import unknown_keys
 from reid_eval.limits import LARGEST_INTEGER, MOST_SIDE, MOST_STREAM_PIXELS
 from reid_eval.runtime import InputError
 from reid_eval.yaml_recipes import plain_number, problems_of, read_recipe, recipe_file
@@ -111,7 +112,7 @@ class Recipe(BaseModel):
         values = {key: plain_number(value) if key not in _WORDS else value for key, value in self.train.items()}
         if unknown := sorted(set(self.train) - known):
             raise InputError(
-                f"recipe: unknown keys under train: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+                f"recipe: unknown keys under train: {unknown_keys(unknown, known)}; known: {', '.join(sorted(known))}"
             )
         try:
             return TypeAdapter(PATNTrainSettings).validate_python(values)

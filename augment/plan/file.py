@@ -218,4 +218,7 @@ def _misfits(
                 elif not (name in kept if not name.startswith(LIBRARY) else name in lent):
                     yield number, f"{what} {name} is not kept by this plan, so it must not be used"
                 elif name not in good and name not in lent:
-                    yield number, f"{what} {name} has no usable keypoints (both shoulders and both hips)"
+                    yield (
+                        number,
+                        f"{what} {name} has no usable keypoints (both shoulders and both hips, in a plausible pose)",
+                    )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from pathlib import PurePosixPath
@@ -24,7 +25,9 @@ from numpy.typing import NDArray
 from augment.plan.donors import POSE_SOURCES, PosePool, draw_poses, library_pool, stable_hash
 from augment.plan.file import COLUMNS, TRAIN, check_plan, read_plan, write_plan
 from augment.pose.keypoints import Keypoints
+from augment.pose.skeleton import usable
 from reid_eval.datasets import ReidData
+from reid_eval.datasets.as_market import renamed_output
 from reid_eval.datasets.names import image_stem
 from reid_eval.runtime import InputError, first_five
 
@@ -141,6 +144,8 @@ class PlanSummary:
     """No image has usable keypoints: nothing was dropped or generated."""
     identities_short: tuple[int, ...]
     """Fewer images were replaced than the ratio asks, since too few have usable keypoints."""
+    implausible_images: tuple[str, ...]
+    """Of those, the ones that have both shoulders and both hips, in a pose that no pedestrian has."""
     donors: int
     """Different images or library rows that lend a pose."""
     donor_uses_max: int
@@ -158,12 +163,19 @@ class PlanSummary:
     @property
     def message(self) -> str:
         """A few lines for the user: counts first, then whatever is out of the ordinary."""
-        lines = [
-            f"{self.identities} identities: {self.kept} images kept, {self.dropped} dropped, {self.generated} to "
-            f"generate in poses of {self.donors} donors (none used more than {self.donor_uses_max} times)"
-        ]
+        made = f"{self.generated} to generate in poses of {self.donors} donors (none used more than {self.donor_uses_max} times)"
+        if not self.generated:
+            made = "nothing to generate, so that what is written is a copy of the data set"
+        lines = [f"{self.identities} identities: {self.kept} images kept, {self.dropped} dropped, {made}"]
+        implausible = set(self.implausible_images)
+        lacking = tuple(path for path in self.unusable_images if path not in implausible)
         for items, what in (
-            (self.unusable_images, "images have no usable keypoints (both shoulders and both hips) and are kept"),
+            (lacking, "images have no usable keypoints (both shoulders and both hips) and are kept"),
+            (
+                self.implausible_images,
+                "images have implausible poses (too small in the image, not upright, or limbs too long; see "
+                "docs/poses.md): they are kept, and lend none",
+            ),
             (self.identities_without_usable, "identities have no image with usable keypoints and stay as they are"),
             (self.identities_short, "identities have too few usable images for the ratio and keep more"),
         ):
@@ -190,13 +202,14 @@ def summarise(
     """Count what a plan does; the arguments are those of `make_plan`."""
     rows = keypoints.rows(train["path"].tolist())
     good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
-    people = train.assign(good=good)[train["pid"] > 0]
+    whole = (rows >= 0) & np.append(usable(keypoints.xy), False)[rows]
+    people = train.assign(good=good, whole=whole)[train["pid"] > 0]
     made = plan[plan["action"] == "generate"]
     made_of = made["pid"].value_counts().to_dict()
     counts = people.groupby("pid")["good"].agg(["sum", "size"])
     sizes = list(zip(counts.index.tolist(), counts["sum"].tolist(), counts["size"].tolist(), strict=True))
-    none = [pid for pid, usable, _ in sizes if not usable]
-    short = [pid for pid, usable, n in sizes if usable and made_of.get(pid, 0) < replaced_count(n, ratio, mode)]
+    none = [pid for pid, enough, _ in sizes if not enough]
+    short = [pid for pid, enough, n in sizes if enough and made_of.get(pid, 0) < replaced_count(n, ratio, mode)]
     uses = Counter(made["pose"])
     home = {"identity": "pid", "camera": "camid"}.get(pose_source)
     strangers = int((made["pose"].map(train.set_index("path")[home]).to_numpy() != made[home]).sum()) if home else 0
@@ -206,6 +219,7 @@ def summarise(
         dropped=int((plan["action"] == "drop").sum()),
         generated=len(made),
         unusable_images=tuple(people.loc[~people["good"], "path"]),
+        implausible_images=tuple(people.loc[people["whole"] & ~people["good"], "path"]),
         identities_without_usable=tuple(none),
         identities_short=tuple(short),
         donors=len(uses),
@@ -219,8 +233,19 @@ def summarise(
 def plan_dataset(data: ReidData, keypoints: Keypoints, **arguments: Any) -> tuple[pd.DataFrame, PlanSummary]:
     """`make_plan` of a data set's training split in its layout, and its summary; arguments as there."""
     plan = make_plan(data.train, keypoints, layout=data.layout, **arguments)
+    if data.renamed:
+        plan["output"] = renamed_outputs(plan, data.renamed)
     told = {name: arguments[name] for name in ("ratio", "mode", "pose_source") if name in arguments}
     return plan, summarise(plan, data.train, keypoints, **told)
+
+
+def renamed_outputs(plan: pd.DataFrame, renamed: Mapping[str, str]) -> list[str]:
+    """The outputs of a plan under the new names of their photos; empty where a row writes nothing."""
+    photos = plan["condition"].where(plan["action"] == "generate", plan["image"])
+    return [
+        renamed_output(output, renamed[photo]) if output else ""
+        for output, photo in zip(plan["output"], photos, strict=True)
+    ]
 
 
 def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoints | None, train: pd.DataFrame) -> None:
@@ -241,11 +266,11 @@ def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoin
 
 
 def _count(good: NDArray[np.bool_], ratio: float, mode: str) -> int:
-    usable = int(good.sum())
-    if not usable:
+    enough = int(good.sum())
+    if not enough:
         return 0
     count = replaced_count(len(good), ratio, mode)
-    return min(count, usable - 1) if mode == "replace" else count
+    return min(count, enough - 1) if mode == "replace" else count
 
 
 def _by_hash(images: pd.DataFrame, seed: int, what: str) -> list[Any]:

@@ -8,6 +8,7 @@ their kin load as they are. On disk y comes first; in memory it is (x, y), every
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,10 +35,13 @@ class Keypoints:
     Attributes:
         names: N image names, as the file has them: usually the file name alone, else its path in the data set.
         xy: float32 `[N, 18, 2]`, (x, y) in pixels of that image; a missing joint is NaN, NaN.
+        plausible: bool `[N]`, whether the pose can be a person's, see `augment.pose.geometry.plausible`; None: nobody
+            has looked. No file holds it.
     """
 
     names: tuple[str, ...]
     xy: NDArray[np.float32]
+    plausible: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.xy.shape != (len(self.names), JOINT_COUNT, 2):
@@ -46,6 +50,10 @@ class Keypoints:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        """A line, not the joints."""
+        return f"Keypoints({len(self)} images, {int(self.usable.sum())} usable)"
+
     @cached_property
     def index(self) -> dict[str, int]:
         """Row number of each name."""
@@ -53,8 +61,14 @@ class Keypoints:
 
     @cached_property
     def usable(self) -> NDArray[np.bool_]:
-        """Bool `[N]`: both shoulders and both hips seen (the authors' rule)."""
-        return usable(self.xy)
+        """Bool `[N]`: both shoulders and both hips seen (the authors' rule), and not found to be implausible."""
+        whole = usable(self.xy)
+        return whole if self.plausible is None else whole & self.plausible
+
+    @property
+    def implausible(self) -> tuple[str, ...]:
+        """Names of the rows with both shoulders and both hips, in a pose that was found to be no person's."""
+        return tuple(self.names[row] for row in np.flatnonzero(usable(self.xy) & ~self.usable).tolist())
 
     def rows(self, paths: Sequence[str]) -> NDArray[np.int64]:
         """Row number of each image path, -1 where there is none; a row may carry the path or only the file name.
@@ -79,7 +93,8 @@ class Keypoints:
     def take(self, rows: Sequence[int] | NDArray[np.int64], names: Sequence[str] | None = None) -> Keypoints:
         """The given rows, in that order, under new names if some are given."""
         taken = [self.names[row] for row in rows] if names is None else names
-        return Keypoints(tuple(taken), self.xy[np.asarray(rows, dtype=np.int64)])
+        index = np.asarray(rows, dtype=np.int64)
+        return Keypoints(tuple(taken), self.xy[index], None if self.plausible is None else self.plausible[index])
 
 
 @dataclass(frozen=True)
@@ -90,6 +105,8 @@ class Match:
     """Row number of each image, -1 without one."""
     images_without_row: tuple[str, ...]
     rows_without_image: tuple[str, ...]
+    judged: Keypoints | None = None
+    """The rows, with `plausible`, where `augment.pose.check` made this."""
 
     @property
     def message(self) -> str:
@@ -227,7 +244,9 @@ def load_annotations(
     files = find_annotations(root, override)
     if not files:
         raise InputError(
-            f"{root} has no keypoints (market-annotation-*.csv, keypoints-*.csv): name a file of keypoints", "keypoints"
+            f"{root} has no keypoints (market-annotation-*.csv, keypoints-*.csv): make them with `patn-augment poses "
+            f"{shlex.quote(str(root))}`, or name a file of keypoints",
+            "keypoints",
         )
     return merge(read_keypoints(file, size) for file in files)
 

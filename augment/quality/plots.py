@@ -19,7 +19,7 @@ _BLUE = "#2f6db3"
 
 
 def plot_depths(points: Sequence[Depth], path: Path | str, title: str = "") -> None:
-    """PNG of the three curves."""
+    """A picture of the three curves: PNG, or SVG or PDF by the suffix."""
     pyplot = _pyplot()
     figure, axes = pyplot.subplots(1, 3, figsize=(10.5, 3.2), constrained_layout=True)
     blocks = [point.blocks for point in points]
@@ -48,7 +48,7 @@ class _Line(BaseModel):
 
 
 def plot_losses(log: Path | str, path: Path | str) -> None:
-    """PNG of a training's losses and rate against pairs seen, from its `train.jsonl`.
+    """A picture (PNG, or SVG or PDF by the suffix) of a training's losses and rate against pairs seen, from its `train.jsonl`.
 
     Raises:
         InputError: not such a log, or an empty one.
@@ -62,14 +62,20 @@ def plot_losses(log: Path | str, path: Path | str) -> None:
     if not lines:
         raise InputError(f"{log} is empty: the training has not logged yet")
     pyplot = _pyplot()
-    panels = {
+    wanted = {
         "L1 (images in [-1, 1])": ("l1",),
         "generator, adversarial": ("gan_appearance", "gan_shape"),
         "discriminators": ("d_appearance", "d_shape"),
         "pairs/s": ("pairs_per_second",),
     }
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(14, 3.2), constrained_layout=True)
-    for axis, (title, names) in zip(axes, panels.items(), strict=True):
+    logged = {title: tuple(name for name in names if _has(lines, name)) for title, names in wanted.items()}
+    panels = {title: names for title, names in logged.items() if names}  # a training without GAN loss has none of it
+    if not panels:
+        raise InputError(f"{log} has nothing to plot")
+    figure, axes = pyplot.subplots(
+        1, len(panels), figsize=(3.5 * len(panels), 3.2), constrained_layout=True, squeeze=False
+    )
+    for axis, (title, names) in zip(axes[0], panels.items(), strict=True):
         for name in names:
             axis.plot(pairs, [getattr(line, name) for line in lines], label=name)
         axis.set(title=title, xlabel="pairs seen")
@@ -77,6 +83,10 @@ def plot_losses(log: Path | str, path: Path | str) -> None:
         if len(names) > 1:
             axis.legend()
     _save(figure, path)
+
+
+def _has(lines: Sequence[_Line], name: str) -> bool:
+    return any(getattr(line, name) is not None for line in lines)
 
 
 def _pyplot() -> Any:
@@ -89,6 +99,7 @@ def _pyplot() -> Any:
 
 
 def _save(figure: Any, path: Path | str) -> None:
+    suffix = Path(path).suffix.lower().removeprefix(".")
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=130, format="png")
+        figure.savefig(temporary, dpi=130, format=suffix if suffix in ("svg", "pdf") else "png")
     _pyplot().close(figure)

@@ -29,7 +29,7 @@ REPORT_EVERY = 60.0
 
 def run_table(
     recipe: TableRecipe,
-    out: Path,
+    out: Path | None,
     say: Say,
     *,
     device: str = "auto",
@@ -42,13 +42,14 @@ def run_table(
 
     Args:
         recipe: from `load_table`.
-        out: folder of records, plans, folders and the table; what is there already is not computed again.
+        out: folder of records, plans, folders and the table; what is there already is not computed again. None, with
+            `dry_run`: nothing is there.
         say: takes lines for the user.
         device: where; see `resolve_device`.
         jobs: processes that share it.
         shard: (index, count): every count-th training; default: as torchrun says in the environment, or all.
         max_seconds: start no new training after so many.
-        dry_run: list the trainings and say how long the missing ones should take; do none.
+        dry_run: list the trainings and say how long the missing ones should take; do none, and write nothing.
 
     Raises:
         InputError: something in the recipe, the data or the folder is wrong.
@@ -57,8 +58,9 @@ def run_table(
     part, where = spread(shard, device)
     for name in recipe.backbones:
         check_backbone(name)
-    study = open_study(recipe, out, where)
-    if converted := convert_old(study.records):
+    assert out is not None or dry_run
+    study = open_study(recipe, out or Path(os.devnull), where, writes=not dry_run)
+    if not dry_run and (converted := convert_old(study.records)):
         say(f"{converted} records of an older version were given the keys of this one.")
     missing = [cell for cell in study.cells if cell.key not in study.records]
     say(f"{len(study.cells)} trainings fill {len(study.places)} cells; {len(study.cells) - len(missing)} are there.")

@@ -72,6 +72,7 @@ class Study:
         out: folder of records, plans and folders.
         data: the data set.
         device: where the cells are computed, such as `cuda:0`.
+        writes: whether plans are kept in the folder.
         sets: what the rows train on.
     """
 
@@ -79,10 +80,11 @@ class Study:
     out: Path
     data: TableData
     device: str
+    writes: bool = True
     sets: TrainingSets = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sets = TrainingSets(self.out, self.data, self.device)
+        self.sets = TrainingSets(self.out, self.data, self.device, self.writes)
 
     @property
     def reid(self) -> ReidData:
@@ -117,7 +119,7 @@ class Study:
         found: dict[Place, Cell] = {}
         for seed in self.recipe.seeds:
             plan_seed = self.recipe.plan_seed(seed)
-            listed = [(row, column) for row in self.recipe.rows for column in self._of(row)]
+            listed = [(row, column) for row in self.recipe.rows for column in self.columns_of(row)]
             told = [self.sets.facts(row, column, plan_seed) for row, column in listed]
             for backbone in self.recipe.backbones:
                 for (row, column), facts in zip(listed, told, strict=True):
@@ -125,7 +127,7 @@ class Study:
                     found[place] = self._cell(place, row, column, facts)
         return found
 
-    def _of(self, row: Row) -> list[Column]:
+    def columns_of(self, row: Row) -> list[Column]:
         """The columns that a row has."""
         listed = row.columns if isinstance(row, Folder) else None
         return [column for column in self.columns if listed is None or column.value in listed]
@@ -197,10 +199,10 @@ def images_beside(search: Search) -> tuple[Any, ...]:
     return tuple(sorted(told.items(), key=str))
 
 
-def open_study(recipe: TableRecipe, out: Path, device: str) -> Study:
+def open_study(recipe: TableRecipe, out: Path, device: str, writes: bool = True) -> Study:
     """Open the recipe's data set.
 
     Raises:
         InputError: as `augment.table.table_data.open_data`.
     """
-    return Study(recipe, out, open_data(recipe.data, device), device)
+    return Study(recipe, out, open_data(recipe.data, device), device, writes)

@@ -54,7 +54,7 @@ def open_data(source: SynthData | FolderData, device: str) -> TableData:
         check_images(data)
         files = files_sha(data, ("train", "query", "gallery"))
         keypoints = load_annotations(root, Path(source.keypoints) if source.keypoints else None)
-        check_keypoints(data, keypoints)
+        keypoints = check_keypoints(data, keypoints).judged or keypoints
         joints = sha256_bytes("\n".join(keypoints.names).encode() + keypoints.xy.tobytes())
         found = TableData(data, cell_key({"files": files, "keypoints": joints}), keypoints)
     check_test(found.reid)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from augment.table.leaks import WORST, Label, Leak, find_leak
+from augment.table.other_folders import folder_notes, planned_share
 from augment.table.search_recipe import Search
 from augment.table.study import Study, images_beside
-from augment.table.table_recipe import Generated, SynthData
+from augment.table.table_recipe import Folder, Generated, SynthData
 from augment.table.training_sets import slug
 from reid_eval.table import Grid
 from reid_eval.table.grid import Place
@@ -24,6 +25,13 @@ def table_grid(study: Study) -> Grid:
             label, told = leak_notes(row, row_leaks(study, row))
             labels[row.name] = f"{row.name} ({label})"
             notes += told
+        elif isinstance(row, Folder):
+            seed = recipe.plan_seed(recipe.seeds[0])
+            folders = [
+                (column, study.sets.other(row, column, seed)[0], planned_share(study.sets.plan(column, seed)))
+                for column in study.columns_of(row)
+            ]
+            notes += folder_notes(row, folders, len(recipe.seeds), study.reid)
     return Grid(
         title=recipe.title,
         rows=tuple(row.name for row in recipe.rows),

@@ -21,6 +21,7 @@ from augment.pose.keypoints import Keypoints
 from augment.search.views import shipped_views
 from augment.synth.dataset import SynthSettings, embedded_path, further_shots, plan_shots
 from augment.synth.dataset import facts as drawn_facts
+from augment.table.other_folders import check_share, planned_share
 from augment.table.row_generators import RowGenerator, row_generator
 from augment.table.table_data import TableData, files_sha
 from augment.table.table_recipe import (
@@ -51,11 +52,13 @@ class TrainingSets:
         out: of the table; plans and folders are in it.
         data: the data set.
         device: where generators work.
+        writes: whether plans are kept in the folder; a dry run keeps none.
     """
 
     out: Path
     data: TableData
     device: str
+    writes: bool = True
     _plans: dict[str, pd.DataFrame] = field(default_factory=dict)
     _generators: dict[tuple[str, bool], RowGenerator] = field(default_factory=dict)
     _folders: dict[Path, tuple[ReidData, str]] = field(default_factory=dict)
@@ -84,7 +87,8 @@ class TrainingSets:
                     exclude_same_image=exclude,
                     seed=seed,
                 )
-                write_plan(path, self._plans[name])
+                if self.writes:
+                    write_plan(path, self._plans[name])
         return self._plans[name]
 
     def generator(self, row: Generated, column: Column, seed: int) -> RowGenerator:
@@ -101,7 +105,8 @@ class TrainingSets:
         """The data set of another method and the hash of its training files.
 
         Raises:
-            InputError: it cannot be read, or trains on people that are tested on.
+            InputError: it cannot be read, trains on people that are tested on, or its plan keeps another share of the
+                real images than the column stands for.
         """
         path = Path(_filled(row.folder, column, seed))
         if path not in self._folders:
@@ -111,6 +116,7 @@ class TrainingSets:
             if leaked := sorted(pid for pid in set(found.train["pid"]) & tested if pid > 0):
                 raise InputError(f"{path} trains on {len(leaked)} identities that are tested on: {leaked[:5]}")
             self._folders[path] = found, files_sha(found, ("train",))
+        check_share(row, column, self._folders[path][0], self.data.reid, planned_share(self.plan(column, seed)))
         return self._folders[path]
 
     def asked(self, row: Row, column: Column, seed: int) -> TrainingSet:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from reid_eval.alike import did_you_mean
 from reid_eval.backbones import timm_zoo, torchreid_zoo
 from reid_eval.backbones.inception_v2 import inception_v2_trunk
 from reid_eval.backbones.net import ReidNet
@@ -42,16 +43,27 @@ def check_backbone(name: str) -> None:
     elif name.startswith(torchreid_zoo.PREFIX):
         asked, known = name.removeprefix(torchreid_zoo.PREFIX), torchreid_zoo.torchreid_names()
         if asked not in known:
-            alike = get_close_matches(asked, known, 3)
-            hint = f"did you mean {', '.join(alike)}? " if alike else ""
+            hint = did_you_mean(asked, known, 3)
             raise InputError(f"backbone {name!r}: {hint}torchreid's models are {', '.join(known)}")
     elif name not in BACKBONES:
-        alike = get_close_matches(name, BACKBONES, 1)
-        hint = f"did you mean {alike[0]}? " if alike else ""
         raise InputError(
-            f"backbone {name!r}: {hint}choose from {', '.join(BACKBONES)}, or {torchreid_zoo.PREFIX}NAME or "
+            f"backbone {name[:200]!r}: {_meant(name)}choose from {', '.join(BACKBONES)}, or {torchreid_zoo.PREFIX}NAME or "
             f"{timm_zoo.PREFIX}NAME for a model of torchreid or timm"
         )
+
+
+def _meant(name: str) -> str:
+    """A question, if a network is called nearly so: one of ours, or of those packages that are here."""
+    if hint := did_you_mean(name, BACKBONES):
+        return hint
+    known: list[str] = []
+    for prefix, names in (
+        (torchreid_zoo.PREFIX, torchreid_zoo.torchreid_names),
+        (timm_zoo.PREFIX, timm_zoo.timm_names),
+    ):
+        with suppress(InputError):  # that package is not installed
+            known += [prefix + one for one in names()]
+    return did_you_mean(name, known)
 
 
 def build(
