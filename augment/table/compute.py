@@ -26,7 +26,7 @@ from reid_eval.runtime import InputError, hide_progress, resolve_device
 from reid_eval.table import Record
 from reid_eval.table.runner import Runner
 
-_PATIENCE = 2.0
+_PATIENCE = 1.0
 """Seconds that stopped workers have."""
 
 
