@@ -15,7 +15,7 @@ from augment.commands.data import image_statistics, pairs, synth
 from augment.commands.echo import echo_error
 from augment.commands.env import env
 from augment.commands.evaluate import reid_eval
-from augment.commands.generate import generate, plan, sheet, verify
+from augment.commands.generate import generate, names, plan, sheet, verify
 from augment.commands.inspect import depth_curve, explain, measure, plot_log
 from augment.commands.poses import measure_poses, pose_library, poses, train_poses
 from augment.commands.quality import calibrate_gate, gate, quality
@@ -44,6 +44,7 @@ for command in (
     reid_eval,
     generate,
     plan,
+    names,
     sheet,
     verify,
     depth_curve,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -207,10 +207,10 @@ def read_job(out: Path | str) -> Job | None:
     return read_manifest(out).job if (Path(out) / MANIFEST).is_file() else None
 
 
-def differences(old: Job, new: Job) -> str:
-    """What differs between two jobs, `ratio: 0.5, now 0.7; ...`; empty if nothing does."""
+def differences(old: Job, new: Job, but: Sequence[str] = ()) -> str:
+    """What differs between two jobs, `ratio: 0.5, now 0.7; ...`, but for some fields; empty if nothing does."""
     a, b = ({**(d := job.model_dump(mode="json")), **d.pop("arguments")} for job in (old, new))
-    keys = [key for key in dict.fromkeys([*a, *b]) if key != "arguments" and a.get(key) != b.get(key)]
+    keys = [key for key in dict.fromkeys([*a, *b]) if key not in ("arguments", *but) and a.get(key) != b.get(key)]
     return "; ".join(f"{key}: {_short(a.get(key))}, now {_short(b.get(key))}" for key in keys)
 
 

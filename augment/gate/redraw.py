@@ -63,7 +63,7 @@ class Redrawing:
     """
 
     def __init__(self, run: GateRun, source: Source, plan: pd.DataFrame) -> None:
-        self.run, self.data, self.library = run, source.data, source.library
+        self.run, self.source, self.library = run, source, source.library
         made = plan[plan["action"] == "generate"]
         names = ("pid", "condition", "pose", "output")
         self.pids, self.conditions, self.poses, self.outputs = (made[name].tolist() for name in names)
@@ -94,7 +94,7 @@ class Redrawing:
             return None
         pool, old = self._pool(asked.index), asked.task
         name = pool.names[row]
-        donor, frame = (self.data.root / name, None) if pool is self.kept else (None, frame_of(name))
+        donor, frame = (self.source.file(name), None) if pool is self.kept else (None, frame_of(name))
         return Asked(
             asked.index, Task(old.photo, old.source, donor, pool.xy[row], old.output, frame), name, asked.output
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from augment.runs import Say, describe_run
 from augment.table.by_query import write_by_query
-from augment.table.compute import compute, sweep_locks
+from augment.table.compute import compute, holders, is_free, sweep_locks
 from augment.table.forecast import duration, forecast
 from augment.table.search_plot import write_search_plot
 from augment.table.study import Cell, Study, open_study
@@ -74,17 +74,26 @@ def run_table(
     # Its last state only: the records say what made each of them.
     describe_run(study.out / "run.json", {"recipe": recipe.model_dump(mode="json"), "device": where})
     mine = [cell for cell in study.cells[part[0] :: part[1]] if not study.is_done(cell)]
-    left = _fill(study, mine, jobs, deadline, say)
+    left, busy = mine, ""
+    while left and not busy and not _is_up(deadline):
+        _fill(study, left, jobs, deadline, say)
+        left = [cell for cell in left if not study.is_done(cell)]
+        if left and not any(is_free(study, cell) for cell in left):  # else who was at one has ended without its record
+            busy = holders(study, left)
     sweep_locks(study)
     report(study, say)
     if left:
-        why = "its time was up" if deadline and time.time() >= deadline else "another process is at work on them"
-        say(f"Stopped, since {why}, with {left} trainings to go: the same command goes on.")
+        why = f"{busy} is at work on them" if busy else "its time was up"
+        say(f"Stopped, since {why}, with {len(left)} trainings to go: the same command goes on.")
     return study
 
 
-def _fill(study: Study, cells: list[Cell], jobs: int, deadline: float | None, say: Say) -> int:
-    """Compute cells, telling of each, and writing the table now and then; returns how many are left."""
+def _is_up(deadline: float | None) -> bool:
+    return deadline is not None and time.time() >= deadline
+
+
+def _fill(study: Study, cells: list[Cell], jobs: int, deadline: float | None, say: Say) -> None:
+    """Compute cells, telling of each, and writing the table now and then."""
     left, shown = len(cells), time.monotonic()
     for record, cell in compute(study, cells, jobs, deadline):
         left -= 1
@@ -96,7 +105,6 @@ def _fill(study: Study, cells: list[Cell], jobs: int, deadline: float | None, sa
         if left and time.monotonic() - shown >= REPORT_EVERY:  # so that a killed table has been printed, too
             _write(study)
             shown = time.monotonic()
-    return left
 
 
 def report(study: Study, say: Say) -> None:
