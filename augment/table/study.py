@@ -26,6 +26,8 @@ from reid_eval.table.grid import Place
 from reid_eval.table.runner import TrainingSet
 from reid_eval.training import budget
 
+LISTS = "lists"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -94,6 +96,10 @@ class Study:
     def network(self, cell: Cell) -> Path | None:
         """Where the trained network of a cell is kept, if it is: where something is to be searched with it."""
         return self.out / "networks" / f"{cell.key}.safetensors" if self.recipe.test else None
+
+    def lists(self, cell: Cell) -> Path:
+        """Where the first of a cell's rankings are kept."""
+        return self.out / LISTS / f"{cell.key}.npz"
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

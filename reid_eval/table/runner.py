@@ -19,6 +19,7 @@ from reid_eval.datasets import ReidData, load_images
 from reid_eval.features import extract
 from reid_eval.harness import rank
 from reid_eval.ranking import Ranking
+from reid_eval.rankings import top_lists, write_lists
 from reid_eval.settings import TrainSettings
 from reid_eval.table.cells import Queries, Record, Scores
 from reid_eval.training import Trained, train_on
@@ -104,13 +105,18 @@ class Runner:
         steps: int,
         label: str = "",
         keep: Path | None = None,
+        lists: Path | None = None,
     ) -> Record:
-        """Train, evaluate, and describe both; `label` is the progress bar's, `keep` a file for the network."""
+        """Train, evaluate, and describe both; `label` is the progress bar's, `keep` a file for the network, `lists` one
+        for the first of its rankings."""
         start = time.perf_counter()
         settings = replace(settings, device=str(self.stacks.device))
         images = self.images(training, settings.size)
         trained = train_on(images, training.labels, settings, steps, training.mask, label)
-        ranking = self.rank(trained, settings)
+        query, gallery = self.features(trained.model, settings, trained.amp)
+        ranking = rank(query, gallery, self.data, settings, str(self.stacks.device))
+        if lists is not None:
+            write_lists(lists, top_lists(query, gallery, self.data, settings, str(self.stacks.device)))
         if keep is not None:
             save_model(keep, trained.model, {"key": key, "amp": trained.amp})
         return Record(
@@ -120,11 +126,6 @@ class Runner:
             queries=queries_of(self.data.query["pid"].tolist(), ranking),
             made={**made_on(self.stacks.device), "amp": trained.amp, "seconds": time.perf_counter() - start},
         )
-
-    def rank(self, trained: Trained, settings: TrainSettings) -> Ranking:
-        """Evaluate a network on the data set's query and gallery."""
-        query, gallery = self.features(trained.model, settings, trained.amp)
-        return rank(query, gallery, self.data, settings, str(self.stacks.device))
 
     def features(
         self, model: ReidNet, settings: TrainSettings, amp: str
