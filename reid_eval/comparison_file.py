@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from reid_eval.ranking import Ranking
     from reid_eval.settings import TrainSettings
 
-SIDES = ("original", "augmented")
+_Side = Literal["original", "augmented"]
+SIDES: tuple[_Side, _Side] = ("original", "augmented")
+"""The baseline, and what is compared with it."""
 EVALUATION = "-evaluation.json"
 """Ends the name of the file."""
 GROUPS = {
@@ -44,7 +46,6 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 _Path = Annotated[str, Field(max_length=LONGEST_IMAGE_NAME)]
 _Number = Annotated[int, Field(ge=-1, le=LARGEST_INTEGER)]
-_Side = Literal["original", "augmented"]
 
 
 class _Strict(BaseModel):
@@ -133,6 +134,9 @@ def read_evaluation(path: Path) -> Evaluation:
         raise InputError(f"cannot read {path}: {reason}") from None
     if any(len(curves) != len(found.seeds) for curves in found.cmc.values()) or set(found.cmc) != set(SIDES):
         raise InputError(f"cannot read {path}: a CMC curve a seed and side is due")
+    for one in (one for group in found.rankings.values() for one in group):
+        if not set(one.precision) == set(one.first_rank) == set(one.lists) == set(SIDES):
+            raise InputError(f"cannot read {path}: the ranking of {one.query.path} lacks a side")
     return found
 
 
@@ -209,7 +213,7 @@ def photo_of(test: ReidData, split: str, row: int, of: int | None = None) -> Pho
 def write_cmc_csv(path: Path, evaluation: Evaluation) -> None:
     """Write the CMC curves: a line a rank, a column a network, shares 0..1."""
     names = [f"{side}-seed{seed}" for side in SIDES for seed in evaluation.seeds]
-    curves = [curve for side in SIDES for curve in evaluation.cmc[side]]  # type: ignore[index]
+    curves = [curve for side in SIDES for curve in evaluation.cmc[side]]
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["rank", *names])
@@ -228,13 +232,13 @@ def plot_cmc(evaluation: Evaluation, *paths: Path, last: int = 20) -> bool:
         return False
     axis = figure.subplots()
     for side, colour in zip(SIDES, ("C7", "C0"), strict=True):
-        curves: Sequence[Sequence[float]] = evaluation.cmc[side]  # type: ignore[index]
+        curves: Sequence[Sequence[float]] = evaluation.cmc[side]
         shown = 100 * np.array(curves)[:, :last]
         ranks = np.arange(1, shown.shape[1] + 1)
         if len(shown) > 1:
             axis.plot(ranks, shown.T, color=colour, alpha=0.35, linewidth=0.8)
         axis.plot(ranks, shown.mean(0), color=colour, linewidth=2, label=f"trained on {side} images")
-    axis.set(xlabel="rank k", ylabel="queries with a correct image among the first k, %", title=evaluation.backbone)
+    axis.set(xlabel="rank k", ylabel="matching rate, %", title=evaluation.backbone, xticks=[1, 5, 10, 15, 20])
     axis.grid(alpha=0.3)
     axis.legend()
     for path in paths:

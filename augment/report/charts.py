@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-WIDTH, HEIGHT = 640, 330
+WIDTH, HEIGHT = 500, 290
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 44
 COLOURS = 8
 """Series that are told apart by colour; their markers differ, too."""

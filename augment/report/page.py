@@ -14,11 +14,14 @@ import shutil
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from augment.report.thumbnails import Thumbnails, numbered
 from reid_eval.runtime import InputError, check_target, sha256_bytes, write_bytes, write_text
 from reid_eval.writing import PART
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
 
 MOST_INLINE = 15 << 20
 """Bytes of pictures and data that go into the page itself."""
@@ -88,7 +91,7 @@ def _render(kind: str, context: Mapping[str, Any]) -> str:
         loader=jinja2.DictLoader(texts), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["number"] = number
+    environment.filters.update(number=number, ticks=ticks)
     from markupsafe import Markup
 
     # Our own files, and JSON that is made to stand in a page; everything else is escaped.
@@ -104,6 +107,17 @@ def number(value: float | int | None, digits: int = 3) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.{digits}g}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def ticks(text: str) -> Markup:
+    """Escaped text, with what stands between backticks as code."""
+    from markupsafe import Markup, escape
+
+    parts = str(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(text)
+    shown = [Markup("<code>{}</code>").format(part) if at % 2 else escape(part) for at, part in enumerate(parts)]
+    return Markup("").join(shown)
 
 
 def _write_folder(folder: Path, data: str, pictures: Thumbnails) -> None:

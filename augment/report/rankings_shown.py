@@ -13,39 +13,44 @@ TITLES = {"wins": "Wins", "losses": "Losses", "sample": "Random sample"}
 
 
 def shown_rankings(
-    groups: Mapping[str, Sequence[RankedQuery]], root: Path, thumbs: Thumbnails
+    groups: Mapping[str, Sequence[RankedQuery]], names: tuple[str, str], root: Path, thumbs: Thumbnails
 ) -> list[dict[str, Any]]:
     """Groups for the template; a photo that is not there any more has no picture, but its words.
 
     Args:
         groups: as `Evaluation.rankings`.
+        names: of the two networks, the baseline first.
         root: of the data set.
         thumbs: of the page.
     """
     every = [photo for found in groups.values() for one in found for photo in _photos(one)]
     numbers = dict(zip([photo.path for photo in every], thumbs.add([root / photo.path for photo in every]), strict=True))
     return [
-        {"name": kind, "title": TITLES[kind], "about": GROUPS[kind], "queries": [_query(one, numbers) for one in found]}
-        for kind, found in groups.items()
-    ]
+        {"name": kind, "title": TITLES[kind], "about": GROUPS[kind], 
+         "queries": [_query(one, names, numbers) for one in groups[kind]]}
+        for kind in GROUPS if groups.get(kind)
+    ]  # fmt: skip
 
 
 def _photos(one: RankedQuery) -> list[Photo]:
     return [one.query, *(photo for photos in one.lists.values() for photo in photos)]
 
 
-def _query(one: RankedQuery, numbers: Mapping[str, int | None]) -> dict[str, Any]:
-    names = list(one.lists)
-    gain = one.precision[names[1]] - one.precision[names[0]] if len(names) == 2 else None
+def _query(one: RankedQuery, names: tuple[str, str], numbers: Mapping[str, int | None]) -> dict[str, Any]:
+    baseline, ours = names
+    gain = one.precision[ours] - one.precision[baseline]  # type: ignore[index]
     return {
         "query": _photo(one.query, numbers, "query"),
-        "gain": None if gain is None else f"{100 * gain:+.1f}",
+        "gain": f"{100 * gain:+.1f}",
         "rows": [
             {
                 "name": name,
-                "precision": f"{100 * one.precision[name]:.1f}",
-                "first": one.first_rank[name],
-                "photos": [_photo(photo, numbers, f"rank {rank}") for rank, photo in enumerate(one.lists[name], 1)],
+                "precision": f"{100 * one.precision[name]:.1f}",  # type: ignore[index]
+                "first": one.first_rank[name],  # type: ignore[index]
+                "photos": [
+                    _photo(photo, numbers, f"rank {rank}")
+                    for rank, photo in enumerate(one.lists[name], 1)  # type: ignore[index]
+                ],
             }
             for name in names
         ],

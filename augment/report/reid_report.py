@@ -49,7 +49,7 @@ def reid_page(root: Path, settings: Settings, say: Say) -> tuple[dict[str, Any],
     }
     if evaluation is not None and evaluation.rankings:
         folder = Path(evaluation.root)
-        context["rankings"] = shown_rankings(evaluation.rankings, folder, thumbs)
+        context["rankings"] = shown_rankings(evaluation.rankings, SIDES, folder, thumbs)
         context["lost"] = None if folder.is_dir() else str(folder)
     return context, {"kind": "reid", "seed": settings.seed}, thumbs
 

@@ -205,7 +205,7 @@ def _rankings(
         kind: [_ranked(at, both, lists, data) for at in rows.tolist()] for kind, rows in chosen.items() if len(rows)
     }
     told = f"{backbone}, p = {column}, seed {number}: {grid.label(row)} against {grid.label(baseline)}"
-    return {"groups": shown_rankings(groups, data.root, thumbs), "why": None, "of": told}
+    return {"groups": shown_rankings(groups, (grid.label(baseline), grid.label(row)), data.root, thumbs), "why": None, "of": told}
 
 
 def _pair(grid: Grid, records: Mapping[str, Record], root: Path) -> tuple[tuple[Record, Record], tuple[Any, ...]] | None:

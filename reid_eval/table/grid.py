@@ -74,6 +74,7 @@ class Grid:
 _Text = Annotated[str, Field(max_length=4096)]
 _Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 _Names = Annotated[list[_Text], Field(max_length=1000)]
+_Key = tuple[_Text, _Text, _Text, _Seed, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
 
 
 class _File(BaseModel):
@@ -88,7 +89,7 @@ class _File(BaseModel):
     backbones: _Names
     seeds: Annotated[list[_Seed], Field(max_length=10_000)]
     baseline: _Text | None
-    keys: list[tuple[_Text, _Text, _Text, _Seed, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]] = Field(strict=False)
+    keys: list[Annotated[_Key, Field(strict=False)]]
     labels: dict[_Text, _Text]
     notes: _Names
     unit: _Text

@@ -124,7 +124,7 @@ function verdict(item) {
   if (item.v === null) return ["off", "not judged"];
   return item.v.length ? ["bad", item.v.join(", ")] : ["good", "accepted"];
 }
-const signed = (value, digits) => value === null ? "–" : value.toFixed(digits).replace("-", "−");
+const signed = (value, digits) => value === null ? "–" : value.toFixed(digits).replace(/^-(?=0\.?0*$)/, "").replace("-", "−");
 
 function skeleton(item, label) {
   const [height, width] = item.x, svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
