@@ -49,7 +49,7 @@ class RunFacts:
     def options(self) -> list[str]:
         """Those of the options that matter to another generation, as they were given."""
         found: list[str] = []
-        for word, after in zip(self.words, [*self.words[1:], ""], strict=True):
+        for word, after in zip(self.words, [*self.words[1:], ""], strict=False):
             name, _, value = word.partition("=")
             if name in _MATTER:
                 found += [name, value or after]

@@ -11,7 +11,7 @@ function make(tag, attributes = {}, ...children) {
   one.append(...children.filter((child) => child !== null));
   return one;
 }
-const picture = (number) => (R.base === null ? "data:image/jpeg;base64," : R.base + "/") + R.pictures[number];
+const picture = (number) => (R.base === null ? "data:image/jpeg;base64," : encodeURIComponent(R.base) + "/") + R.pictures[number];
 function save(name, text, type) {
   const link = make("a", {href: URL.createObjectURL(new Blob([text], {type})), download: name});
   document.body.append(link);
@@ -271,7 +271,7 @@ $("tiles").addEventListener("keydown", (event) => {
     const next = $("tiles").children[at + step];
     if (next) { one.tabIndex = -1; next.tabIndex = 0; next.focus(); }
     event.preventDefault();
-  } else if (event.key === "Enter" && event.target === one) enlarge(one.item);
+  } else if (event.key === "Enter" && event.target === one) { enlarge(one.item); event.preventDefault(); /* or it presses what the dialog focuses */ }
   else if (event.key.toLowerCase() === "x") reject(one.item, !rejected.has(one.item.o));
 });
 document.addEventListener("keydown", (event) => {
