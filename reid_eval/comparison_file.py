@@ -1,9 +1,9 @@
 """What a comparison keeps besides its networks and its result: features, CMC curves, and rankings to look at.
 
-    BACKBONE-original-seed0.npz     features of query and gallery, and each query's scores
-    BACKBONE-evaluation.json        CMC curves, skipped queries, rankings; this module alone reads and writes it
-    BACKBONE-cmc.csv, .png, .svg    the curves for others
-    BACKBONE-rankings/              a picture a query, see `reid_eval.ranking_sheets`
+BACKBONE-original-seed0.npz     features of query and gallery, and each query's scores
+BACKBONE-evaluation.json        CMC curves, skipped queries, rankings; this module alone reads and writes it
+BACKBONE-cmc.csv, .png, .svg    the curves for others
+BACKBONE-rankings/              a picture a query, see `reid_eval.ranking_sheets`
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from reid_eval.foreign import read_json, reason_of
 from reid_eval.foreign_arrays import open_arrays
 from reid_eval.limits import LARGEST_INTEGER, LONGEST_IMAGE_NAME, MOST_TABLE_BYTES
-from reid_eval.rankings import TOP, choose_queries, top_lists
+from reid_eval.rankings import choose_queries, top_lists
 from reid_eval.runtime import InputError, atomic_path, write_json, write_text
 from reid_eval.yaml_recipes import problems_of
 
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from reid_eval.ranking import Ranking
     from reid_eval.settings import TrainSettings
 
-_Side = Literal["original", "augmented"]
-SIDES: tuple[_Side, _Side] = ("original", "augmented")
+SIDES = ("original", "augmented")
 """The baseline, and what is compared with it."""
 EVALUATION = "-evaluation.json"
 """Ends the name of the file."""
@@ -45,6 +44,7 @@ GROUPS = {
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 _Path = Annotated[str, Field(max_length=LONGEST_IMAGE_NAME)]
+_Name = Annotated[str, Field(max_length=1000)]
 _Number = Annotated[int, Field(ge=-1, le=LARGEST_INTEGER)]
 
 
@@ -66,9 +66,9 @@ class RankedQuery(_Strict):
     """One query: its average precision, rank of the first correct image, and first images, by each network."""
 
     query: Photo
-    precision: dict[_Side, _Share]
-    first_rank: dict[_Side, _Count]
-    lists: dict[_Side, Annotated[list[Photo], Field(max_length=1000)]]
+    precision: dict[_Name, _Share]
+    first_rank: dict[_Name, _Count]
+    lists: dict[_Name, Annotated[list[Photo], Field(max_length=1000)]]
 
 
 class Evaluation(_Strict):
@@ -80,13 +80,14 @@ class Evaluation(_Strict):
     """The data set whose query and gallery these are."""
     layout: Annotated[str, Field(max_length=100)]
     seeds: list[_Count]
-    cmc: dict[_Side, list[Annotated[list[_Share], Field(max_length=1000)]]]
+    cmc: dict[_Name, list[Annotated[list[_Share], Field(max_length=1000)]]]
     """A curve a seed: share of queries with a correct image among the first k, k from 1."""
     skipped: list[_Path]
     """Queries without a correct image in the gallery: they count for nothing."""
     seed: _Count
     """Whose networks the rankings are of."""
-    rankings: dict[Literal["wins", "losses", "sample"], Annotated[list[RankedQuery], Field(max_length=10_000)]]
+    rankings: dict[_Name, Annotated[list[RankedQuery], Field(max_length=10_000)]]
+    """By the names of `GROUPS`."""
 
 
 class Kept(NamedTuple):
@@ -99,9 +100,7 @@ class Kept(NamedTuple):
     first_ranks: NDArray[np.int64]
 
 
-def write_kept(
-    path: Path, query: NDArray[np.float32], gallery: NDArray[np.float32], ranking: Ranking
-) -> None:
+def write_kept(path: Path, query: NDArray[np.float32], gallery: NDArray[np.float32], ranking: Ranking) -> None:
     """Write a network's features and scores as `.npz`, atomically; the same values give the same bytes."""
     kept = Kept(query, gallery, ranking.cmc, ranking.precisions, ranking.first_ranks)
     with atomic_path(path) as temporary:
@@ -134,6 +133,8 @@ def read_evaluation(path: Path) -> Evaluation:
         raise InputError(f"cannot read {path}: {reason}") from None
     if any(len(curves) != len(found.seeds) for curves in found.cmc.values()) or set(found.cmc) != set(SIDES):
         raise InputError(f"cannot read {path}: a CMC curve a seed and side is due")
+    if unknown := set(found.rankings) - set(GROUPS):
+        raise InputError(f"cannot read {path}: rankings are of {', '.join(GROUPS)}, not of {min(unknown)[:80]!r}")
     for one in (one for group in found.rankings.values() for one in group):
         if not set(one.precision) == set(one.first_rank) == set(one.lists) == set(SIDES):
             raise InputError(f"cannot read {path}: the ranking of {one.query.path} lacks a side")
@@ -179,27 +180,25 @@ def keep_comparison(
 
 def _rankings(
     kept: Mapping[str, Kept], test: ReidData, settings: TrainSettings, count: int
-) -> dict[Literal["wins", "losses", "sample"], list[RankedQuery]]:
+) -> dict[str, list[RankedQuery]]:
     if count == 0:
         return {}
     ours, theirs = kept["augmented"], kept["original"]
     rows = choose_queries(test.query["path"].tolist(), ours.precisions, theirs.precisions, count)
     lists = {side: top_lists(one.query, one.gallery, test, settings) for side, one in kept.items()}
-    return {group: [_ranked(row, kept, lists, test) for row in chosen] for group, chosen in rows.items()}  # type: ignore[misc]
+    return {group: [_ranked(row, kept, lists, test) for row in chosen] for group, chosen in rows.items()}
 
 
-def _ranked(
-    row: int, kept: Mapping[str, Kept], lists: Mapping[str, NDArray[np.int32]], test: ReidData
-) -> RankedQuery:
+def _ranked(row: int, kept: Mapping[str, Kept], lists: Mapping[str, NDArray[np.int32]], test: ReidData) -> RankedQuery:
     query = photo_of(test, "query", row)
     return RankedQuery(
         query=query,
-        precision={side: round(float(one.precisions[row]), 6) for side, one in kept.items()},  # type: ignore[misc]
-        first_rank={side: int(one.first_ranks[row]) for side, one in kept.items()},  # type: ignore[misc]
+        precision={side: round(float(one.precisions[row]), 6) for side, one in kept.items()},
+        first_rank={side: int(one.first_ranks[row]) for side, one in kept.items()},
         lists={
             side: [photo_of(test, "gallery", at, query.pid) for at in found[row].tolist() if at >= 0]
             for side, found in lists.items()
-        },  # type: ignore[misc]
+        },
     )
 
 
@@ -223,7 +222,7 @@ def write_cmc_csv(path: Path, evaluation: Evaluation) -> None:
 
 
 def plot_cmc(evaluation: Evaluation, *paths: Path, last: int = 20) -> bool:
-    """Draw the curves to each path, as its suffix says: means over seeds, single seeds thin; False without matplotlib."""
+    """Draw the curves to each path, as its suffix says: means, single seeds thin; False without matplotlib."""
     from reid_eval.plotting import new_figure, save_plot
 
     try:

@@ -94,11 +94,11 @@ def evaluate(
         InputError: no query or gallery, or unreadable images.
     """
     how = settings or model.settings or TrainSettings(size=model.size)
-    query, gallery = test_features(model, data, how, amp=amp)
+    query, gallery = features_of(model, data, how, amp=amp)
     return rank(query, gallery, data, how, str(model.mean.device))
 
 
-def test_features(
+def features_of(
     model: ReidNet, data: ReidData, how: TrainSettings, *, amp: str | None = None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Features of a data set's query and gallery, float32 [Q, D] and [G, D]; arguments and errors as for `evaluate`."""
@@ -158,7 +158,7 @@ def run(
     check_backbone(settings.backbone)
     start = time.perf_counter()
     trained = train(data, settings, steps, f"{settings.backbone}, {name} images, seed {settings.seed}")
-    query, gallery = test_features(trained.model, test, settings, amp=trained.amp)
+    query, gallery = features_of(trained.model, test, settings, amp=trained.amp)
     ranking = rank(query, gallery, test, settings, str(trained.model.mean.device))
     result = _result(name, settings, data, test, trained, ranking)
     kinds: dict[str, Any] = {**({"camera": test.query["camid"]} if test.has_cameras else {}), **(groups or {})}

@@ -1,4 +1,4 @@
-"""Pictures of rankings: a query, and the first of the gallery by each of two networks, right and wrong in word and colour."""
+"""Pictures of rankings: a query, and the first of the gallery by each of two networks, marked right or wrong."""
 
 from __future__ import annotations
 

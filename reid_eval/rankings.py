@@ -33,8 +33,8 @@ def top_lists(
     device: str = "cpu",
     k: int = TOP,
 ) -> Lists:
-    """The first `k` of each query's ranking by Market-1501's protocol: junk, and images of the query's person by its own
-    camera, are left out, as they are where scores are counted. Equal distances keep the gallery's order.
+    """The first `k` of each query's ranking by Market-1501's protocol: junk, and images of the query's person by
+    its own camera, are left out, as they are where scores are counted. Equal distances keep the gallery's order.
 
     Args:
         query, gallery: features [Q, D] and [G, D].

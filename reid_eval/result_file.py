@@ -86,5 +86,7 @@ def read_result(path: Path) -> ResultFile:
         reason = problems_of(error)[:300] if isinstance(error, ValidationError) else reason_of(error)
         raise InputError(f"{path} is not the result of reid-eval: {reason}") from None
     if len(found.original) != len(found.augmented):
-        raise InputError(f"{path} is not the result of reid-eval: {len(found.original)} and {len(found.augmented)} runs")
+        raise InputError(
+            f"{path} is not the result of reid-eval: {len(found.original)} and {len(found.augmented)} runs"
+        )
     return found

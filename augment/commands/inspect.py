@@ -69,7 +69,7 @@ def plot_log(log: Path, png: Path) -> None:
 @click.option("--json", "target", type=FOLDER, help="Also write the figures.")
 @DEVICE
 def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str) -> None:
-    """Plot SSIM, L1 and images a second against the number of blocks, for any-depth WEIGHTS: PNG, SVG or PDF by its suffix."""
+    """Plot SSIM, L1 and images a second against the number of blocks, for any-depth WEIGHTS: PNG, SVG or PDF."""
 
     draw_depth_curve(weights, png, pairs, speed_batch, target, device, echo)
 

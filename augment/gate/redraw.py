@@ -1,5 +1,4 @@
-"""What the gate means for a plan: other poses to try, and the plan as it was carried out in the end; its log, written and
-read here."""
+"""What the gate means for a plan: other poses to try, and the plan as it was carried out. Writes and reads its log."""
 
 from __future__ import annotations
 
@@ -213,10 +212,9 @@ def read_log(path: Path) -> dict[str, Verdict]:
         columns = [[_number(text) for text in accepted[name]] for name in NUMBERS]
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the gate's log {path}: {reason_of(error)}") from None
-    return {
-        output: Verdict(*numbers, ())
-        for output, *numbers in zip(accepted["output"].tolist(), *columns, strict=True)
-    }
+    errors, drifts, contrasts, saturated, noises = columns
+    each = zip(accepted["output"].tolist(), errors, drifts, contrasts, saturated, noises, strict=True)
+    return {output: Verdict(a, b, c, d, e, ()) for output, a, b, c, d, e in each}
 
 
 def _number(text: str) -> float:

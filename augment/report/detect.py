@@ -39,8 +39,10 @@ def find_kind(path: Path) -> Found:
     if (root / LOG).is_file():
         return Found("training", root)
     if (root / "records").is_dir() and (root / "table.md").is_file():
-        raise InputError(f"{root} is a table of an earlier version: run its command once more, nothing is trained again")
+        raise InputError(
+            f"{root} is a table of an earlier version: run its command once more, nothing is trained again"
+        )
     raise InputError(
-        f"{path} is none of what a report can be made of: an augmented folder ({MANIFEST}), a training ({LOG}), a re-ID "
-        f"run ({RESULT}, or the folder of its networks, *{EVALUATION}) or a table (table{GRID})"
+        f"{path} is none of what a report can be made of: an augmented folder ({MANIFEST}), a training ({LOG}), a "
+        f"re-ID run ({RESULT}, or the folder of its networks, *{EVALUATION}) or a table (table{GRID})"
     )

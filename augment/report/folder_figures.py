@@ -97,8 +97,17 @@ def folder_figures(
             continue
         reference, told = usual.get(name, (result.before, "the real images alone"))
         found.append(
-            Figure(metric.title, result.value, result.spread, metric.unit, metric.better, reference, told, result.count,
-                   metric.source)  # fmt: skip
+            Figure(
+                metric.title,
+                result.value,
+                result.spread,
+                metric.unit,
+                metric.better,
+                reference,
+                told,
+                result.count,
+                metric.source,
+            )
         )
     sharp = _sharpness(material)
     if sharp is not None:

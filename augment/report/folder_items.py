@@ -132,15 +132,16 @@ def gallery_items(
     numbers = dict(zip([path for path in shown if path], thumbs.add(paths), strict=True))
     xy = chosen.poses()
     items = []
-    for at, row in enumerate(chosen.made.itertuples(index=False)):
+    columns = [chosen.made[name].tolist() for name in ("pid", "camid", "condition")]
+    for at, (pid, camid, photo) in enumerate(zip(*columns, strict=True)):
         verdict = verdicts.get(outputs[at])
         error, drift = (None, None) if verdict is None else (verdict.pose_error, verdict.colour_drift)
         items.append(
             {
                 "o": outputs[at],
-                "p": identities.get(int(row.pid), int(row.pid)),
-                "c": int(row.camid),
-                "f": str(row.condition),
+                "p": identities.get(pid, pid),
+                "c": camid,
+                "f": photo,
                 "d": lenders[at],
                 "n": [numbers.get(path) if path else None for path in (photos[at], outputs[at], donors[at])],
                 "x": list(chosen.size),
@@ -154,7 +155,7 @@ def gallery_items(
 
 
 def _joints(xy: NDArray[np.float32]) -> list[list[int] | None]:
-    return [None if np.isnan(point).any() else [int(round(float(v) * 10)) for v in point] for point in xy]
+    return [None if np.isnan(point).any() else [round(float(v) * 10) for v in point] for point in xy]
 
 
 def _rounded(value: float | None) -> float | None:

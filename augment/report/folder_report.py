@@ -33,8 +33,8 @@ from augment.report.folder_items import (
     plan_rows,
     refuse_none,
 )
-from augment.report.run_facts import RunFacts, read_run
 from augment.report.page_settings import Settings
+from augment.report.run_facts import RunFacts, read_run
 from augment.report.thumbnails import Thumbnails
 from augment.runs import Say
 from augment.table.leaks import Leak, find_leak, weights_history
@@ -77,7 +77,7 @@ def folder_page(out: Path, settings: Settings, say: Say) -> tuple[dict[str, Any]
         "title": out.resolve().name,
         "facts": _facts(opened, chosen),
         "lights": [_joint_light(opened, chosen), _image_light(figures), gate],
-        "about": _about(out, opened, leak),
+        "about": _about(opened),
         "leak": leak,
         "figures": figures,
         "sampled": None if len(chosen.made) == chosen.total else (len(chosen.made), chosen.total),
@@ -155,11 +155,11 @@ def _image_light(figures: Figures) -> dict[str, Any]:
         return light("off", "Images", "Sharpness was not measured; look at the images below.")
     inside = _GOOD_SHARP[0] <= sharp <= _GOOD_SHARP[1]
     state = "good" if inside else "look" if _FAIR_SHARP[0] <= sharp <= _FAIR_SHARP[1] else "bad"
-    how = "smooth: detail is lost" if sharp < _GOOD_SHARP[0] else "as sharp as photos" if inside else "noisier than photos"
+    how = "smooth: detail is lost" if sharp < _GOOD_SHARP[0] else "as sharp as photos" if inside else "noisier"
     text = (
-        f"Inside the person they have {100 * sharp:.0f}% of the gradients of the photos they were made from: {how}. Fine "
-        f"from {100 * _GOOD_SHARP[0]:.0f} to {100 * _GOOD_SHARP[1]:.0f}%, trouble below {100 * _FAIR_SHARP[0]:.0f}%. A "
-        "number sees blur, not whether a face is a face: look below."
+        f"Inside the person they have {100 * sharp:.0f}% of the gradients of the photos they were made from: {how}. "
+        f"Fine from {100 * _GOOD_SHARP[0]:.0f} to {100 * _GOOD_SHARP[1]:.0f}%, trouble below {100 * _FAIR_SHARP[0]:.0f}"
+        "%. A number sees blur, not whether a face is a face: look below."
     )
     return light(state, "Images", text)
 
@@ -174,8 +174,8 @@ def _verdicts(
         share = facts["given_up"] / max(1, facts["asked"])
         text = (
             f"Made through the gate: {facts['accepted_at_once']:,} of {facts['asked']:,} were accepted at once, "
-            f"{facts['accepted_after_retry']:,} in another pose, {facts['given_up']:,} given up, for which a real image "
-            f"stays. Of the rejected, {_reasons(facts['reasons'])}."
+            f"{facts['accepted_after_retry']:,} in another pose, {facts['given_up']:,} given up, for which a real "
+            f"image stays. Of the rejected, {_reasons(facts['reasons'])}."
         )
         return logged, light(_gate_state(share), "Gate", text)
     if not settings.measure:
@@ -233,7 +233,7 @@ def _leak(opened: _Opened, plan: pd.DataFrame) -> Leak:
         return Leak("unknown", str(error))
 
 
-def _about(out: Path, opened: _Opened, leak: Leak) -> list[tuple[str, str]]:
+def _about(opened: _Opened) -> list[tuple[str, str]]:
     """What made the folder, line by line."""
     job, arguments = opened.manifest.job, opened.manifest.job.arguments
     told = ", ".join(
@@ -241,7 +241,7 @@ def _about(out: Path, opened: _Opened, leak: Leak) -> list[tuple[str, str]]:
         if value not in (None, False, "") and not isinstance(value, dict | list)
     )  # fmt: skip
     terms = getattr(opened.manifest, "terms", None) or getattr(job, "terms", None) or arguments.get("terms")
-    lines = [
+    return [
         ("Data set", opened.run.text("data") or "not recorded beside this folder"),
         ("Layout", job.layout),
         ("Plan", told or "from a file"),
@@ -250,7 +250,6 @@ def _about(out: Path, opened: _Opened, leak: Leak) -> list[tuple[str, str]]:
         ("Terms of the data", str(terms) if terms else "not stated: generated images are derived from the photographs"),
         ("Versions", ", ".join(f"{name} {value}" for name, value in opened.manifest.versions.items())),
     ]
-    return lines
 
 
 def _people(opened: _Opened, chosen: Chosen) -> list[list[Any]]:
@@ -260,10 +259,10 @@ def _people(opened: _Opened, chosen: Chosen) -> list[list[Any]]:
     before, after = _pose_sets(opened, chosen)
     covered = coverage_rows(before, after)
     rows = []
-    for pid, row in counts.iterrows():
-        keep, drop, made = (int(row.get(action, 0)) for action in ("keep", "drop", "generate"))
-        own = covered.get(int(pid), (0, 0))
-        rows.append([opened.data.identities.get(int(pid), int(pid)), keep + drop, keep, made, keep + made, *own])
+    for pid in counts.index.tolist():
+        keep, drop, made = (int(counts[a][pid]) if a in counts else 0 for a in ("keep", "drop", "generate"))
+        own = covered.get(pid, (0, 0))
+        rows.append([opened.data.identities.get(pid, pid), keep + drop, keep, made, keep + made, *own])
     return rows
 
 

@@ -34,9 +34,8 @@ def write_page(
     context: Mapping[str, Any],
     data: Mapping[str, Any],
     pictures: Thumbnails,
-    most_inline: int = MOST_INLINE,
 ) -> list[Path]:
-    """Write a page, atomically; the same content gives the same bytes. Returns the file, and the folder if there is one.
+    """Write a page, atomically; the same content gives the same bytes. Returns the file, and the folder if any.
 
     Args:
         target: the HTML file.
@@ -44,7 +43,6 @@ def write_page(
         context: what the template shows.
         data: JSON-able, what the page's script works on.
         pictures: by whose numbers data and template name pictures.
-        most_inline: bytes above which pictures and data go into a folder beside the page.
 
     Raises:
         InputError: Jinja2 is not installed, or a file name that cannot be.
@@ -52,7 +50,7 @@ def write_page(
     check_target(target, "out")
     inline = json_text({**data, "pictures": [base64.b64encode(jpeg).decode() for jpeg in pictures.jpegs], "base": None})
     folder = None
-    if len(inline) > most_inline:
+    if len(inline) > MOST_INLINE:
         digest = sha256_bytes(b"".join([json_text(data).encode(), *pictures.jpegs]))[:10]
         folder = target.with_name(f"{target.stem}-files-{digest}")
         _write_folder(folder, json_text({**data, "pictures": numbered(pictures.jpegs), "base": folder.name}), pictures)
@@ -95,8 +93,8 @@ def _render(kind: str, context: Mapping[str, Any]) -> str:
     from markupsafe import Markup
 
     # Our own files, and JSON that is made to stand in a page; everything else is escaped.
-    safe = {"style": Markup(texts["report.css"]), "script": Markup(texts["report.js"])}  # noqa: S704
-    safe["inline"] = None if context["inline"] is None else Markup(context["inline"])  # noqa: S704
+    safe: dict[str, Markup | None] = {"style": Markup(texts["report.css"]), "script": Markup(texts["report.js"])}
+    safe["inline"] = None if context["inline"] is None else Markup(context["inline"])
     return environment.get_template(f"{kind}.html.j2").render({**context, **safe}) + "\n"
 
 
@@ -138,6 +136,7 @@ def _sweep(target: Path, keep: Path | None) -> None:
     """Remove the folders of earlier states of this page, where nothing else lies in them."""
     own = re.compile(re.escape(f"{target.stem}-files-") + r"[0-9a-f]{10}")
     for folder in sorted(target.parent.iterdir()):
-        if folder != keep and own.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
-            if all(_OURS.fullmatch(entry.name) for entry in folder.iterdir()):
-                shutil.rmtree(folder, ignore_errors=True)
+        if folder == keep or not own.fullmatch(folder.name) or folder.is_symlink() or not folder.is_dir():
+            continue
+        if all(_OURS.fullmatch(entry.name) for entry in folder.iterdir()):
+            shutil.rmtree(folder, ignore_errors=True)

@@ -35,7 +35,12 @@ def write_report_page(path: Path, target: Path | None, settings: Settings, say: 
 
     check_template_engine()
     found = find_kind(path)
-    makers = {"folder": folder_page, "reid": reid_page, "table": table_page, "training": training_page}
-    context, data, thumbs = makers[found.kind](found.root, settings, say)
+    if found.kind == "folder":
+        context, data, thumbs = folder_page(found.root, settings, say)
+    elif found.kind == "reid":
+        context, data, thumbs = reid_page(found.root, settings, say)
+    else:
+        maker = table_page if found.kind == "table" else training_page
+        context, data, thumbs = maker(found.root, settings)
     context["version"] = package_version("patn-augment")
     return write_page(target or default_target(path), found.kind, context, data, thumbs)

@@ -24,9 +24,11 @@ def shown_rankings(
         thumbs: of the page.
     """
     every = [photo for found in groups.values() for one in found for photo in _photos(one)]
-    numbers = dict(zip([photo.path for photo in every], thumbs.add([root / photo.path for photo in every]), strict=True))
+    numbers = dict(
+        zip([photo.path for photo in every], thumbs.add([root / photo.path for photo in every]), strict=True)
+    )
     return [
-        {"name": kind, "title": TITLES[kind], "about": GROUPS[kind], 
+        {"name": kind, "title": TITLES[kind], "about": GROUPS[kind],
          "queries": [_query(one, names, numbers) for one in groups[kind]]}
         for kind in GROUPS if groups.get(kind)
     ]  # fmt: skip
@@ -38,19 +40,16 @@ def _photos(one: RankedQuery) -> list[Photo]:
 
 def _query(one: RankedQuery, names: tuple[str, str], numbers: Mapping[str, int | None]) -> dict[str, Any]:
     baseline, ours = names
-    gain = one.precision[ours] - one.precision[baseline]  # type: ignore[index]
+    gain = one.precision[ours] - one.precision[baseline]
     return {
         "query": _photo(one.query, numbers, "query"),
         "gain": f"{100 * gain:+.1f}",
         "rows": [
             {
                 "name": name,
-                "precision": f"{100 * one.precision[name]:.1f}",  # type: ignore[index]
-                "first": one.first_rank[name],  # type: ignore[index]
-                "photos": [
-                    _photo(photo, numbers, f"rank {rank}")
-                    for rank, photo in enumerate(one.lists[name], 1)  # type: ignore[index]
-                ],
+                "precision": f"{100 * one.precision[name]:.1f}",
+                "first": one.first_rank[name],
+                "photos": [_photo(photo, numbers, f"rank {rank}") for rank, photo in enumerate(one.lists[name], 1)],
             }
             for name in names
         ],

@@ -156,7 +156,7 @@ def _mean(parts: list[Any], metric: str) -> str:
 def _chart(result: ResultFile | None, evaluation: Evaluation | None) -> dict[str, Any] | None:
     """The CMC curves; of a run that kept none, the three ranks that its result has."""
     if evaluation is not None:
-        curves = {f"trained on {side} images": evaluation.cmc[side] for side in SIDES}  # type: ignore[index]
+        curves = {f"trained on {side} images": evaluation.cmc[side] for side in SIDES}
         chart = cmc_chart("CMC", curves)
     elif result is not None:
         sides = zip(SIDES, (result.original, result.augmented), strict=True)

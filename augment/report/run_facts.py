@@ -16,7 +16,7 @@ _MATTER = ("--keypoints", "--layout", "--library", "--weights", "--generator", "
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What was written by `augment.runs.describe_run`; empty where there is no such file, or one that says otherwise."""
+    """What was written by `augment.runs.describe_run`; empty without such a file."""
 
     told: dict[str, Any] = field(default_factory=dict)
 

@@ -14,7 +14,6 @@ from augment.report.page_settings import Settings
 from augment.report.rankings_shown import shown_rankings
 from augment.report.run_facts import RunFacts, flat, read_run
 from augment.report.thumbnails import Thumbnails
-from augment.runs import Say
 from augment.table.study import LISTS
 from reid_eval.comparison_file import RankedQuery, photo_of
 from reid_eval.datasets import ReidData, read_dataset
@@ -30,7 +29,7 @@ SHOWN = 8
 Entries = Mapping[tuple[str, str, str, str], Entry]
 
 
-def table_page(root: Path, settings: Settings, say: Say) -> tuple[dict[str, Any], dict[str, Any], Thumbnails]:
+def table_page(root: Path, settings: Settings) -> tuple[dict[str, Any], dict[str, Any], Thumbnails]:
     """What the page of a table shows, of the records that are there.
 
     Raises:
@@ -56,7 +55,9 @@ def table_page(root: Path, settings: Settings, say: Say) -> tuple[dict[str, Any]
         "cmc": _cmc(grid, records),
         "skipped": _skipped(records, data),
         "downloads": {
-            "csv": comma_separated(grid, found), "tex": latex(grid, entries, notes), "md": markdown(grid, entries, notes),
+            "csv": comma_separated(grid, found),
+            "tex": latex(grid, entries, notes),
+            "md": markdown(grid, entries, notes),
         },
         "rankings": _rankings(grid, records, root, data, thumbs, settings.seed),
         "baseline": grid.baseline,
@@ -83,7 +84,9 @@ def _data(run: RunFacts, records: Mapping[str, Record]) -> ReidData | None:
 def _facts(grid: Grid, records: Mapping[str, Record]) -> list[tuple[str, str, str]]:
     keys = set(grid.keys.values())
     facts = [(f"{len(keys & set(records)):,}", f"{grid.unit} there", f"of {len(keys):,}")]
-    facts.append((f"{len(grid.seeds)}", "seeds" if len(grid.seeds) > 1 else "seed", ", ".join(map(str, grid.seeds[:8]))))
+    facts.append(
+        (f"{len(grid.seeds)}", "seeds" if len(grid.seeds) > 1 else "seed", ", ".join(map(str, grid.seeds[:8])))
+    )
     if records:
         scores = next(iter(records.values())).scores
         facts.append((f"{scores.n_query - scores.n_skipped:,}", "queries that count", f"{scores.n_skipped:,} skipped"))
@@ -129,10 +132,12 @@ def _point(x: float, entry: Entry) -> Point | None:
     if not entry.values:
         return None
     mean, sd = 100 * entry.mean, None if entry.sd is None else 100 * entry.sd
-    ends = (None, None) if sd is None else (mean - sd, mean + sd)
+    low, high = (None, None) if sd is None else (mean - sd, mean + sd)
     seeds = tuple(100 * value for value in entry.values) if len(entry.values) > 1 else ()
     told = f"{mean:.1f}" if sd is None else f"{mean:.1f} ± {sd:.1f}"
-    return Point(x, mean, *ends, seeds, f"{told} at p = {entry.column}, {len(entry.values)} of {entry.expected} seeds")
+    return Point(
+        x, mean, low, high, seeds, f"{told} at p = {entry.column}, {len(entry.values)} of {entry.expected} seeds"
+    )
 
 
 def _score(entry: Entry) -> dict[str, Any]:
@@ -197,7 +202,10 @@ def _rankings(
                 "were computed by an earlier version are not there"}  # fmt: skip
     (ours, theirs), (backbone, row, baseline, column, number) = pair
     both = {grid.label(baseline): theirs, grid.label(row): ours}
-    lists = {name: read_lists(root / LISTS / f"{one.key}.npz", len(data.query), len(data.gallery)) for name, one in both.items()}
+    lists = {
+        name: read_lists(root / LISTS / f"{one.key}.npz", len(data.query), len(data.gallery))
+        for name, one in both.items()
+    }
     chosen = choose_queries(
         data.query["path"].tolist(), query_scores(ours, "mAP"), query_scores(theirs, "mAP"), SHOWN, seed
     )
@@ -205,10 +213,16 @@ def _rankings(
         kind: [_ranked(at, both, lists, data) for at in rows.tolist()] for kind, rows in chosen.items() if len(rows)
     }
     told = f"{backbone}, p = {column}, seed {number}: {grid.label(row)} against {grid.label(baseline)}"
-    return {"groups": shown_rankings(groups, (grid.label(baseline), grid.label(row)), data.root, thumbs), "why": None, "of": told}
+    return {
+        "groups": shown_rankings(groups, (grid.label(baseline), grid.label(row)), data.root, thumbs),
+        "why": None,
+        "of": told,
+    }
 
 
-def _pair(grid: Grid, records: Mapping[str, Record], root: Path) -> tuple[tuple[Record, Record], tuple[Any, ...]] | None:
+def _pair(
+    grid: Grid, records: Mapping[str, Record], root: Path
+) -> tuple[tuple[Record, Record], tuple[Any, ...]] | None:
     for row in reversed(grid.rows):
         baseline = grid.baseline_of(row)
         for backbone in grid.backbones if baseline else ():
@@ -229,4 +243,4 @@ def _ranked(at: int, both: Mapping[str, Record], lists: Mapping[str, Any], data:
     }
     scores = {name: float(np.nan_to_num(query_scores(one, "mAP")[at])) for name, one in both.items()}
     ranks = {name: one.queries.first_ranks[at] for name, one in both.items()}
-    return RankedQuery.model_construct(query=query, precision=scores, first_rank=ranks, lists=shown)  # type: ignore[arg-type]
+    return RankedQuery(query=query, precision=scores, first_rank=ranks, lists=shown)

@@ -13,7 +13,6 @@ from augment.report.detect import LOG
 from augment.report.page_settings import Settings
 from augment.report.run_facts import flat, read_run
 from augment.report.thumbnails import Thumbnails
-from augment.runs import Say
 
 MOST_POINTS = 400
 """Of a curve: more than there are pixels says nothing."""
@@ -29,7 +28,7 @@ _NAMES = {
 }
 
 
-def training_page(root: Path, settings: Settings, say: Say) -> tuple[dict[str, Any], dict[str, Any], Thumbnails]:
+def training_page(root: Path, settings: Settings) -> tuple[dict[str, Any], dict[str, Any], Thumbnails]:
     """What the page of a training shows.
 
     Raises:

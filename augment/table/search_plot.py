@@ -28,9 +28,7 @@ def write_search_plot(study: Study, grid: Grid, records: Mapping[str, Record], *
     except ImportError:
         return False
     controls = _controls(study, curve)
-    entries = {
-        (e.backbone, e.metric, e.row): e for e in summarise(grid, records) if e.column == grid.columns[0]
-    }
+    entries = {(e.backbone, e.metric, e.row): e for e in summarise(grid, records) if e.column == grid.columns[0]}
     panels = figure.subplots(len(METRICS), len(grid.backbones), squeeze=False)
     for axes, (metric, printed) in zip(panels, METRICS.items(), strict=True):
         for axis, backbone in zip(axes, grid.backbones, strict=True):

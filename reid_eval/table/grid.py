@@ -1,4 +1,4 @@
-"""What a table shows: rows by columns by backbones by seeds, and the key of each cell. Reads and writes `*.grid.json`."""
+"""What a table shows: rows by columns by backbones by seeds, and the key of each cell; reads, writes `*.grid.json`."""
 
 from __future__ import annotations
 
@@ -114,6 +114,16 @@ def read_grid(path: Path) -> Grid:
     except (OSError, ValueError) as error:
         reason = problems_of(error)[:300] if isinstance(error, ValidationError) else reason_of(error)
         raise InputError(f"cannot read {path} ({reason}): run patn-augment table once more, it writes it") from None
-    lists = {name: tuple(getattr(told, name)) for name in ("rows", "columns", "backbones", "seeds", "notes")}
-    plain = {name: getattr(told, name) for name in ("title", "baseline", "labels", "unit", "baselines")}
-    return Grid(**lists, **plain, keys={Place(*place): key for *place, key in told.keys})
+    return Grid(
+        title=told.title,
+        rows=tuple(told.rows),
+        columns=tuple(told.columns),
+        backbones=tuple(told.backbones),
+        seeds=tuple(told.seeds),
+        baseline=told.baseline,
+        keys={Place(backbone, row, column, seed): key for backbone, row, column, seed, key in told.keys},
+        labels=told.labels,
+        notes=tuple(told.notes),
+        unit=told.unit,
+        baselines=told.baselines,
+    )

@@ -150,7 +150,7 @@ def test_the_curve_is_written_as_its_suffix_says(kept: Path, tmp_path: Path) -> 
     assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "a.pdf").read_bytes() == (tmp_path / "b.pdf").read_bytes()
     assert (tmp_path / "c.svg").read_bytes() == (tmp_path / "d.svg").read_bytes()
-    with pytest.raises(InputError, match="not as .gif"):
+    with pytest.raises(InputError, match=r"not as \.gif"):
         plot_cmc(found, tmp_path / "a.gif")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from drawn import draw_dataset
+from evil import EVIL, quiet
 from gated import gated
 
 from augment.api import run_file
@@ -18,13 +19,6 @@ from reid_eval.runtime import write_json
 from reid_eval.table import Grid, Record, Records, Scores, cell_key, write_grid
 from reid_eval.table.cells import Queries
 from reid_eval.table.grid import Place
-
-EVIL = "</script><script>window.hacked=1</script><img src=x onerror=window.hacked=1>"
-"""What a name must never become: part of the page's own code."""
-
-
-def quiet(_: str) -> None:
-    pass
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import EVIL, quiet  # type: ignore[import-not-found]
+from evil import EVIL, quiet
 from toy import Toy
 
 from augment.api import augment_folder, read_planned
@@ -37,10 +37,13 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
     for word in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "window-size=1300,900"):
         options.add_argument(f"--{word}")
     down = tmp_path_factory.mktemp("downloads")
-    options.add_experimental_option("prefs", {
-        "download.default_directory": str(down),
-        "profile.default_content_setting_values.automatic_downloads": 1,  # scripts click here
-    })
+    options.add_experimental_option(
+        "prefs",
+        {
+            "download.default_directory": str(down),
+            "profile.default_content_setting_values.automatic_downloads": 1,  # scripts click here
+        },
+    )
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(program))
     driver.downloads = down
@@ -150,7 +153,8 @@ def test_what_is_rejected_is_a_plan_that_generate_takes(
     made = before[before["action"] == "generate"]
     gone = made["output"].iloc[[0, 1, 5]].tolist()
     for output in gone:
-        value(driver, f"[...document.querySelectorAll('.tile')].find((t) => t.item.o === {output!r}).querySelector('input').click()")
+        tile = f"[...document.querySelectorAll('.tile')].find((one) => one.item.o === {output!r})"
+        value(driver, f"{tile}.querySelector('input').click()")
     assert value(driver, "document.getElementById('reject-count').textContent") == "3 rejected."
     value(driver, "document.getElementById('reject-save').click()")
     file = driver.downloads / "plan.csv"
@@ -172,14 +176,16 @@ def test_what_is_rejected_is_a_plan_that_generate_takes(
 def test_pictures_beside_the_page_are_found(
     folder: Path, tmp_path: Path, show: Callable[[Path], Driver], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_module.write_page, "__defaults__", (1000,))
+    monkeypatch.setattr(page_module, "MOST_INLINE", 1000)
     target, beside = write_report_page(folder, tmp_path / "a b#c.html", Settings(measure=False), quiet)
     driver = show(target)
     until(lambda: value(driver, "document.querySelector('.tile img').naturalHeight"))
     assert beside.name in value(driver, "decodeURIComponent(document.querySelector('.tile img').src)")
 
 
-def test_a_table_shows_curves_rankings_and_downloads(table: Path, tmp_path: Path, show: Callable[[Path], Driver]) -> None:
+def test_a_table_shows_curves_rankings_and_downloads(
+    table: Path, tmp_path: Path, show: Callable[[Path], Driver]
+) -> None:
     target = tmp_path / "table.html"
     write_report_page(table, target, Settings(), quiet)
     driver = show(target)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import EVIL, quiet  # type: ignore[import-not-found]
+from evil import EVIL, quiet
 
 from augment.commands.main import main
 from augment.folder.layout import folder_plan
@@ -113,9 +113,8 @@ def test_what_is_large_goes_beside_and_old_states_go(
 ) -> None:
     target = tmp_path / "big.html"
     monkeypatch.setattr(page_module, "MOST_INLINE", 1000)
-    monkeypatch.setattr(page_module.write_page, "__defaults__", (1000,))
     first = write_report_page(folder, target, QUICK, quiet)
-    assert [path.name for path in first][0] == "big.html"
+    assert first[0].name == "big.html"
     beside = first[1]
     assert (beside / "data.js").read_text().startswith("window.REPORT={")
     assert f'src="{beside.name}/data.js"' in target.read_text()
@@ -224,7 +223,13 @@ def test_json_cannot_end_its_element() -> None:
 def test_text_and_figures() -> None:
     assert str(ticks("a `<b>` c")) == "a <code>&lt;b&gt;</code> c"
     assert str(ticks("<one `tick")) == "&lt;one `tick"
-    assert [number(value) for value in (None, float("nan"), 12936, 0.12345, 234.5)] == ["–", "–", "12,936", "0.123", "234"]
+    assert [number(value) for value in (None, float("nan"), 12936, 0.12345, 234.5)] == [
+        "–",
+        "–",
+        "12,936",
+        "0.123",
+        "234",
+    ]
 
 
 def test_charts_escape_and_hold_their_points() -> None:
