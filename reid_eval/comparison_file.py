@@ -16,12 +16,22 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from reid_eval.foreign import read_json, reason_of
 from reid_eval.foreign_arrays import open_arrays
-from reid_eval.limits import LARGEST_INTEGER, LONGEST_IMAGE_NAME, MOST_TABLE_BYTES
-from reid_eval.rankings import choose_queries, top_lists
+from reid_eval.limits import MOST_TABLE_BYTES
+from reid_eval.rankings import (
+    Count,
+    ImagePath,
+    Name,
+    RankedQuery,
+    Share,
+    Strict,
+    choose_queries,
+    photo_of,
+    top_lists,
+)
 from reid_eval.runtime import InputError, atomic_path, write_json, write_text
 from reid_eval.yaml_recipes import problems_of
 
@@ -41,37 +51,8 @@ GROUPS = {
 }
 """What a group of rankings is: the baseline is the network that was trained on the original images."""
 
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
-_Path = Annotated[str, Field(max_length=LONGEST_IMAGE_NAME)]
-_Name = Annotated[str, Field(max_length=1000)]
-_Number = Annotated[int, Field(ge=-1, le=LARGEST_INTEGER)]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Photo(_Strict):
-    """An image of query or gallery; the path is relative to the data set."""
-
-    path: _Path
-    pid: _Number
-    camid: _Count
-    right: bool | None = None
-    """In a ranking: whether it shows the query's person."""
-
-
-class RankedQuery(_Strict):
-    """One query: its average precision, rank of the first correct image, and first images, by each network."""
-
-    query: Photo
-    precision: dict[_Name, _Share]
-    first_rank: dict[_Name, _Count]
-    lists: dict[_Name, Annotated[list[Photo], Field(max_length=1000)]]
-
-
-class Evaluation(_Strict):
+class Evaluation(Strict):
     """All of a comparison that its result does not hold."""
 
     version: Literal[1] = 1
@@ -79,14 +60,14 @@ class Evaluation(_Strict):
     root: Annotated[str, Field(max_length=4096)]
     """The data set whose query and gallery these are."""
     layout: Annotated[str, Field(max_length=100)]
-    seeds: list[_Count]
-    cmc: dict[_Name, list[Annotated[list[_Share], Field(max_length=1000)]]]
+    seeds: list[Count]
+    cmc: dict[Name, list[Annotated[list[Share], Field(max_length=1000)]]]
     """A curve a seed: share of queries with a correct image among the first k, k from 1."""
-    skipped: list[_Path]
+    skipped: list[ImagePath]
     """Queries without a correct image in the gallery: they count for nothing."""
-    seed: _Count
+    seed: Count
     """Whose networks the rankings are of."""
-    rankings: dict[_Name, Annotated[list[RankedQuery], Field(max_length=10_000)]]
+    rankings: dict[Name, Annotated[list[RankedQuery], Field(max_length=10_000)]]
     """By the names of `GROUPS`."""
 
 
@@ -172,7 +153,7 @@ def keep_comparison(
     if count:
         from reid_eval.ranking_sheets import write_sheets
 
-        write_sheets(stem.with_name(f"{stem.name}-rankings"), evaluation, test.root)
+        write_sheets(stem.with_name(f"{stem.name}-rankings"), evaluation.rankings, test.root)
     target = stem.with_name(stem.name + EVALUATION)
     write_json(target, evaluation.model_dump(mode="json"))
     return target
@@ -200,13 +181,6 @@ def _ranked(row: int, kept: Mapping[str, Kept], lists: Mapping[str, NDArray[np.i
             for side, found in lists.items()
         },
     )
-
-
-def photo_of(test: ReidData, split: str, row: int, of: int | None = None) -> Photo:
-    """An image of a data set's query or gallery; `of` is the query's pid, for those of a ranking."""
-    told = test.split(split).iloc[row]
-    pid = int(told["pid"])
-    return Photo(path=told["path"], pid=pid, camid=int(told["camid"]), right=None if of is None else pid == of)
 
 
 def write_cmc_csv(path: Path, evaluation: Evaluation) -> None:

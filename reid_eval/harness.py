@@ -294,10 +294,7 @@ def compare(
     check_images(augmented, ("train",))
     steps = budget(len(original.train), settings)
     seeds = seeds or [settings.seed]
-    files = {(name, seed): _file(save, settings, name, seed) for name in ("original", "augmented") for seed in seeds}
-    kept = evaluation_path(save, settings) if save else None
-    if there := [file.name for file in (*files.values(), kept) if file is not None and file.exists()]:
-        raise InputError(f"{save} has {first_five(there)} already: give another folder, or move them away")
+    files = _files(save, settings, seeds)
     comparison = Comparison([], [])
     for seed in seeds:
         for name, data, results in (
@@ -308,11 +305,18 @@ def compare(
             how: dict[str, Any] = {"test": original, "steps": steps, "groups": groups, "search": search}
             results.append(run(data, seeded, name=name, save=files[name, seed], **how))
     if save:
-        from reid_eval.comparison_file import keep_comparison
-
-        features = {key: file.with_suffix(".npz") for key, file in files.items() if file is not None}
-        keep_comparison(save / _slug(settings), features, original, settings, rankings)
+        _keep(save, files, original, settings, rankings)
     return comparison
+
+
+def _keep(
+    folder: Path, files: Mapping[tuple[str, int], Path | None], test: ReidData, settings: TrainSettings, rankings: int
+) -> None:
+    """Write what a comparison keeps besides its networks."""
+    from reid_eval.comparison_file import keep_comparison
+
+    features = {key: file.with_suffix(".npz") for key, file in files.items() if file is not None}
+    keep_comparison(folder / _slug(settings), features, test, settings, rankings)
 
 
 def evaluation_path(folder: Path, settings: TrainSettings) -> Path:
@@ -322,9 +326,19 @@ def evaluation_path(folder: Path, settings: TrainSettings) -> Path:
     return folder / f"{_slug(settings)}{EVALUATION}"
 
 
-def _file(folder: Path | None, settings: TrainSettings, name: str, seed: int) -> Path | None:
-    """Where a comparison's network is kept, if it is."""
-    return None if folder is None else folder / f"{_slug(settings)}-{name}-seed{seed}.safetensors"
+def _files(folder: Path | None, settings: TrainSettings, seeds: list[int]) -> dict[tuple[str, int], Path | None]:
+    """Where a comparison's networks are kept, if they are.
+
+    Raises:
+        InputError: some of that is there already.
+    """
+    keys = [(name, seed) for name in ("original", "augmented") for seed in seeds]
+    if folder is None:
+        return dict.fromkeys(keys)
+    files = {(name, seed): folder / f"{_slug(settings)}-{name}-seed{seed}.safetensors" for name, seed in keys}
+    if there := [file.name for file in (*files.values(), evaluation_path(folder, settings)) if file.exists()]:
+        raise InputError(f"{folder} has {first_five(there)} already: give another folder, or move them away")
+    return {**files}
 
 
 def _slug(settings: TrainSettings) -> str:

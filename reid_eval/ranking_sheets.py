@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from reid_eval.datasets.images import read_image
 from reid_eval.runtime import atomic_path, progress
 
 if TYPE_CHECKING:
-    from reid_eval.comparison_file import Evaluation, Photo, RankedQuery
+    from reid_eval.rankings import Photo, RankedQuery
 
 _CELL = (64, 128)
 _GAP, _FRAME, _LINE, _LEFT = 8, 3, 14, 92
@@ -20,13 +21,13 @@ _RIGHT, _WRONG = (30, 140, 60), (200, 40, 40)
 _ONE = {"wins": "win", "losses": "loss", "sample": "sample"}
 
 
-def write_sheets(folder: Path, evaluation: Evaluation, root: Path) -> None:
+def write_sheets(folder: Path, rankings: Mapping[str, Sequence[RankedQuery]], root: Path) -> None:
     """Write a JPEG a query, `win-01.jpg` and so on.
 
     Raises:
         InputError: an image cannot be read.
     """
-    every = [(kind, i, one) for kind, found in evaluation.rankings.items() for i, one in enumerate(found, 1)]
+    every = [(kind, i, one) for kind, found in rankings.items() for i, one in enumerate(found, 1)]
     with progress("Drawing rankings", len(every), "queries") as bar:
         for kind, number, one in every:
             with atomic_path(folder / f"{_ONE[kind]}-{number:02d}.jpg") as temporary:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
 
 from reid_eval.foreign import reason_of
 from reid_eval.foreign_arrays import open_arrays
+from reid_eval.limits import LARGEST_INTEGER, LONGEST_IMAGE_NAME
 from reid_eval.ranking import JUNK
 from reid_eval.runtime import InputError, write_bytes
 
@@ -23,6 +25,37 @@ TOP = 10
 _BLOCK = 256
 Lists = NDArray[np.int32]
 """[Q, k]: rows of the gallery table, nearest first; -1 where the ranking is shorter."""
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+ImagePath = Annotated[str, Field(max_length=LONGEST_IMAGE_NAME)]
+Name = Annotated[str, Field(max_length=1000)]
+Number = Annotated[int, Field(ge=-1, le=LARGEST_INTEGER)]
+
+
+class Strict(BaseModel):
+    """Of a file that somebody else may have made."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Photo(Strict):
+    """An image of query or gallery; the path is relative to the data set."""
+
+    path: ImagePath
+    pid: Number
+    camid: Count
+    right: bool | None = None
+    """In a ranking: whether it shows the query's person."""
+
+
+class RankedQuery(Strict):
+    """One query: its average precision, rank of the first correct image, and first images, by each network."""
+
+    query: Photo
+    precision: dict[Name, Share]
+    first_rank: dict[Name, Count]
+    lists: dict[Name, Annotated[list[Photo], Field(max_length=1000)]]
 
 
 def top_lists(
@@ -110,3 +143,10 @@ def choose_queries(
     keys = {row: hashlib.sha256(f"{seed}\0{paths[row]}".encode()).digest() for row in counted.tolist()}
     sample = sorted(keys, key=keys.__getitem__)[:count]
     return {"wins": wins, "losses": losses, "sample": np.array(sample, np.int64)}
+
+
+def photo_of(test: ReidData, split: str, row: int, of: int | None = None) -> Photo:
+    """An image of a data set's query or gallery; `of` is the query's pid, for those of a ranking."""
+    told = test.split(split).iloc[row]
+    pid = int(told["pid"])
+    return Photo(path=told["path"], pid=pid, camid=int(told["camid"]), right=None if of is None else pid == of)

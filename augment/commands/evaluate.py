@@ -20,7 +20,7 @@ from reid_eval.runtime import InputError, write_json
 
 if TYPE_CHECKING:
     from reid_eval.datasets import ReidData
-    from reid_eval.harness import Searcher
+    from reid_eval.harness import Comparison, Searcher
     from reid_eval.settings import TrainSettings
 
 
@@ -90,7 +90,6 @@ def reid_eval(
     from reid_eval.harness import (
         check_test,
         compare,
-        evaluation_path,
         format_breakdown,
         format_comparison,
         preset_name,
@@ -115,16 +114,22 @@ def reid_eval(
     echo(format_comparison(comparison))
     if breakdown:
         echo(format_breakdown(comparison))
+    _write(comparison, original, folder, save)
+
+
+def _write(comparison: Comparison, original: Path, folder: Path, save: Path | None) -> None:
+    """Write the result of a comparison of two folders, and say where it is."""
+    from reid_eval.harness import evaluation_path
+
     target = new_run_dir("reid-eval") / "result.json"
     write_json(target, comparison.to_dict())
     told = {"data": str(original.resolve()), "augmented": str(folder.resolve())}
-    kept = {"evaluation": str(evaluation_path(save, settings).resolve())} if save else {}
+    kept = {"evaluation": str(evaluation_path(save, comparison.original[0].settings).resolve())} if save else {}
     describe_run(target.with_name("run.json"), {**told, **kept})
-    echo(f"Numbers: {target}")
+    echo(f"Numbers: {target}; as a page: patn-augment report {target.parent}")
     if save:
-        shown = " and rankings" if rankings else ""
-        echo(f"Networks, features, CMC curves{shown}: {save}; read a network with reid_eval.load_model, or start from "
-             "it with --init FILE")  # fmt: skip
+        echo(f"Networks, features, CMC curves: {save}; read a network with reid_eval.load_model, or start from it with "
+             "--init FILE")  # fmt: skip
 
 
 def _search(

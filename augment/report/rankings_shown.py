@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from augment.report.thumbnails import Thumbnails
-from reid_eval.comparison_file import GROUPS, Photo, RankedQuery
+from reid_eval.comparison_file import GROUPS
+from reid_eval.rankings import Photo, RankedQuery
 
 TITLES = {"wins": "Wins", "losses": "Losses", "sample": "Random sample"}
 

@@ -15,9 +15,8 @@ from augment.report.rankings_shown import shown_rankings
 from augment.report.run_facts import RunFacts, flat, read_run
 from augment.report.thumbnails import Thumbnails
 from augment.table.study import LISTS
-from reid_eval.comparison_file import RankedQuery, photo_of
 from reid_eval.datasets import ReidData, read_dataset
-from reid_eval.rankings import choose_queries, read_lists
+from reid_eval.rankings import RankedQuery, choose_queries, photo_of, read_lists
 from reid_eval.runtime import InputError
 from reid_eval.table import Grid, Record, Records, read_grid
 from reid_eval.table.grid import GRID
