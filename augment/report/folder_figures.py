@@ -64,6 +64,8 @@ class Figures:
     left_out: tuple[tuple[str, str], ...]
     sharpness: float | None
     """Mean gradient inside generated people over that inside the people of their photos."""
+    grid: float | None = None
+    """The pattern that a decoder prints, see `augment.quality.texture.grid`, over that of real photos."""
 
 
 def no_figures(reason: str) -> Figures:
@@ -112,7 +114,8 @@ def folder_figures(
     sharp = _sharpness(material)
     if sharp is not None:
         found.insert(0, _sharp_figure(sharp, len(material.generated)))
-    return Figures(tuple(found), tuple(left_out), sharp)
+    grids = [one.value / one.usual for one in found if one.title == METRICS["grid"].title and one.usual]
+    return Figures(tuple(found), tuple(left_out), sharp, next(iter(grids), None))
 
 
 def _material(chosen: Chosen, original: Path | None, seed: int) -> Material:

@@ -43,6 +43,7 @@ from reid_eval.runtime import InputError
 
 _GOOD_JOINTS, _FAIR_JOINTS = 0.95, 0.8
 _GOOD_SHARP, _FAIR_SHARP = (0.75, 1.15), (0.5, 1.4)
+_GOOD_GRID = 3.0
 _GOOD_GATE, _FAIR_GATE = 0.05, 0.2
 _SHORT = 0.25
 """Of the image's height: skeletons below that are too short to say much."""
@@ -155,11 +156,16 @@ def _image_light(figures: Figures) -> dict[str, Any]:
         return light("off", "Images", "Sharpness was not measured; look at the images below.")
     inside = _GOOD_SHARP[0] <= sharp <= _GOOD_SHARP[1]
     state = "good" if inside else "look" if _FAIR_SHARP[0] <= sharp <= _FAIR_SHARP[1] else "bad"
+    printed = ""
+    if figures.grid is not None and figures.grid > _GOOD_GRID:
+        state = "look" if state == "good" else state
+        printed = f" A pattern that the decoder prints is {figures.grid:.1f} times as strong as in photos."
     how = "smooth: detail is lost" if sharp < _GOOD_SHARP[0] else "as sharp as photos" if inside else "noisier"
+    low, high, bad = (f"{100 * share:.0f}" for share in (*_GOOD_SHARP, _FAIR_SHARP[0]))
     text = (
-        f"Inside the person they have {100 * sharp:.0f}% of the gradients of the photos they were made from: {how}. "
-        f"Fine from {100 * _GOOD_SHARP[0]:.0f} to {100 * _GOOD_SHARP[1]:.0f}%, trouble below {100 * _FAIR_SHARP[0]:.0f}"
-        "%. A number sees blur, not whether a face is a face: look below."
+        f"Inside the person they have {100 * sharp:.0f}% of the gradients of the photos they were made from: {how}."
+        f"{printed} Fine from {low} to {high}% with a pattern of at most {_GOOD_GRID:g} times photos', trouble below "
+        f"{bad}%. A number sees blur, not whether a face is a face: look below."
     )
     return light(state, "Images", text)
 
