@@ -160,7 +160,7 @@ def _image_light(figures: Figures) -> dict[str, Any]:
     if figures.grid is not None and figures.grid > _GOOD_GRID:
         state = "look" if state == "good" else state
         printed = f" A pattern that the decoder prints is {figures.grid:.1f} times as strong as in photos."
-    how = "smooth: detail is lost" if sharp < _GOOD_SHARP[0] else "as sharp as photos" if inside else "noisier"
+    how = "smooth: detail is lost" if sharp < _GOOD_SHARP[0] else "about as sharp as photos" if inside else "noisier"
     low, high, bad = (f"{100 * share:.0f}" for share in (*_GOOD_SHARP, _FAIR_SHARP[0]))
     text = (
         f"Inside the person they have {100 * sharp:.0f}% of the gradients of the photos they were made from: {how}."
