@@ -19,6 +19,7 @@ from augment.commands.generate import generate, names, plan, sheet, verify
 from augment.commands.inspect import depth_curve, explain, measure, plot_log
 from augment.commands.poses import measure_poses, pose_library, poses, train_poses
 from augment.commands.quality import calibrate_gate, gate, quality
+from augment.commands.report import report
 from augment.commands.search import embed
 from augment.commands.start import doctor, finetune, preview
 from augment.commands.table import table
@@ -60,6 +61,7 @@ for command in (
     quality,
     embed,
     env,
+    report,
     table,
     convert,
     import_checkpoint,

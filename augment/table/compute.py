@@ -170,7 +170,10 @@ class _Worker:
         """Train, and write the record unless there is one: then only its network was gone."""
         self.folders.ensure(cell)
         training = self.study.training(cell)
-        record = self.runner.run(cell.key, cell.facts, training, cell.settings, cell.steps, cell.name, keep, cell.curve)
+        lists = self.study.lists(cell)
+        record = self.runner.run(
+            cell.key, cell.facts, training, cell.settings, cell.steps, cell.name, keep, cell.curve, lists
+        )
         if cell.key not in self.study.records:
             self.study.records.write(record)
 

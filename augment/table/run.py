@@ -1,7 +1,9 @@
 """Fills a table: computes the cells without a record, or those of a shard, and writes the table.
 
 OUT/records/KEY.json        one a training; KEY is the hash of all that determines it
-OUT/table.md, .csv, .tex, .png
+OUT/lists/KEY.npz           the first ten of each query's ranking
+OUT/table.md, .csv, .tex, .png, .svg
+OUT/table.grid.json         what they show: rows, columns, networks, seeds, and the key of each cell
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ from augment.table.table_grid import search_grids, table_grid
 from augment.table.table_recipe import TableRecipe
 from reid_eval.backbones import check_backbone
 from reid_eval.runtime import InputError, resolve_device
-from reid_eval.table import write_curves, write_report
+from reid_eval.table import write_curves, write_grid, write_report
+from reid_eval.table.grid import GRID
 from reid_eval.table.old_records import convert_old
 
 REPORT_EVERY = 60.0
@@ -72,7 +75,8 @@ def run_table(
         _show(study, jobs * part[1], say)
         return study
     # Its last state only: the records say what made each of them.
-    describe_run(study.out / "run.json", {"recipe": recipe.model_dump(mode="json"), "device": where})
+    told = {"recipe": recipe.model_dump(mode="json"), "device": where, "data": str(study.reid.root.resolve())}
+    describe_run(study.out / "run.json", told)
     mine = [cell for cell in study.cells[part[0] :: part[1]] if not study.is_done(cell)]
     left, busy = mine, ""
     while left and not busy and not _is_up(deadline):
@@ -119,16 +123,19 @@ def report(study: Study, say: Say) -> None:
 def _write(study: Study) -> list[Path]:
     """Write the tables of what is there: of the trainings, and of the searches against each of their baselines."""
     records = study.records.found([cell.key for cell in study.cells])
-    layout = table_grid(study)
-    paths = [*write_report(layout, records, study.out), *write_curves(layout, records, study.out)]
+    table = table_grid(study)
+    paths = [*write_report(table, records, study.out), *write_curves(table, records, study.out)]
+    write_grid(table, study.out / f"table{GRID}")
     grids = search_grids(study)
     for name, grid in grids.items():
+        write_grid(grid, study.out / f"{name}{GRID}")
         paths += write_report(grid, study.records.found(list(grid.keys.values())), study.out, name)
     if not grids:
         return paths
     found = study.records.found(list(grids["search"].keys.values()))
-    if write_search_plot(study, grids["search"], found, study.out / "search-by-views.png"):
-        paths.append(study.out / "search-by-views.png")
+    plots = [study.out / f"search-by-views{suffix}" for suffix in (".png", ".svg")]
+    if write_search_plot(study, grids["search"], found, *plots):
+        paths += plots
     if study.recipe.test_by_query:
         paths.append(write_by_query(study, grids["search"], found, study.out / "search-by-query.md"))
     return paths

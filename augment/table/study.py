@@ -27,6 +27,8 @@ from reid_eval.table.runner import TrainingSet
 from reid_eval.training import budget
 from reid_eval.wheel_weights import WHEELS
 
+LISTS = "lists"
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -99,6 +101,10 @@ class Study:
     def network(self, cell: Cell) -> Path | None:
         """Where the trained network of a cell is kept, if it is: where something is to be searched with it."""
         return self.out / "networks" / f"{cell.key}.safetensors" if self.recipe.test else None
+
+    def lists(self, cell: Cell) -> Path:
+        """Where the first of a cell's rankings are kept."""
+        return self.out / LISTS / f"{cell.key}.npz"
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:

@@ -19,6 +19,7 @@ from reid_eval.datasets import ReidData, load_images
 from reid_eval.features import extract
 from reid_eval.harness import rank
 from reid_eval.ranking import Ranking
+from reid_eval.rankings import top_lists, write_lists
 from reid_eval.settings import TrainSettings
 from reid_eval.table.cells import Point, Queries, Record, Scores
 from reid_eval.training import Trained, Watch, train_on
@@ -105,9 +106,11 @@ class Runner:
         label: str = "",
         keep: Path | None = None,
         curve: int = 0,
+        lists: Path | None = None,
     ) -> Record:
         """Train, evaluate, and describe both; `label` is the progress bar's, `keep` a file for the network, `curve`
-        after how many steps each the network is evaluated besides (0: never)."""
+        after how many steps each the network is evaluated besides (0: never), `lists` a file for the first of its
+        rankings."""
         start = time.perf_counter()
         settings = replace(settings, device=str(self.stacks.device))
         images = self.images(training, settings.size)
@@ -118,7 +121,10 @@ class Runner:
 
         watch = Watch(curve, look) if curve else None
         trained = train_on(images, training.labels, settings, steps, training.mask, label, watch=watch)
-        ranking = self.rank(trained.model, settings, trained.amp)
+        query, gallery = self.features(trained.model, settings, trained.amp)
+        ranking = rank(query, gallery, self.data, settings, str(self.stacks.device))
+        if lists is not None:
+            write_lists(lists, top_lists(query, gallery, self.data, settings, str(self.stacks.device)))
         if curve:
             points = [one for one in points if one.steps < trained.steps] + [_point(trained.steps, ranking)]
         if keep is not None:

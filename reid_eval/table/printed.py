@@ -25,7 +25,7 @@ Entries = Mapping[tuple[str, str, str, str], Entry]
 
 
 def write_report(grid: Grid, records: Mapping[str, Record], folder: Path, name: str = "table") -> list[Path]:
-    """Write NAME`.md`, `.csv`, `.tex` and, where matplotlib is there, `.png`; returns their paths.
+    """Write NAME`.md`, `.csv`, `.tex` and, where matplotlib is there, `.png` and `.svg`; returns their paths.
 
     Without a plot where there are more rows than a plot can tell apart.
     """
@@ -41,9 +41,9 @@ def write_report(grid: Grid, records: Mapping[str, Record], folder: Path, name: 
     }
     for path, text in texts.items():
         write_text(path, text)
-    plot = folder / f"{name}.png"
-    drawn = len(grid.rows) <= MARKERS and write_plot(grid, entries, plot)
-    return [*texts, *([plot] if drawn else [])]
+    plots = [folder / f"{name}.png", folder / f"{name}.svg"]
+    drawn = len(grid.rows) <= MARKERS and write_plot(grid, entries, *plots)
+    return [*texts, *(plots if drawn else [])]
 
 
 def footnotes(grid: Grid, records: Mapping[str, Record]) -> list[str]:
