@@ -113,10 +113,7 @@ class Runner:
         settings = replace(settings, device=str(self.stacks.device))
         images = self.images(training, settings.size)
         trained = train_on(images, training.labels, settings, steps, training.mask, label)
-        query, gallery = self.features(trained.model, settings, trained.amp)
-        ranking = rank(query, gallery, self.data, settings, str(self.stacks.device))
-        if lists is not None:
-            write_lists(lists, top_lists(query, gallery, self.data, settings, str(self.stacks.device)))
+        ranking = self.rank(trained, settings, lists)
         if keep is not None:
             save_model(keep, trained.model, {"key": key, "amp": trained.amp})
         return Record(
@@ -126,6 +123,13 @@ class Runner:
             queries=queries_of(self.data.query["pid"].tolist(), ranking),
             made={**made_on(self.stacks.device), "amp": trained.amp, "seconds": time.perf_counter() - start},
         )
+
+    def rank(self, trained: Trained, settings: TrainSettings, lists: Path | None = None) -> Ranking:
+        """Evaluate a network on the data set's query and gallery; `lists` is a file for the first of its rankings."""
+        query, gallery = self.features(trained.model, settings, trained.amp)
+        if lists is not None:
+            write_lists(lists, top_lists(query, gallery, self.data, settings, str(self.stacks.device)))
+        return rank(query, gallery, self.data, settings, str(self.stacks.device))
 
     def features(
         self, model: ReidNet, settings: TrainSettings, amp: str
