@@ -121,10 +121,7 @@ class Runner:
 
         watch = Watch(curve, look) if curve else None
         trained = train_on(images, training.labels, settings, steps, training.mask, label, watch=watch)
-        query, gallery = self.features(trained.model, settings, trained.amp)
-        ranking = rank(query, gallery, self.data, settings, str(self.stacks.device))
-        if lists is not None:
-            write_lists(lists, top_lists(query, gallery, self.data, settings, str(self.stacks.device)))
+        ranking = self.rank(trained.model, settings, trained.amp, lists)
         if curve:
             points = [one for one in points if one.steps < trained.steps] + [_point(trained.steps, ranking)]
         if keep is not None:
@@ -138,9 +135,11 @@ class Runner:
             curve=tuple(points),
         )
 
-    def rank(self, model: ReidNet, settings: TrainSettings, amp: str) -> Ranking:
-        """Evaluate a network on the data set's query and gallery."""
+    def rank(self, model: ReidNet, settings: TrainSettings, amp: str, lists: Path | None = None) -> Ranking:
+        """Evaluate a network on the data set's query and gallery; `lists` is a file for the first of its rankings."""
         query, gallery = self.features(model, settings, amp)
+        if lists is not None:
+            write_lists(lists, top_lists(query, gallery, self.data, settings, str(self.stacks.device)))
         return rank(query, gallery, self.data, settings, str(self.stacks.device))
 
     def features(

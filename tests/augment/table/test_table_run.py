@@ -15,6 +15,8 @@ from toy import Toy
 import augment.folder.render
 from augment.gate.judge import GateThresholds
 from augment.generators.open import CONTROLS
+from augment.report.page_settings import Settings as PageSettings
+from augment.report.pages import write_report_page
 from augment.table import compute
 from augment.table.run import spread
 from augment.table.study import open_study
@@ -57,8 +59,14 @@ def test_a_table_killed_three_times_resumes_to_the_same_bytes(
     assert 3 <= done < 8
     assert "Unfinished: " in (table.out / "table.md").read_text()  # a killed table shows what it has
     table.run(columns, weights=weights)
-    for name in OUTPUTS:
+    for name in (*OUTPUTS, "table.grid.json"):
         assert (table.out / name).read_bytes() == (whole / name).read_bytes(), name
+    keys = list(Records(whole / "records"))
+    for key in keys:  # the page of a table shows what was ranked first
+        lists = [out / "lists" / f"{key}.npz" for out in (whole, table.out)]
+        assert lists[0].read_bytes() == lists[1].read_bytes()
+    (page,) = write_report_page(whole, tmp_path / "page.html", PageSettings(), lambda _: None)
+    assert page.read_text().count('class="shot query"') > 0
     assert sorted(p.name for p in (whole / "records").iterdir()) == sorted(
         p.name for p in (table.out / "records").iterdir()
     )
