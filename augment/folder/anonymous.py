@@ -85,7 +85,8 @@ def anonymous_data(data: ReidData, key: SecretKey) -> tuple[ReidData, dict[str, 
         raise InputError("two images get the same name with this key: take another key")
     layout = "market1501" if data.has_cameras else data.layout
     identities = {number: f"{number:0{width}d}" for number in pids.values()} if data.identities else {}
-    return ReidData(data.root, layout, *new, identities), originals
+    train, query, gallery = new
+    return ReidData(data.root, layout, train, query, gallery, identities), originals
 
 
 def anonymous_plan(plan: pd.DataFrame, source: Source) -> pd.DataFrame:
