@@ -244,7 +244,11 @@ def augment_folder(
         terms=terms,
     )
     if found is not None and not there:  # a finished folder keeps the record of the run that made it
-        facts = {"data": str(planned.source.data.root.resolve()), "weights": generator.name, "augmented": str(out)}
+        facts: dict[str, Any] = {
+            "data": str(planned.source.data.root.resolve()),
+            "weights": generator.name,
+            "augmented": str(out),
+        }
         if planned.source.key is not None:  # this file travels with the folder
             facts = {"anonymous": True, "weights": generator.name}
         describe_run(run_file(out), facts, with_command=planned.source.key is None)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,7 @@ def anonymous_data(data: ReidData, key: SecretKey) -> tuple[ReidData, dict[str, 
     new, originals = [], dict[str, str]()
     for split, table in zip(_FOLDERS, tables, strict=True):
         records = []
+        image: Any
         for image in table.itertuples():
             pid, camid = pids.get(image.pid, image.pid), camids[image.camid]
             frame = key.number("image", image.path) % 10**_DIGITS
@@ -83,7 +85,8 @@ def anonymous_data(data: ReidData, key: SecretKey) -> tuple[ReidData, dict[str, 
         raise InputError("two images get the same name with this key: take another key")
     layout = "market1501" if data.has_cameras else data.layout
     identities = {number: f"{number:0{width}d}" for number in pids.values()} if data.identities else {}
-    return ReidData(data.root, layout, *new, identities), originals
+    train, query, gallery = new
+    return ReidData(data.root, layout, train, query, gallery, identities), originals
 
 
 def anonymous_plan(plan: pd.DataFrame, source: Source) -> pd.DataFrame:
@@ -101,6 +104,7 @@ def anonymous_plan(plan: pd.DataFrame, source: Source) -> pd.DataFrame:
     who = dict(zip(train["path"], zip(train["pid"].tolist(), train["camid"].tolist(), strict=True), strict=True))
     assert source.key is not None
     records = []
+    row: Any
     for row in plan[list(COLUMNS)].itertuples(index=False):
         image, condition = new_of.get(row.image, ""), new_of.get(row.condition, "")
         pose = _library_row(row.pose, source.key) if row.pose.startswith(LIBRARY) else new_of.get(row.pose, "")

@@ -159,17 +159,25 @@ def generate(
     if _open_folder(out, job, resume or shard[1] > 1, source.key):
         return finished(out)
     with part_lock(out, shard):
-        if (manifest := finished(out)) is not None:  # by whoever held the lock
-            return manifest
-        if not (out / UNFINISHED).is_file():  # whoever held it failed, and left nothing
-            _open_folder(out, job, True, source.key)
-        sweep_parts(out, deep=True)
-        try:
-            return _make(work, rendering, job, copies)
-        except BaseException:
-            if shard[1] == 1:  # of several parts another may be at work
-                _leave_nothing(out, was_there)
-            raise
+        return _make_alone(work, rendering, job, copies, was_there)
+
+
+def _make_alone(
+    work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple[str, str]], was_there: bool
+) -> Manifest | None:
+    """Make this part, whose lock is held; a failure before anything was made leaves nothing."""
+    out = work.out
+    if (manifest := finished(out)) is not None:  # by whoever held the lock
+        return manifest
+    if not (out / UNFINISHED).is_file():  # whoever held it failed, and left nothing
+        _open_folder(out, job, True, work.source.key)
+    sweep_parts(out, deep=True)
+    try:
+        return _make(work, rendering, job, copies)
+    except BaseException:
+        if work.shard[1] == 1:  # of several parts another may be at work
+            _leave_nothing(out, was_there)
+        raise
 
 
 def _leave_nothing(out: Path, was_there: bool) -> None:
