@@ -18,8 +18,18 @@ from reid_eval.runtime import InputError
 Run = Callable[..., int]
 Suggestions = Callable[[str], list[list[str]]]
 Capture = pytest.CaptureFixture[str]
-TRAIN = {"generator": "patn_tiny", "overrides": {"ngf": 4, "n_blocks": 2, "dropout": 0.0}, "ndf": 4, "d_blocks": 0,
-         "batch_size": 2, "constant_steps": 6, "decay_steps": 0, "epoch_steps": 1, "lambda_gan": 0, "perceptual": "off"}  # fmt: skip
+TRAIN = {
+    "generator": "patn_tiny",
+    "overrides": {"ngf": 4, "n_blocks": 2, "dropout": 0.0},
+    "ndf": 4,
+    "d_blocks": 0,
+    "batch_size": 2,
+    "constant_steps": 6,
+    "decay_steps": 0,
+    "epoch_steps": 1,
+    "lambda_gan": 0,
+    "perceptual": "off",
+}
 
 
 @pytest.fixture
