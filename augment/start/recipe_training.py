@@ -125,6 +125,8 @@ def train_recipe(
 ) -> TrainResult | None:
     """Train, or go on training.
 
+    Long because its ten arguments are explained here.
+
     Args:
         training: what.
         out: the run's folder.
