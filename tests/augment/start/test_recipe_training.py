@@ -108,7 +108,22 @@ def test_another_recipe_is_refused(recipe: Path, run: Run, capsys: Capture) -> N
     assert "holds no training to go on with" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ['{"recipe": 3}', "[]", '{"recipe": {"data": {"source": "folder"}}}', "{", "{}"])
+def test_a_recipe_that_was_edited_is_refused(recipe: Path, run: Run, capsys: Capture) -> None:
+    """With its name the recipe is read anew, and what was set before counts still."""
+    assert run("train", "--recipe", recipe, "--out", "run", "--set", "train.lr=3e-4") == 0
+    assert run("train", "--recipe", recipe, "--out", "run", "--resume") == 0
+    assert read_weights("run/generator.safetensors").info["command"].count("train.lr") == 1
+    recipe.write_text(recipe.read_text().replace("constant_steps: 6", "constant_steps: 7"))
+    capsys.readouterr()
+    assert run("train", "--recipe", recipe, "--out", "run", "--resume") == 2
+    assert "constant_steps was 6, is 7" in capsys.readouterr().err
+    assert run("train", "--out", "run", "--resume") == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"recipe": 3}', "[]", '{"recipe": {}, "overrides": 3}', '{"recipe": {"data": {"source": "folder"}}}', "{", "{}"],
+)
 def test_a_run_file_of_a_stranger_is_refused(recipe: Path, run: Run, capsys: Capture, text: str) -> None:
     assert run("train", "--recipe", recipe, "--out", "run") == 0
     Path("run/run.json").write_text(text)
