@@ -157,7 +157,7 @@ def _at_fault(folder: dict[str, Any]) -> bool:
 
 def _unknown_lines(folder: dict[str, Any]) -> Iterator[str]:
     yield f"Data: {folder['root']} is no data set that can be read: {folder['problem']}"
-    yield f"Found: {folder['images_found']:,} images in {folder['folders_with_images']:,} folders"
+    yield f"Found: {folder['images_found']:,} images; folders with images: {folder['folders_with_images']:,}"
     for one in folder["found"]:
         yield f"  {one['folder']}/: {one['images']:,} images, such as {one['example']}"
     if folder["inside"]:

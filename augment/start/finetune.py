@@ -135,6 +135,8 @@ def finetune(
 ) -> Finetuned:
     """Fit shipped weights to a data set's photographs, in a time.
 
+    Long because its ten arguments are explained here.
+
     Args:
         root: the data set, with keypoints.
         out: folder of the run.
@@ -353,7 +355,6 @@ def _values(asked: _Asked, weights: str) -> dict[str, Any]:
         "train.seed": asked.seed,
         "train.batch_size": 8 if cpu else 32,
         "train.precision": "float32" if cpu else "bf16",
-        "train.lr": 4e-4 if numbers["ngf"] < _WIDE else 2e-4,
         # the authors' discriminators say little (docs/training.md), and what they cost is time
         **{"train.gan_start": 0, "train.lambda_gan": 0, "train.ndf": 4, "train.d_blocks": 0},
         "train.lambda_grid": 0.3,

@@ -22,7 +22,7 @@ from reid_eval.datasets.images import image_size
 from reid_eval.runtime import InputError
 
 SIZE = (128, 64)
-_LOOKED_AT = 3  # images of a person, and three times as many people, where joints have to be found first
+_LOOKED_AT = 2  # images of a person, and three times as many people, where joints have to be found first
 _MOST_SIZED, _MOST_PHOTOS = 600, 12
 _UNUSUAL = 1.5
 _REACH = 0.75

@@ -53,22 +53,22 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Preview:
-    """The sheet, what it shows, and who made it."""
+    """The sheet, what it shows, of whom, and how many images each weights were asked for."""
 
     sheet: Image.Image
     shown: list[Shown]
     people: list[Person]
+    wanted: int
 
     def lines(self) -> list[str]:
         """For the terminal: the time of each weights."""
-        most = max(shown.made for shown in self.shown)
-        return [_line(shown, most) for shown in self.shown]
+        return [_line(shown, self.wanted) for shown in self.shown]
 
 
-def _line(shown: Shown, most: int) -> str:
+def _line(shown: Shown, wanted: int) -> str:
     if shown.seconds is None:
         return f"{shown.name}: no time for an image"
-    short = f" (the time was up: {shown.made} of {most})" if shown.made < most else ""
+    short = f" (the time was up: {shown.made} of {wanted})" if shown.made < wanted else ""
     return (
         f"{shown.name}: {shown.made} images{short}, {shown.seconds:.2g} s an image; 1,000 images in "
         f"{duration(1000 * shown.seconds)}"
@@ -112,9 +112,17 @@ def preview(
         for number, name in enumerate(names):
             generator = open_generator(name, where)
             share = (end - time.monotonic()) / (len(names) - number)
-            shown.append(_made(generator, Path(name).name if name.endswith(".safetensors") else name, people, photos,
+            shown.append(_made(generator, _short(name), people, photos,
                                lenders, share, bar.advance))  # fmt: skip
-    return Preview(_sheet(root, people, photos, lenders, shown), shown, people)
+    return Preview(_sheet(root, people, photos, lenders, shown), shown, people, _wanted(people, lenders))
+
+
+def _short(name: str) -> str:
+    """For captions; a training calls all its weights `generator`, so its folder tells more."""
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        return name
+    return path.resolve().parent.name if path.stem == "generator" else path.name
 
 
 def _by_size(names: Sequence[str]) -> list[str]:
@@ -186,30 +194,32 @@ def _sheet(
     root: Path, people: Sequence[Person], photos: NDArray[np.uint8], lenders: Sequence[int], shown: Sequence[Shown]
 ) -> Image.Image:
     """A row a person: its photo; another one of it, and what each weights made of the first in that pose; then the
-    poses of others, which the first row shows."""
+    poses of others, which the first row shows. Poses that there was no time for are left out."""
     paper = _enlarged(np.full((*SIZE, 3), 255, np.uint8))
     others = _others(root, people)
     times = [f"{one.seconds:.2g} s" if one.seconds is not None else "no time" for one in shown]
     weights = [f"{one.name} {taken}" for one, taken in zip(shown, times, strict=True)]
-    captions = ["photo", "real, another pose", *weights, *(weights * len(lenders))]
-    gaps = [1 + column * len(shown) + (column > 0) for column in range(1 + len(lenders))]
+    drawn = [column for column in range(len(lenders)) if any(row[1 + column] is not None for one in shown
+             for row in one.pictures)]  # fmt: skip
+    captions = ["photo", "real, another pose", *weights, *(weights * len(drawn))]
+    gaps = [1 + column * len(shown) + (column > 0) for column in range(1 + len(drawn))]
     head: list[Picture | None] = [paper] * (2 + len(shown))
-    for number in lenders:
+    for number in (lenders[column] for column in drawn):
         lent = draw_skeleton(photos[number], people[number].xy, scale=_SCALE)
         head += [lent, *[paper] * (len(shown) - 1)]
     rows: list[list[Picture | None]] = []
     for number, photo in enumerate(photos):
         row: list[Picture | None] = [_enlarged(photo), others[number]]
         row += [_cell(one.pictures[number][0], people[number].other is not None) for one in shown]
-        for column, lender in enumerate(lenders):
-            row += [_cell(one.pictures[number][1 + column], lender != number) for one in shown]
+        for column in drawn:
+            row += [_cell(one.pictures[number][1 + column], lenders[column] != number) for one in shown]
         rows.append(row)
     named = ["poses lent", *(person.name for person in people)]
     return grid([head, *rows], column_captions=captions, row_captions=named, scale=1, gaps=gaps)
 
 
 def _others(root: Path, people: Sequence[Person]) -> list[Picture]:
-    """Each person's other photo with its skeleton; paper where there is none."""
+    """Each person's other photo; paper where there is none."""
     paper = _enlarged(np.full((*SIZE, 3), 255, np.uint8))
     paths = [person.other for person in people if person.other is not None]
     photos = dict(zip(paths, photos_of(root, paths), strict=True)) if paths else {}

@@ -81,21 +81,25 @@ def open_training(
     told = str(known.get("recipe_name") or "")
     if name is not None and told and Path(name).stem.removeprefix("patn_") != told.removeprefix("patn_"):
         raise InputError(f"{out} holds a training of {told}, not of {Path(name).stem}: leave the recipe out to go on")
-    raw = copy.deepcopy(known["recipe"])
-    for override in overrides:
-        override_value(raw, override)
-    recipe = check_recipe(raw, str(out / RUN_FILE))
-    earlier = check_recipe(known["recipe"], str(out / RUN_FILE))
-    _check_same_data(earlier, recipe, out / RUN_FILE)
     before = tuple(str(one) for one in known.get("overrides") or ())
-    return Training(recipe, told or "RECIPE", licence or known.get("licence"), (*before, *overrides))
+    told_all = (*before, *(one for one in overrides if one not in before))
+    if name is not None:  # it may have been edited: then what changed is refused
+        recipe = load_recipe(name, told_all)
+    else:
+        raw = copy.deepcopy(known["recipe"])
+        for override in overrides:
+            override_value(raw, override)
+        recipe = check_recipe(raw, str(out / RUN_FILE))
+    _check_same_data(check_recipe(known["recipe"], str(out / RUN_FILE)), recipe, out / RUN_FILE)
+    return Training(recipe, told or "RECIPE", licence or known.get("licence"), told_all)
 
 
 def _known(path: Path) -> dict[str, Any] | None:
     """What a run says of its recipe; None where nobody wrote that down."""
     try:
         found = read_json(path)
-        if isinstance(found["recipe"], dict) and isinstance(found.get("licence"), str | None):
+        typed = isinstance(found.get("licence"), str | None) and isinstance(found.get("overrides", []), list)
+        if isinstance(found["recipe"], dict) and typed:
             return dict(found)
     except FileNotFoundError:
         return None
@@ -124,6 +128,8 @@ def train_recipe(
     say: Say = lambda _: None,
 ) -> TrainResult | None:
     """Train, or go on training.
+
+    Long because its ten arguments are explained here.
 
     Args:
         training: what.

@@ -81,7 +81,7 @@ def test_an_unknown_layout_is_described(
         shutil.copy(path, flat / f"IMG{number}.jpg")
     assert run("doctor", "flat/of june") == 0
     said = capsys.readouterr().out
-    assert "Found: 5 images in 1 folders" in said
+    assert "Found: 5 images; folders with images: 1" in said
     assert "./: 5 images, such as IMG0.jpg" in said
     assert "What data sets look like:" in said
     assert "bounding_box_train/0002_c1s1_000451_03.jpg" in said

@@ -56,8 +56,14 @@ def test_the_same_seed_shows_the_same(people: Path, quick: Path) -> None:
 def test_without_time_it_stops_and_says_so(people: Path, quick: Path) -> None:
     found = preview(people, ["entry:copy"], seconds=0.0)
     assert [one.made for one in found.shown] == [4, 4]  # a first batch of each
+    assert "(the time was up: 4 of " in found.lines()[1]
+    assert found.sheet.width < whole_width(people)
     whole = preview(people, seconds=60)
     assert "the time was up" not in "".join(whole.lines())
+
+
+def whole_width(people: Path) -> int:
+    return preview(people, ["entry:copy"], seconds=60).sheet.width
 
 
 def test_without_keypoints_it_finds_those_of_a_few(

@@ -18,8 +18,18 @@ from reid_eval.runtime import InputError
 Run = Callable[..., int]
 Suggestions = Callable[[str], list[list[str]]]
 Capture = pytest.CaptureFixture[str]
-TRAIN = {"generator": "patn_tiny", "overrides": {"ngf": 4, "n_blocks": 2, "dropout": 0.0}, "ndf": 4, "d_blocks": 0,
-         "batch_size": 2, "constant_steps": 6, "decay_steps": 0, "epoch_steps": 1, "lambda_gan": 0, "perceptual": "off"}  # fmt: skip
+TRAIN = {
+    "generator": "patn_tiny",
+    "overrides": {"ngf": 4, "n_blocks": 2, "dropout": 0.0},
+    "ndf": 4,
+    "d_blocks": 0,
+    "batch_size": 2,
+    "constant_steps": 6,
+    "decay_steps": 0,
+    "epoch_steps": 1,
+    "lambda_gan": 0,
+    "perceptual": "off",
+}
 
 
 @pytest.fixture
@@ -98,7 +108,22 @@ def test_another_recipe_is_refused(recipe: Path, run: Run, capsys: Capture) -> N
     assert "holds no training to go on with" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("text", ['{"recipe": 3}', "[]", '{"recipe": {"data": {"source": "folder"}}}', "{", "{}"])
+def test_a_recipe_that_was_edited_is_refused(recipe: Path, run: Run, capsys: Capture) -> None:
+    """With its name the recipe is read anew, and what was set before counts still."""
+    assert run("train", "--recipe", recipe, "--out", "run", "--set", "train.lr=3e-4") == 0
+    assert run("train", "--recipe", recipe, "--out", "run", "--resume") == 0
+    assert read_weights("run/generator.safetensors").info["command"].count("train.lr") == 1
+    recipe.write_text(recipe.read_text().replace("constant_steps: 6", "constant_steps: 7"))
+    capsys.readouterr()
+    assert run("train", "--recipe", recipe, "--out", "run", "--resume") == 2
+    assert "constant_steps was 6, is 7" in capsys.readouterr().err
+    assert run("train", "--out", "run", "--resume") == 0
+
+
+@pytest.mark.parametrize(
+    "text",
+    ['{"recipe": 3}', "[]", '{"recipe": {}, "overrides": 3}', '{"recipe": {"data": {"source": "folder"}}}', "{", "{}"],
+)
 def test_a_run_file_of_a_stranger_is_refused(recipe: Path, run: Run, capsys: Capture, text: str) -> None:
     assert run("train", "--recipe", recipe, "--out", "run") == 0
     Path("run/run.json").write_text(text)
