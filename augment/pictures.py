@@ -63,9 +63,8 @@ def grid(
     under = [line * max((text.count("\n") + 1 for text in row if text), default=0) for row in captions]
     under += [0] * (len(rows) - len(under))
     left = padding + (max((round(font.getlength(c)) for c in row_captions), default=-padding) + padding)
-    starts = [
-        left + i * (width + padding) + (3 * padding * (i // gap_every) if gap_every else 0) for i in range(columns)
-    ]
+    gaps = [3 * padding * (i // gap_every) if gap_every else 0 for i in range(columns)]
+    starts = [left + i * (width + padding) + gap for i, gap in enumerate(gaps)]
     broad = max(starts[-1] + width + padding, round(font.getlength(title)) + 2 * padding)
     sheet = Image.new("RGB", (broad, top + len(rows) * (height + padding) + sum(under)), _PAPER)
     draw = ImageDraw.Draw(sheet)
@@ -76,16 +75,20 @@ def grid(
         y = top + number * (height + padding) + sum(under[:number])
         for x, text in zip(starts, captions[number] if number < len(captions) else (), strict=False):
             cut = "\n".join(_cut(one, width, font) for one in text.split("\n"))
-            draw.multiline_text(
-                (x + width // 2, y + height + 1), cut, _INK, font, anchor="ma", align="center", spacing=2
-            )
+            at = (x + width // 2, y + height + 1)
+            draw.multiline_text(at, cut, _INK, font, anchor="ma", align="center", spacing=2)
         if number < len(row_captions):
             draw.text((padding, y + height // 2), row_captions[number], _INK, font, anchor="lm")
         for x, picture in zip(starts, row, strict=False):
-            if picture is not None:
-                large = Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1))
-                sheet.paste(large, (x + (width - large.width) // 2, y + (height - large.height) // 2))
+            _paste(sheet, picture, scale, (x, y, width, height))
     return sheet
+
+
+def _paste(sheet: Image.Image, picture: Picture | None, scale: int, cell: tuple[int, int, int, int]) -> None:
+    """Put an enlarged picture into the middle of a cell: left, top, width, height."""
+    if picture is not None:
+        large = Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1))
+        sheet.paste(large, (cell[0] + (cell[2] - large.width) // 2, cell[1] + (cell[3] - large.height) // 2))
 
 
 def save_sheet(sheet: Image.Image, path: Path | str) -> None:

@@ -48,7 +48,11 @@ class _Line(BaseModel):
 
 
 def plot_losses(log: Path | str, path: Path | str) -> None:
-    """A picture (PNG, or SVG or PDF by the suffix) of a training's losses and rate against pairs seen, from its `train.jsonl`.
+    """A picture of a training's losses and rate against pairs seen: PNG, or SVG or PDF by the suffix.
+
+    Args:
+        log: the `train.jsonl` of a training.
+        path: to write.
 
     Raises:
         InputError: not such a log, or an empty one.
