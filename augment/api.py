@@ -304,8 +304,8 @@ def _open_source(
     assert match.judged is not None
     if library is not None and (odd := library.implausible):
         say(
-            f"{len(odd)} of {len(library)} poses of the library are implausible (too small in their frame, not upright, "
-            f"or limbs too long) and are left out: {first_five(odd)}"
+            f"{len(odd)} of {len(library)} poses of the library are implausible (too small in their frame, not upright,"
+            f" or limbs too long) and are left out: {first_five(odd)}"
         )
     return Source(found, match.judged, library)
 

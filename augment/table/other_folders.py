@@ -64,8 +64,8 @@ def check_share(row: Folder, column: Column, data: ReidData, original: ReidData,
     if kept.by_plan and kept.share is not None and abs(kept.share - wanted) > SLACK:
         raise InputError(
             f"row {row.name!r}: {data.root} keeps {100 * kept.share:.0f}% of the real training images, as its plan "
-            f"says, but the rows beside it keep {100 * wanted:.0f}% at p = {column.label}: give a folder for each column "
-            "(with {p} in its path), or list the columns that it is for (columns: [...])"
+            f"says, but the rows beside it keep {100 * wanted:.0f}% at p = {column.label}: give a folder for each "
+            "column (with {p} in its path), or list the columns that it is for (columns: [...])"
         )
 
 
