@@ -289,7 +289,7 @@ def verify(folder: Path) -> None:
 @click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="Generated images to show.")
 @SEED
 def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
-    """Picture of an augmented folder: condition, target pose, generated, real image in that pose."""
+    """Picture of an augmented folder: condition, target pose, generated, and the image that lent the pose."""
     from augment.quality.sheet import folder_sheet
 
     folder = folder.resolve()
