@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from augment.folder.carry import Source
     from augment.folder.generate import RenderSettings
     from augment.folder.manifest import Manifest
+    from augment.folder.secret_key import SecretKey
     from augment.gate.redraw import GateRun
     from augment.generators.base import PoseGenerator
     from augment.plan.sampler import PlanSummary
@@ -54,11 +55,12 @@ class Planned:
     """A plan with all that it is carried out on.
 
     Attributes:
-        source: data set, joints, pose library.
+        source: data set, joints, pose library; under new names if it was made anonymous.
         table: the plan, one row an image; see `augment.plan.sampler`.
         arguments: what it was made with, for manifests.
         pose_source, exclude_same_image, seed: how other poses are to be found for images that a gate rejects.
         summary: counts; None for a plan from a file.
+        read: what was read, under the names it has; None: `source`.
     """
 
     source: Source
@@ -68,6 +70,7 @@ class Planned:
     exclude_same_image: bool = False
     seed: int = 0
     summary: PlanSummary | None = None
+    read: Source | None = None
 
     def __repr__(self) -> str:
         """A line: what is planned, not the tables."""
@@ -87,6 +90,7 @@ def plan_folder(
     keypoints: Path | str | None = None,
     layout: str = "auto",
     market: Market | None = None,
+    anonymous: SecretKey | None = None,
     say: Say = _silent,
 ) -> Planned:
     """Draw the plan of a data set; nothing is written.
@@ -100,6 +104,7 @@ def plan_folder(
         keypoints: annotation file; None: the data set's own.
         layout: as for `reid_eval.read_dataset`.
         market: write Market-1501's layout, whatever the data set has; None: that of the data set.
+        anonymous: a key, with which all names that appear are hashed; see `augment.folder.anonymous`.
         say: told what a user should know.
 
     Raises:
@@ -109,13 +114,26 @@ def plan_folder(
 
     if library is not None and pose_source != "library":
         raise InputError("the library's poses are for the pose source `library`: give that, too", "pose_source")
-    source = _open_source(data, keypoints, layout, market, _library(library, pose_source == "library"), say)
+    read = _open_source(data, keypoints, layout, market, _library(library, pose_source == "library"), say)
+    source = _hidden(read, anonymous)
     style = {"mode": mode, "pose_source": pose_source, "exclude_same_image": exclude_same_image, "seed": seed}
     table, summary = plan_dataset(source.data, source.keypoints, ratio=ratio, library=source.library, **style)
     say(summary.message)
-    arguments = {"plan": None, "ratio": ratio, **style, "library": Path(library).name if library else None}
+    arguments = {"plan": None, "ratio": ratio, **style, "library": _name(library, anonymous)}
     arguments |= _market_facts(market)
-    return Planned(source, table, arguments, pose_source, exclude_same_image, seed, summary)
+    return Planned(source, table, arguments, pose_source, exclude_same_image, seed, summary, read)
+
+
+def _hidden(source: Source, key: SecretKey | None) -> Source:
+    """A source under new names, where there is a key for them."""
+    from augment.folder.anonymous import anonymous_source
+
+    return source if key is None else anonymous_source(source, key)
+
+
+def _name(file: Path | str | None, key: SecretKey | None) -> str | None:
+    """The name of a file of the user's for the manifest: no anonymous one tells it."""
+    return None if file is None or key is not None else Path(file).name
 
 
 def read_planned(
@@ -129,13 +147,15 @@ def read_planned(
     keypoints: Path | str | None = None,
     layout: str = "auto",
     market: Market | None = None,
+    anonymous: SecretKey | None = None,
     say: Say = _silent,
 ) -> Planned:
     """Read a plan of a data set.
 
     Args:
         plan: the file.
-        data, library, keypoints, layout, market, say: see `plan_folder`.
+        data, library, keypoints, layout, market, anonymous, say: see `plan_folder`. With a key the plan may be one of the
+            data set's names, or an anonymous one that was made with the same key.
         pose_source, exclude_same_image, seed: how other poses are found for images that a gate rejects; None: as the
             plan looks to have been made, see `augment.plan.infer`.
 
@@ -150,15 +170,27 @@ def read_planned(
     lends = bool(table["pose"].str.startswith(LIBRARY).any())
     if library is not None and not lends:
         raise InputError(f"no pose of {plan} is from a library: leave the library out", "library")
-    source = _open_source(data, keypoints, layout, market, _library(library, lends), say)
+    read = _open_source(data, keypoints, layout, market, _library(library, lends), say)
+    source = _hidden(read, anonymous)
+    if anonymous is not None and set(table["image"]) & set(read.data.train["path"]):
+        table = _hidden_plan(table, read, source)
     check_plan(table, source.data.train, source.keypoints, source.library, source.data.layout)
     pose_source, exclude = infer_pose_source(table, source.keypoints, pose_source, exclude_same_image)
     say(f"Plan: {plan}, {int((table['action'] == 'generate').sum())} images to generate")
     if repeats := int(table[table["action"] == "generate"].duplicated(["condition", "pose"]).sum()):
         say(f"{repeats} of them repeat another one, photo and pose")
-    arguments = {"plan": Path(plan).name, "library": Path(library).name if library else None}
+    arguments = {"plan": _name(plan, anonymous), "library": _name(library, anonymous)}
     arguments |= _market_facts(market)
-    return Planned(source, table, arguments, pose_source, exclude, seed)
+    return Planned(source, table, arguments, pose_source, exclude, seed, read=read)
+
+
+def _hidden_plan(table: pd.DataFrame, read: Source, source: Source) -> pd.DataFrame:
+    """A plan of a data set's names under the new ones."""
+    from augment.folder.anonymous import anonymous_plan
+    from augment.plan.file import check_plan
+
+    check_plan(table, read.data.train, read.keypoints, read.library, read.data.layout)
+    return anonymous_plan(table, source)
 
 
 def augment_folder(
@@ -171,6 +203,7 @@ def augment_folder(
     link: str = "copy",
     resume: bool = False,
     shard: tuple[int, int] = (0, 1),
+    terms: str | None = None,
 ) -> Manifest | None:
     """Carry out a plan: write the augmented folder, and beside it `OUT.run.json` with what made it.
 
@@ -180,7 +213,7 @@ def augment_folder(
         generator: a generator, or what `augment.generators.open.open_generator` takes; None: the best that ships.
         settings: how images are made and written.
         gate: rejects bad images; see `augment.gate.redraw.GateRun`.
-        link, resume, shard: see `augment.folder.generate.generate`.
+        link, resume, shard, terms: see `augment.folder.generate.generate`.
 
     Returns:
         The manifest, or None if other shards are still at work.
@@ -208,10 +241,13 @@ def augment_folder(
         resume=resume,
         shard=shard,
         arguments={**planned.arguments, **_redraws(gate)},
+        terms=terms,
     )
     if found is not None and not there:  # a finished folder keeps the record of the run that made it
-        root = planned.source.data.root.resolve()
-        describe_run(run_file(out), {"data": str(root), "weights": generator.name, "augmented": str(out)})
+        facts = {"data": str(planned.source.data.root.resolve()), "weights": generator.name, "augmented": str(out)}
+        if planned.source.key is not None:  # this file travels with the folder
+            facts = {"anonymous": True, "weights": generator.name}
+        describe_run(run_file(out), facts, with_command=planned.source.key is None)
     return found
 
 

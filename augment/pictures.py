@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ def grid(
     padding: int = 6,
     font_size: int = 14,
     gap_every: int = 0,
+    gaps: Collection[int] = (),
 ) -> Image.Image:
     """Lay images out in rows and columns.
 
@@ -46,6 +47,7 @@ def grid(
         padding: between cells, in pixels.
         font_size: of captions, in pixels.
         gap_every: leave a wider gap after every so many columns; 0 for none.
+        gaps: leave one before these columns, too.
 
     Raises:
         ValueError: nothing to show.
@@ -60,8 +62,8 @@ def grid(
     under = [line * max((text.count("\n") + 1 for text in row if text), default=0) for row in captions]
     under += [0] * (len(rows) - len(under))
     left = padding + (max((round(font.getlength(c)) for c in row_captions), default=-padding) + padding)
-    gaps = [3 * padding * (i // gap_every) if gap_every else 0 for i in range(columns)]
-    starts = [left + i * (width + padding) + gap for i, gap in enumerate(gaps)]
+    wider = [(i // gap_every if gap_every else 0) + sum(gap <= i for gap in gaps) for i in range(columns)]
+    starts = [left + i * (width + padding) + 3 * padding * count for i, count in enumerate(wider)]
     broad = max(starts[-1] + width + padding, round(font.getlength(title)) + 2 * padding)
     sheet = Image.new("RGB", (broad, top + len(rows) * (height + padding) + sum(under)), _PAPER)
     draw = ImageDraw.Draw(sheet)

@@ -20,7 +20,7 @@ from reid_eval.runtime import InputError, write_json
 
 if TYPE_CHECKING:
     from reid_eval.datasets import ReidData
-    from reid_eval.harness import Searcher
+    from reid_eval.harness import Comparison, Searcher
     from reid_eval.settings import TrainSettings
 
 
@@ -45,7 +45,10 @@ if TYPE_CHECKING:
 @click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " For those views.")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), help="Of that generator. Default: float32.")
 @click.option("--keypoints", type=EXISTING, help="Annotation file for those views. Default: the data set's own.")
-@click.option("--save", type=FOLDER, help="Keep the trained networks in this folder, as safetensors.")
+@click.option("--save", type=FOLDER, help="Keep the trained networks in this folder, as safetensors, with features of "
+              "the test images and CMC curves.")  # fmt: skip
+@click.option("--rankings", type=click.IntRange(min=0), default=0, metavar="N", help="With --save: also the top 10 of "
+              "N queries that were won, N that were lost and N at random, as pictures.")  # fmt: skip
 @click.option("--breakdown", is_flag=True, help="Also print scores by the query's camera and by its pose.")
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds, from --seed on."
@@ -60,6 +63,7 @@ def reid_eval(
     recipe: str | None,
     changes: tuple[str, ...],
     save: Path | None,
+    rankings: int,
     breakdown: bool,
     seeds: int,
     seed: int,
@@ -76,6 +80,7 @@ def reid_eval(
     patn-augment reid-eval --backbone resnet50
     patn-augment reid-eval --backbone inception_v2 --data Market-1501 --augmented Market-1501-p0.5 --preset ide
     patn-augment reid-eval --backbone resnet50 --poses-at-test 4
+    patn-augment reid-eval --backbone resnet50 --save runs/networks --rankings 20
     patn-augment reid-eval --recipe reid_bot --set init=imagenet --data Market-1501 --augmented Market-1501-p0.5
     """
     from augment.pose.bins import query_bins
@@ -97,16 +102,26 @@ def reid_eval(
         echo(f"Note: {folder} has no generated image, so there is nothing to gain.")
     with ExitStack() as stack:
         search = _search(stack, first, test, keypoints, settings.device, weights is not None)
-        comparison = compare(first, second, settings, list(range(seed, seed + seeds)), groups, save, search)
+        comparison = compare(first, second, settings, list(range(seed, seed + seeds)), groups, save, search, rankings)
     echo(format_comparison(comparison))
     if breakdown:
         echo(format_breakdown(comparison))
+    _write(comparison, original, folder, save)
+
+
+def _write(comparison: Comparison, original: Path, folder: Path, save: Path | None) -> None:
+    """Write the result of a comparison of two folders, and say where it is."""
+    from reid_eval.harness import evaluation_path
+
     target = new_run_dir("reid-eval") / "result.json"
     write_json(target, comparison.to_dict())
-    describe_run(target.with_name("run.json"), {"data": str(original.resolve()), "augmented": str(folder.resolve())})
-    echo(f"Numbers: {target}")
+    told = {"data": str(original.resolve()), "augmented": str(folder.resolve())}
+    kept = {"evaluation": str(evaluation_path(save, comparison.original[0].settings).resolve())} if save else {}
+    describe_run(target.with_name("run.json"), {**told, **kept})
+    echo(f"Numbers: {target}; as a page: patn-augment report {target.parent}")
     if save:
-        echo(f"Networks: {save}; read one with reid_eval.load_model, or start from it with --init FILE")
+        echo(f"Networks, features, CMC curves: {save}; read a network with reid_eval.load_model, or start from it with "
+             "--init FILE")  # fmt: skip
 
 
 def _read_pair(original: Path, folder: Path, layout: str) -> tuple[ReidData, ReidData]:

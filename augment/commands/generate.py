@@ -27,6 +27,7 @@ from reid_eval.runtime import InputError, check_target
 
 if TYPE_CHECKING:
     from augment.api import Planned
+    from augment.folder.secret_key import SecretKey
     from augment.gate.redraw import GateRun
     from augment.generators.base import PoseGenerator
 
@@ -53,6 +54,10 @@ def _plan_options(command: F) -> F:
                      "a gait cycle from all sides, which ships."),
         click.option("--exclude-same-image", is_flag=True, help="Never take a pose from the condition image itself."),
         SEED,
+        click.option("--anonymous", is_flag=True, help="Names of images become keyed hashes, people and cameras are "
+                     "numbered anew; the key is drawn, and thrown away when all is made."),
+        click.option("--key", type=EXISTING, help="With --anonymous: a file of random bytes to hash with, with which "
+                     "you (and whoever has it) can map names back; see `patn-augment names`."),
     ]  # fmt: skip
     for option in reversed(options):
         command = option(command)
@@ -87,6 +92,8 @@ _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
               "calibrate-gate. No file starts a program.")  # fmt: skip
 @click.option("--gate-weights", type=EXISTING, help="Of the estimator that the thresholds were set with.")
 @click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
+@click.option("--terms", metavar="TEXT", help="Terms of the photographs (licence, attribution, limits of use), for the "
+              "manifest; see docs/terms.md.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
 @click.pass_context
@@ -107,18 +114,30 @@ def generate(
     shard = parse_shard(options.pop("shard"))
     _check(context, out, shard, options)
     gate = {name: options.pop(name) for name in ("gate", *_OF_GATE)}
-    how = {name: options.pop(name) for name in ("link", "resume")}
+    how = {name: options.pop(name) for name in ("link", "resume", "terms")}
     settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"))
     name = pick_weights(weights, device)
     generator = open_generator(name, resolve_device(device), blocks)
-    planned = _planned(context, options)
+    planned = _planned(context, options, out, shard[1] > 1)
     trained = getattr(generator, "info", {}).get("data")
     about = f" (trained on {trained})" if trained else ""
     echo(f"Weights: {name}{about}; device: {generator.device}; precision: {settings.precision}")
+    if weights is None:
+        _tell_alternatives(planned, name, generator)
     run = _gate(planned, generator, device, **gate) if gate["gate"] else None
     made = write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
     if made is not None:
         _suggest(planned, out, made, context.params)
+
+
+def _tell_alternatives(planned: Planned, used: str, generator: PoseGenerator) -> None:
+    """On a CPU the default is the small weights: say what others there are, and what they would take."""
+    from augment.generators.weights import available_weights
+    from augment.start.speed import alternatives
+
+    count = int((planned.table["action"] == "generate").sum())
+    if generator.device.type == "cpu" and (line := alternatives(count, used, generator.device, available_weights())):
+        echo(line)
 
 
 def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path | None:
@@ -134,6 +153,7 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
     from augment.api import augment_folder
     from augment.folder.manifest import MANIFEST
     from augment.gate.verdicts import gate_message
+    from augment.start.terms import photographs_note
 
     target = (out or new_run_dir("augmented")).absolute()
     shown = _shown(out, target)
@@ -146,6 +166,8 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
     echo(f"{did} {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
     if manifest.gate is not None:
         echo(gate_message(manifest.gate))
+    if note := photographs_note(planned.source.data, manifest.terms):
+        echo(note)
     return target
 
 
@@ -182,8 +204,21 @@ def _check(context: click.Context, out: Path | None, shard: tuple[int, int], opt
         check_place(out, options["data"], options["resume"] or shard[1] > 1)
 
 
-def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
-    """The plan that the options ask for: drawn, or read from --plan."""
+def _key(options: dict[str, Any], out: Path | None, shared: bool) -> SecretKey | None:
+    """The key that --anonymous and --key ask for."""
+    from augment.folder.secret_key import draw_key, read_key
+
+    anonymous, file = options.pop("anonymous"), options.pop("key")
+    if file is not None and not anonymous:
+        raise InputError("--key is for --anonymous: give both, or neither")
+    if not anonymous:
+        return None
+    return draw_key(out, shared) if file is None else read_key(file, out)
+
+
+def _planned(context: click.Context, options: dict[str, Any], out: Path | None, shared: bool) -> Planned:
+    """The plan that the options ask for: drawn, or read from --plan; `out` is the folder that is to be made, if one is,
+    and `shared` says whether several processes make it."""
     from augment.api import Market, plan_folder, read_planned
 
     given, plan = _given(context), options.pop("plan", None)
@@ -191,6 +226,7 @@ def _planned(context: click.Context, options: dict[str, Any]) -> Planned:
     if pattern is not None and not as_market:
         raise InputError("--camera-regex is for --as-market: give both, or neither")
     options["market"] = Market(pattern) if as_market else None
+    options["anonymous"] = _key(options, out, shared)
     if plan is None:
         ratio = options["ratio"]
         if ratio is None:
@@ -235,7 +271,7 @@ def _gate(
     from augment.gate.redraw import GateRun
     from augment.gate.thresholds import open_gate
 
-    source = planned.source
+    source = planned.read or planned.source  # thresholds are set on the files there are
     gate = open_gate(
         source.data, source.keypoints, gate_thresholds, generator.size, device, echo, gate_weights, gate_estimator
     )
@@ -259,16 +295,36 @@ def plan(context: click.Context, out: Path, pose_space: Path | None, **options: 
 
     check_new(out)
     check_outside(options["data"], pose_space)
-    planned = _planned(context, options)
+    planned = _planned(context, options, None, False)
     write_plan(out, planned.table)
     if pose_space:
         poses = plan_poses(planned.table, planned.source.keypoints, planned.source.library)
         before, after = save_pose_space(*poses, pose_space)
         echo(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
         echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
+    if planned.source.key is not None and planned.source.key.drawn:
+        echo(f"Wrote {out}, to show: its key is thrown away, nobody can carry it out. Give --key FILE for one that can")
+        return
     echo(f"Wrote {out}: a row an image, to read or edit.")
-    told = {name: given[name] for name in ("data", "keypoints", "library", "as_market", "camera_regex")}
+    told = {
+        name: given[name] for name in ("data", "keypoints", "library", "as_market", "camera_regex", "anonymous", "key")
+    }
     suggest(command_line("generate", plan=out, layout=layout_option(given["layout"]), **told))
+
+
+@click.command()
+@click.argument("out", type=FOLDER)
+@click.option("--data", type=EXISTING, required=True, help="Data set folder that the anonymous one was made of.")
+@LAYOUT
+@click.option("--key", type=EXISTING, required=True, help="The file that was given as --key.")
+def names(out: Path, data: Path, layout: str, key: Path) -> None:
+    """Write which image has which name in a folder that `generate --anonymous --key` made, as CSV: OUT."""
+    from augment.folder.anonymous import write_names
+    from augment.folder.secret_key import read_key
+    from reid_eval.datasets import read_dataset
+
+    found = write_names(out, read_dataset(data, layout), read_key(key))
+    echo(f"Wrote {out}: {found} images, and whom they show. Whoever has it needs no key")
 
 
 @click.command()

@@ -15,11 +15,13 @@ from augment.commands.data import image_statistics, pairs, synth
 from augment.commands.echo import echo_error
 from augment.commands.env import env
 from augment.commands.evaluate import reid_eval
-from augment.commands.generate import generate, plan, sheet, verify
+from augment.commands.generate import generate, names, plan, sheet, verify
 from augment.commands.inspect import depth_curve, explain, measure, plot_log
 from augment.commands.poses import measure_poses, pose_library, poses, train_poses
 from augment.commands.quality import calibrate_gate, gate, quality
+from augment.commands.report import report
 from augment.commands.search import embed
+from augment.commands.start import doctor, finetune, preview
 from augment.commands.table import table
 from augment.commands.train import convert, import_checkpoint, train
 
@@ -34,12 +36,16 @@ def cli() -> None:
 
 
 for command in (
+    doctor,
+    preview,
+    finetune,
     pairs,
     synth,
     image_statistics,
     reid_eval,
     generate,
     plan,
+    names,
     sheet,
     verify,
     depth_curve,
@@ -55,6 +61,7 @@ for command in (
     quality,
     embed,
     env,
+    report,
     table,
     convert,
     import_checkpoint,

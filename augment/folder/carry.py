@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pandas as pd
 
+from augment.folder.secret_key import SecretKey
 from augment.pose.keypoints import Keypoints
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import progress
@@ -28,6 +29,18 @@ class Source:
     data: ReidData
     keypoints: Keypoints
     library: Keypoints | None = None
+    originals: Mapping[str, str] | None = None
+    """Of an anonymous one: the path in the data set of each image's new path; see `augment.folder.anonymous`."""
+    key: SecretKey | None = None
+    """Of an anonymous one: what its names were hashed with."""
+
+    def original(self, path: str) -> str:
+        """The path in the data set of an image."""
+        return path if self.originals is None else self.originals[path]
+
+    def file(self, path: str) -> Path:
+        """The file of an image."""
+        return self.data.root / self.original(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +134,7 @@ def tasks_of(source: Source, plan: pd.DataFrame, out: Path) -> list[Task]:
     from augment.plan.file import LIBRARY
     from augment.pose.library import frame_of
 
-    root, keypoints, library = source.data.root, source.keypoints, source.library
+    keypoints, library = source.keypoints, source.library
     paths = source.data.train["path"].tolist()
     pose = dict(zip(paths, keypoints.xy[keypoints.rows(paths)], strict=True)) if len(keypoints) else {}
     if library is not None:
@@ -129,9 +142,9 @@ def tasks_of(source: Source, plan: pd.DataFrame, out: Path) -> list[Task]:
     made = plan[plan["action"] == "generate"]
     return [
         Task(
-            root / condition,
+            source.file(condition),
             pose[condition],
-            None if donor.startswith(LIBRARY) else root / donor,
+            None if donor.startswith(LIBRARY) else source.file(donor),
             pose[donor],
             out / output,
             frame_of(donor) if donor.startswith(LIBRARY) else None,

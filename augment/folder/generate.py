@@ -7,8 +7,10 @@ second waits for the first (`augment.folder.part_lock`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from augment.folder.layout import (
     ANNOTATIONS,
     LINKS,
     PLAN,
+    UNFINISHED,
     is_there,
     list_copies,
     place,
@@ -34,6 +37,7 @@ from augment.folder.manifest import (
     Manifest,
     VerifyReport,
     begin_job,
+    check_terms,
     differences,
     file_entries,
     folder_files,
@@ -44,6 +48,7 @@ from augment.folder.manifest import (
 )
 from augment.folder.part_lock import part_lock, remove_locks
 from augment.folder.place import refuse_inside
+from augment.folder.secret_key import SecretKey, keep_key, throw_away
 from augment.plan.file import check_plan, plan_text
 from augment.pose.keypoints import Keypoints, write_keypoints
 from augment.runs import package_versions
@@ -58,6 +63,8 @@ if TYPE_CHECKING:
 __all__ = ["RenderSettings", "VerifyReport", "finished", "generate", "verify"]
 
 PRECISIONS = ("float32", "bf16")
+_OF_KEY = ("anonymous", "plan_sha256", "keypoints_sha256")
+"""Of a job: what a key determines."""
 
 
 @dataclass(frozen=True)
@@ -102,8 +109,11 @@ def generate(
     resume: bool = False,
     shard: tuple[int, int] = (0, 1),
     arguments: Mapping[str, Any] | None = None,
+    terms: str | None = None,
 ) -> Manifest | None:
     """Write the augmented folder of a plan.
+
+    Many arguments because each says one thing of a job.
 
     The same source, plan, generator and arguments give the same bytes of every file on one kind of machine, whatever
     the number of shards or the interruptions; on a CPU also whatever the batch size.
@@ -117,10 +127,12 @@ def generate(
         settings: how images are made and written.
         rendering: what makes them; default: `PlainRendering`. Where it changes the plan, the folder's plan is the one
             that was carried out in the end.
-        link: how images get here that are not generated: `copy`, `hard` or `symlink` (relative).
+        link: how images get here that are not generated: `copy`, `hard` or `symlink` (relative); an anonymous source's
+            are copied.
         resume: go on with an unfinished folder; a finished one is left as it is.
         shard: (index, count): do only the index-th of count equal parts.
         arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
+        terms: of the photographs, for the manifest: licence, attribution, limits of use; one line.
 
     Returns:
         The manifest, or None if other shards are still at work: the last of them to get here writes it.
@@ -132,21 +144,49 @@ def generate(
     """
     if link not in LINKS:
         raise InputError(f"link {link!r}: choose from {', '.join(LINKS)}")
+    if source.key is not None and link != "copy":
+        raise InputError(f"link {link!r} leads back to the data set: an anonymous folder holds copies", "link")
     if not 0 <= shard[0] < shard[1]:
         raise InputError(f"shard {shard[0]} of {shard[1]}: expected 0 <= index < count")
+    check_terms(terms)
     refuse_inside(Path(out), source.data.root)
     check_plan(plan, source.data.train, source.keypoints, source.library, source.data.layout)
     rendering, out = rendering or PlainRendering(), Path(out)
     work = Work(source, plan, generator, out, (settings or RenderSettings()).on(generator), shard)
-    job = _job(work, link, {**(arguments or {}), **rendering.facts()})
-    copies = list_copies(source.data, plan)
-    if _open_folder(out, job, resume or shard[1] > 1):
+    hidden = {} if source.key is None else {"anonymous": f"key {source.key.mark}"}
+    job = _job(work, link, {**(arguments or {}), **rendering.facts(), **hidden}, terms)
+    copies, was_there = _copies(source, plan), out.is_dir()
+    if _open_folder(out, job, resume or shard[1] > 1, source.key):
         return finished(out)
     with part_lock(out, shard):
         if (manifest := finished(out)) is not None:  # by whoever held the lock
             return manifest
+        if not (out / UNFINISHED).is_file():  # whoever held it failed, and left nothing
+            _open_folder(out, job, True, source.key)
         sweep_parts(out, deep=True)
-        return _make(work, rendering, job, copies)
+        try:
+            return _make(work, rendering, job, copies)
+        except BaseException:
+            if shard[1] == 1:  # of several parts another may be at work
+                _leave_nothing(out, was_there)
+            raise
+
+
+def _leave_nothing(out: Path, was_there: bool) -> None:
+    """Remove the mark of a folder in which nothing was made, and what is empty; itself, too, if it was not there."""
+    if set(folder_files(out)) - {UNFINISHED}:
+        return
+    _sweep(out)
+    for folder, *_ in os.walk(out, topdown=False):
+        if was_there and Path(folder) == out:
+            return
+        with suppress(OSError):  # somebody has just put something there
+            Path(folder).rmdir()
+
+
+def _copies(source: Source, plan: pd.DataFrame) -> list[tuple[str, str]]:
+    """As `list_copies`, with the names that the files have in the data set."""
+    return [(source.original(path), target) for path, target in list_copies(source.data, plan)]
 
 
 def _make(work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple[str, str]]) -> Manifest | None:
@@ -183,7 +223,7 @@ def _lacking(work: Work, carried: Carried, job: Job, copies: Sequence[tuple[str,
     """
     from augment.folder.render import is_complete
 
-    root, wanted = work.source.data.root, list_copies(work.source.data, carried.plan)
+    root, wanted = work.source.data.root, _copies(work.source, carried.plan)
     place(root, work.out, sorted(set(wanted) - set(copies)), job.link)
     return [
         *(name for name in generated_names(carried.plan) if not is_complete(work.out / name)),
@@ -207,9 +247,10 @@ def finished(out: Path) -> Manifest | None:
 def _sweep(out: Path) -> None:
     sweep(out)
     remove_locks(out)
+    throw_away(out)
 
 
-def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
+def _job(work: Work, link: str, arguments: Mapping[str, Any], terms: str | None) -> Job:
     """What the folder is made from, as its manifest tells it."""
     from augment.generators.open import facts_of, generator_sha256
 
@@ -228,6 +269,7 @@ def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
         jpeg_quality=settings.jpeg_quality,
         link=link,  # type: ignore[arg-type]
         arguments={**arguments, **facts_of(generator), **batch},
+        terms=terms,
     )
 
 
@@ -237,8 +279,14 @@ def keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
     return sha256_bytes(b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts))
 
 
-def _open_folder(out: Path, job: Job, resume: bool) -> bool:
-    """Get the folder ready for `job`; True if it is finished already. Several processes may begin at one instant."""
+def _open_folder(out: Path, job: Job, resume: bool, key: SecretKey | None = None) -> bool:
+    """Get the folder ready for `job`; True if it is finished already. Several processes may begin at one instant.
+
+    Args:
+        out, job: the folder, and what it is to become.
+        resume: what is there may be gone on with.
+        key: of an anonymous folder.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder to write")
     old = read_job(out) if out.is_dir() else None
@@ -247,12 +295,16 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
         out.mkdir(parents=True, exist_ok=True)
         if foreign and read_job(out) is None:  # else what was seen is another process's, which has just begun
             raise InputError(f"{out} is not empty and no augmented folder ({foreign}): name another folder")
+        if key is not None:
+            keep_key(out, key)
         if begin_job(out, job):
             return False
         old = read_job(out)
-    if old is not None and (changed := differences(old, job)):
-        raise InputError(f"{out} was made with other settings ({changed}): name another folder")
     finished = (out / MANIFEST).is_file()
+    # The key that a finished folder was made with may be gone, and what was hashed with it cannot be compared
+    unknown = _OF_KEY if finished and key is not None and key.drawn else ()
+    if old is not None and (changed := differences(old, job, unknown)):
+        raise InputError(f"{out} was made with other settings ({changed}): name another folder")
     if not resume:
         state = "finished" if finished else "unfinished"
         raise InputError(f"{out} holds this job already, {state}: resume it, or name another folder", "resume")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,8 @@ def _inside(name: str) -> str:
     return name
 
 
+MOST_TERMS = 1000
+"""Characters of the terms of the photographs."""
 _COUNTS = ("identities", "train", "train_generated", "train_dropped", "query", "gallery")
 _OF_GATE = ("asked", "accepted_at_once", "accepted_after_retry", "given_up", "rejections")
 
@@ -53,6 +55,13 @@ def _gate_facts(facts: dict[str, Any] | None) -> dict[str, Any] | None:
         if not all(isinstance(count, int) for count in counts):
             raise ValueError(f"{', '.join(_OF_GATE)} and reasons should be counts")
     return facts
+
+
+def _plain_terms(terms: str | None) -> str | None:
+    """Words that can be printed in a line."""
+    if terms is not None and (not terms.strip() or len(terms) > MOST_TERMS or not is_harmless(terms)):
+        raise ValueError(f"terms are one line of at most {MOST_TERMS} characters")
+    return terms
 
 
 _Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
@@ -82,6 +91,8 @@ class Job(BaseModel):
     link: Literal["copy", "hard", "symlink"]
     arguments: dict[str, Any] = {}
     """What the plan was made with: ratio, mode, seed and so on. No paths of this machine."""
+    terms: Annotated[str | None, AfterValidator(_plain_terms)] = None
+    """Terms of the photographs in the folder, in the user's words: licence, attribution, limits of use."""
 
 
 class FileEntry(BaseModel):
@@ -113,12 +124,35 @@ class Manifest(BaseModel):
     repairs: list[Annotated[dict[str, Any], AfterValidator(_gate_facts)]] = []
     """The same of each repair, see `augment.gate.repair`; not written without one."""
 
+    @property
+    def terms(self) -> str | None:
+        """Terms of the photographs in the folder, in the user's words; None: nobody said. They stand in `job`."""
+        return self.job.terms
+
 
 def write_manifest(out: Path | str, manifest: Manifest) -> None:
     """Write the manifest of a complete folder, atomically, and remove the mark of the unfinished one."""
     exclude = {name for name, absent in (("gate", manifest.gate is None), ("repairs", not manifest.repairs)) if absent}
-    write_json(Path(out) / MANIFEST, manifest.model_dump(mode="json", exclude=exclude))
+    values = manifest.model_dump(mode="json", exclude=exclude)
+    write_json(Path(out) / MANIFEST, {**values, "job": _job_values(manifest.job)})
     (Path(out) / UNFINISHED).unlink(missing_ok=True)
+
+
+def _job_values(job: Job) -> dict[str, Any]:
+    """As it is written: without terms where there are none."""
+    return job.model_dump(mode="json", exclude={"terms"} if job.terms is None else None)
+
+
+def check_terms(terms: str | None) -> None:
+    """Refuse terms that a manifest does not hold.
+
+    Raises:
+        InputError: empty, too long, or with control characters.
+    """
+    try:
+        _plain_terms(terms)
+    except ValueError as error:
+        raise InputError(str(error), "terms") from None
 
 
 def read_manifest(out: Path | str) -> Manifest:
@@ -144,7 +178,7 @@ def begin_job(out: Path, job: Job) -> bool:
     target = out / UNFINISHED
     own = target.with_name(f"{PART}{secrets.token_hex(8)}")
     try:
-        write_json(own, job.model_dump(mode="json"))
+        write_json(own, _job_values(job))
         try:
             os.link(own, target)  # unlike a rename it fails where the file is there already
         except (FileExistsError, FileNotFoundError):  # the latter: another has begun, and swept this one's mark away
@@ -173,10 +207,10 @@ def read_job(out: Path | str) -> Job | None:
     return read_manifest(out).job if (Path(out) / MANIFEST).is_file() else None
 
 
-def differences(old: Job, new: Job) -> str:
-    """What differs between two jobs, `ratio: 0.5, now 0.7; ...`; empty if nothing does."""
+def differences(old: Job, new: Job, but: Sequence[str] = ()) -> str:
+    """What differs between two jobs, `ratio: 0.5, now 0.7; ...`, but for some fields; empty if nothing does."""
     a, b = ({**(d := job.model_dump(mode="json")), **d.pop("arguments")} for job in (old, new))
-    keys = [key for key in dict.fromkeys([*a, *b]) if key != "arguments" and a.get(key) != b.get(key)]
+    keys = [key for key in dict.fromkeys([*a, *b]) if key not in ("arguments", *but) and a.get(key) != b.get(key)]
     return "; ".join(f"{key}: {_short(a.get(key))}, now {_short(b.get(key))}" for key in keys)
 
 

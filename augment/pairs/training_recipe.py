@@ -132,7 +132,19 @@ def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
         InputError: unreadable YAML, unknown keys, values of the wrong type; all of them in one message.
     """
     path = recipe_file(name, "patn_", "recipe", recipes_folder())
-    raw = read_recipe(path, "a recipe is a mapping with the keys data and train", overrides)
+    return check_recipe(read_recipe(path, "a recipe is a mapping with the keys data and train", overrides), str(path))
+
+
+def check_recipe(raw: dict[str, Any], path: str) -> Recipe:
+    """A recipe from plain values.
+
+    Args:
+        raw: a mapping with the keys data and train.
+        path: where it is from, for messages.
+
+    Raises:
+        InputError: as `load_recipe`.
+    """
     faults = []
     try:
         recipe = Recipe.model_validate(raw)

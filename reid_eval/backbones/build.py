@@ -21,6 +21,7 @@ from reid_eval.model_file import is_model_file, read_model_file
 from reid_eval.runtime import InputError, first_five
 from reid_eval.settings import TrainSettings
 from reid_eval.torch_file import read_torch
+from reid_eval.wheel_weights import WHEELS, trunk_state
 
 BACKBONES: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
     "resnet50": resnet50_trunk,
@@ -80,7 +81,8 @@ def build(
     Args:
         name: `resnet50`, `inception_v2`, `torchreid:NAME` or `timm:NAME`.
         num_classes: identities to tell apart.
-        init: `scratch`; `imagenet` (torchvision's weights, or torchreid's or timm's for their own models); or a file:
+        init: `scratch`; `imagenet` (torchvision's weights, or torchreid's or timm's for their own models); `wheel`
+            (ImageNet weights out of an installed package, see `reid_eval.wheel_weights`); or a file:
             a network that `save_model` wrote, whose classifier and neck are taken too where its people are `people`,
             or a `.safetensors` or torch file of a trunk. Loaded strictly; `ReidNet.init` says what was taken.
         last_stride: of the last stage; torchreid's and timm's models know 2 only.
@@ -93,7 +95,9 @@ def build(
     """
     check_backbone(name)
     net = _bare(name, num_classes, last_stride, neck, size, init == "imagenet")
-    if init not in ("scratch", "imagenet"):
+    if init == "wheel":
+        load_strictly(net.trunk, trunk_state(name, net.trunk.state_dict()), f"weights of {WHEELS[name].package}")
+    elif init not in ("scratch", "imagenet"):
         init = start_from(net, name, Path(init), people)
     net.init = init
     net.people = None if people is None else tuple(people)
@@ -179,7 +183,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         InputError: the file is missing, unreadable, or holds something else.
     """
     if not path.exists():
-        raise InputError(f"init {str(path)!r}: no such file; choose scratch, imagenet or a weights file's path")
+        raise InputError(f"init {str(path)!r}: no such file; choose scratch, imagenet, wheel or a weights file's path")
     if path.suffix == ".safetensors":
         from safetensors.torch import load
 

@@ -9,6 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -234,6 +235,67 @@ def test_search_engine_with_another_data_set(
     with pytest.raises(SystemExit):
         load("search_engine").main(["--features", str(tmp_path / "features.npz"), "--root", str(tmp_path)])
     assert "give its data set as --root" in capsys.readouterr().err
+
+
+class FakeFiftyone(ModuleType):
+    """Keeps what the example gives it, where FiftyOne itself is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("fiftyone")
+        self.kept: list[Any] = []
+        fake = self
+
+        class Dataset:
+            def __init__(self, name: str, persistent: bool) -> None:
+                self.name, self.persistent = name, persistent
+
+            def add_group_field(self, name: str, default: str) -> None:
+                assert (name, default) == ("group", "result")
+
+            def add_samples(self, samples: list[Any]) -> None:
+                fake.kept += samples
+
+        class Sample(dict[str, Any]):
+            def __init__(self, **fields: Any) -> None:
+                super().__init__(fields)
+
+        class Group:
+            def element(self, name: str) -> tuple[Any, str]:
+                return self, name
+
+        def of(**fields: Any) -> dict[str, Any]:
+            return fields
+
+        self.Dataset, self.Sample, self.Group = Dataset, Sample, Group
+        self.KeypointSkeleton = self.Classification = self.Keypoints = self.Keypoint = of
+
+
+def test_fiftyone_groups_photo_result_and_donor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gated import gated
+
+    from augment.folder.layout import folder_plan
+    from reid_eval.datasets import read_dataset
+
+    root = draw_dataset(tmp_path / "real", {2: 8, 7: 6}, {101: 4, 102: 4})
+    gated(read_dataset(root), tmp_path / "made")
+    fake = FakeFiftyone()
+    monkeypatch.setitem(sys.modules, "fiftyone", fake)
+    load("fiftyone").main([str(tmp_path / "made"), "--no-app"])
+    plan = folder_plan(tmp_path / "made")
+    made = plan[plan["action"] == "generate"]
+    assert f"{len(made)} generated images in the dataset made" in capsys.readouterr().out
+    assert len({id(sample["group"][0]) for sample in fake.kept}) == len(made)
+    results = [sample for sample in fake.kept if sample["group"][1] == "result"]
+    assert [sample["filepath"].rpartition("/")[2] for sample in results] == [
+        path.rpartition("/")[2] for path in made["output"]
+    ]
+    assert all(Path(sample["filepath"]).is_file() for sample in fake.kept)
+    assert all(sample["pose_error"] == 0.5 for sample in results), "what the gate measured"
+    points = np.array([sample["joints"]["keypoints"][0]["points"] for sample in fake.kept])
+    assert points.shape[1:] == (18, 2)
+    assert ((points > 0) & (points < 1) | np.isnan(points)).all()
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)

@@ -8,13 +8,16 @@ from typing import Any
 
 import pytest
 from drawn import hashes
+from filelock import FileLock
 from small_tables import OUTPUTS, TinyTable, tiny_trunk
 from toy import Toy
 
 import augment.folder.render
 from augment.gate.judge import GateThresholds
 from augment.generators.open import CONTROLS
+from augment.table import compute
 from augment.table.run import spread
+from augment.table.study import open_study
 from augment.table.table_recipe import Patn
 from augment.table.training_sets import gate_facts
 from reid_eval.backbones import BACKBONES
@@ -201,3 +204,49 @@ def test_gated_rows_train_on_what_the_gate_left(
         table.load(weights=("a.safetensors", "b.safetensors"))
     with pytest.raises(InputError, match="baseline 'patm' is no row: choose from none, patn, gated"):
         table.load("baseline=patm")
+
+
+def test_it_is_told_who_is_at_work(table: TinyTable, tiny_root: Path) -> None:
+    table.write(tiny_root, rows=[{"kind": "leave_out"}])
+    small, said = ("columns=[0.5]", "seeds=[0]"), list[str]()
+    key = open_study(table.load(*small), table.out, "cpu").cells[0].key
+    lock = table.out / f"records/.{key}.lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        lock.write_text("4711\nfarm\n")
+        table.run(*small, say=said.append)
+    assert (
+        said[-1]
+        == "Stopped, since process 4711 of farm is at work on them, with 1 trainings to go: the same command goes on."
+    )
+    assert "1 of 1" in table_of(table, *small)
+
+
+def table_of(table: TinyTable, *small: str) -> str:
+    said: list[str] = []
+    table.run(*small, say=said.append)
+    return "\n".join(said)
+
+
+def test_a_cell_whose_worker_died_meanwhile_is_done_after_all(
+    table: TinyTable, tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told that another process is at work where there is none: whoever held the cell has ended."""
+    table.write(tiny_root, rows=[{"kind": "leave_out"}])
+    small, said = ("columns=[0.5]", "seeds=[0]"), list[str]()
+    key = open_study(table.load(*small), table.out, "cpu").cells[0].key
+    lock = table.out / f"records/.{key}.lock"
+    lock.parent.mkdir(parents=True)
+    held = FileLock(lock)
+    held.acquire()
+    real = compute._Worker.record
+
+    def record(worker: Any, cell: Any) -> Any:
+        found = real(worker, cell)
+        held.release(force=True)
+        return found
+
+    monkeypatch.setattr(compute._Worker, "record", record)
+    table.run(*small, say=said.append)
+    assert any(line.startswith("1 of 1 trainings in the table") for line in said)
+    assert not any("to go" in line for line in said)

@@ -98,6 +98,7 @@ def test_every_network_is_searched_with_in_every_way(searched: TinyTable, tmp_pa
         "search-against-own.md",
         "search-by-query.md",
         "search-by-views.png",
+        "search-by-views.svg",
     ):
         assert (out / name).read_bytes() == (searched.out / name).read_bytes()
     assert not (out / "networks").exists()
