@@ -152,10 +152,12 @@ def read_planned(
 ) -> Planned:
     """Read a plan of a data set.
 
+    Many arguments because each says where a file is, or is one of `augment.plan.sampler.make_plan`'s.
+
     Args:
         plan: the file.
-        data, library, keypoints, layout, market, anonymous, say: see `plan_folder`. With a key the plan may be one of the
-            data set's names, or an anonymous one that was made with the same key.
+        data, library, keypoints, layout, market, anonymous, say: see `plan_folder`. With a key the plan may be one of
+            the data set's names, or an anonymous one that was made with the same key.
         pose_source, exclude_same_image, seed: how other poses are found for images that a gate rejects; None: as the
             plan looks to have been made, see `augment.plan.infer`.
 
@@ -344,8 +346,8 @@ def _open_source(
     assert match.judged is not None
     if library is not None and (odd := library.implausible):
         say(
-            f"{len(odd)} of {len(library)} poses of the library are implausible (too small in their frame, not upright, or "
-            f"limbs too long) and are left out: {first_five(odd)}"
+            f"{len(odd)} of {len(library)} poses of the library are implausible (too small in their frame, not upright,"
+            f" or limbs too long) and are left out: {first_five(odd)}"
         )
     return Source(found, match.judged, library)
 

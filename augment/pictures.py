@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,11 +52,7 @@ def grid(
     Raises:
         ValueError: nothing to show.
     """
-    pictures = [picture for row in rows for picture in row if picture is not None]
-    if not pictures:
-        raise ValueError("a sheet needs at least one image")
-    height = max(picture.shape[0] for picture in pictures) * scale
-    width = max(picture.shape[1] for picture in pictures) * scale
+    height, width = (side * scale for side in _largest(rows))
     columns = max(len(row) for row in rows)
     font = _font(font_size)
     heads = [_wrap(caption, width + padding, font) for caption in column_captions]
@@ -72,21 +69,35 @@ def grid(
     draw = ImageDraw.Draw(sheet)
     draw.text((padding, padding // 2), title, _INK, font)
     for x, caption in zip(starts, heads, strict=False):
-        draw.multiline_text((x + width // 2, head), caption, _INK, font, anchor="ma", align="center", spacing=2)
+        _centred(draw, (x + width // 2, head), caption, font)
     for number, row in enumerate(rows):
         y = top + number * (height + padding) + sum(under[:number])
         for x, text in zip(starts, captions[number] if number < len(captions) else (), strict=False):
             cut = "\n".join(_cut(one, width, font) for one in text.split("\n"))
-            draw.multiline_text(
-                (x + width // 2, y + height + 1), cut, _INK, font, anchor="ma", align="center", spacing=2
-            )
+            _centred(draw, (x + width // 2, y + height + 1), cut, font)
         if number < len(row_captions):
             draw.text((padding, y + height // 2), row_captions[number], _INK, font, anchor="lm")
         for x, picture in zip(starts, row, strict=False):
-            if picture is not None:
-                large = Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1))
-                sheet.paste(large, (x + (width - large.width) // 2, y + (height - large.height) // 2))
+            _paste(sheet, picture, scale, (x, y, width, height))
     return sheet
+
+
+def _largest(rows: Sequence[Sequence[Picture | None]]) -> tuple[int, int]:
+    pictures = [picture for row in rows for picture in row if picture is not None]
+    if not pictures:
+        raise ValueError("a sheet needs at least one image")
+    return max(picture.shape[0] for picture in pictures), max(picture.shape[1] for picture in pictures)
+
+
+def _centred(draw: ImageDraw.ImageDraw, at: tuple[int, int], text: str, font: Any) -> None:
+    draw.multiline_text(at, text, _INK, font, anchor="ma", align="center", spacing=2)
+
+
+def _paste(sheet: Image.Image, picture: Picture | None, scale: int, cell: tuple[int, int, int, int]) -> None:
+    """Put an enlarged picture into the middle of a cell: left, top, width, height."""
+    if picture is not None:
+        large = Image.fromarray(picture.repeat(scale, axis=0).repeat(scale, axis=1))
+        sheet.paste(large, (cell[0] + (cell[2] - large.width) // 2, cell[1] + (cell[3] - large.height) // 2))
 
 
 def save_sheet(sheet: Image.Image, path: Path | str) -> None:

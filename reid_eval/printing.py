@@ -83,8 +83,8 @@ def _footnote(comparison: Comparison) -> str:
     ]
     if first.n_skipped:
         lines.append(
-            f"{first.n_skipped} of {first.n_query} queries have no correct image in the gallery, by another camera where "
-            f"cameras are known, and count for nothing: {first_five(first.skipped)}."
+            f"{first.n_skipped} of {first.n_query} queries have no correct image in the gallery, by another camera "
+            f"where cameras are known, and count for nothing: {first_five(first.skipped)}."
         )
     if first.searched is not None:
         lines.append(f"{first.searched.name}: {first.searched.facts['about']}.")

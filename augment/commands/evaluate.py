@@ -83,33 +83,21 @@ def reid_eval(
     patn-augment reid-eval --backbone resnet50 --save runs/networks --rankings 20
     patn-augment reid-eval --recipe reid_bot --set init=imagenet --data Market-1501 --augmented Market-1501-p0.5
     """
-    from augment.folder.manifest import MANIFEST, read_manifest
     from augment.pose.bins import query_bins
     from reid_eval.backbones import check_backbone
-    from reid_eval.datasets import read_dataset
-    from reid_eval.harness import (
-        check_test,
-        compare,
-        format_breakdown,
-        format_comparison,
-        preset_name,
-    )
+    from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
 
-    chosen = click.get_current_context().get_parameter_source("preset")
-    if recipe is not None and chosen == click.core.ParameterSource.COMMANDLINE:
-        raise InputError("--recipe says already what --preset would: leave one of them out")
+    _refuse_both(recipe)
     settings, test = training_settings(preset, recipe, changes, overrides)
     asked = {"poses": poses, "weight": pose_weight, "weights": weights, "precision": precision}
     test |= {key: value for key, value in asked.items() if value is not None}
     check_backbone(settings.backbone)
     original, folder = find_pair(data, augmented, echo)
-    job = read_manifest(folder).job if (folder / MANIFEST).is_file() else None
-    made_as, market = (job.layout, made_market(job.arguments)) if job else (layout, None)
-    first = read_source(original, made_as if layout == "auto" and market is None else layout, market)
+    first, second = _read_pair(original, folder, layout)
     check_test(first)
     if preset_name(settings) == "quick":
         echo("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
-    second, groups = read_dataset(folder, made_as), query_bins(first)
+    groups = query_bins(first)
     if not (second.train["source"] == "generated").any():
         echo(f"Note: {folder} has no generated image, so there is nothing to gain.")
     with ExitStack() as stack:
@@ -134,6 +122,24 @@ def _write(comparison: Comparison, original: Path, folder: Path, save: Path | No
     if save:
         echo(f"Networks, features, CMC curves: {save}; read a network with reid_eval.load_model, or start from it with "
              "--init FILE")  # fmt: skip
+
+
+def _read_pair(original: Path, folder: Path, layout: str) -> tuple[ReidData, ReidData]:
+    """Both data sets: the original as the augmented folder was made of it, which its manifest tells."""
+    from augment.folder.manifest import MANIFEST, read_manifest
+    from reid_eval.datasets import read_dataset
+
+    job = read_manifest(folder).job if (folder / MANIFEST).is_file() else None
+    made_as, market = (job.layout, made_market(job.arguments)) if job else (layout, None)
+    first = read_source(original, made_as if layout == "auto" and market is None else layout, market)
+    return first, read_dataset(folder, made_as)
+
+
+def _refuse_both(recipe: str | None) -> None:
+    """A preset beside a recipe would be ignored."""
+    chosen = click.get_current_context().get_parameter_source("preset")
+    if recipe is not None and chosen == click.core.ParameterSource.COMMANDLINE:
+        raise InputError("--recipe says already what --preset would: leave one of them out")
 
 
 def _search(

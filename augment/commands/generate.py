@@ -42,8 +42,8 @@ def _plan_options(command: F) -> F:
                      "replaced (--mode replace, 0 to 1) or added (--mode add, 1.0 doubles)."),
         click.option("--data", type=EXISTING, help="Data set folder. Default: the embedded synthetic data set."),
         LAYOUT,
-        click.option("--as-market", is_flag=True, help="Write Market-1501's layout and names whatever the data set has; "
-                     "see docs/layouts.md."),
+        click.option("--as-market", is_flag=True, help="Write Market-1501's layout and names, whatever the data set "
+                     "has; see docs/layouts.md."),
         click.option("--camera-regex", metavar="PATTERN", help="With --as-market, of one folder an identity: finds the "
                      "camera in PERSON/FILE, such as 'cam(\\d+)'. Default: a camera a split folder."),
         click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own."),
@@ -306,7 +306,9 @@ def plan(context: click.Context, out: Path, pose_space: Path | None, **options: 
         echo(f"Wrote {out}, to show: its key is thrown away, nobody can carry it out. Give --key FILE for one that can")
         return
     echo(f"Wrote {out}: a row an image, to read or edit.")
-    told = {name: given[name] for name in ("data", "keypoints", "library", "as_market", "camera_regex", "anonymous", "key")}
+    told = {
+        name: given[name] for name in ("data", "keypoints", "library", "as_market", "camera_regex", "anonymous", "key")
+    }
     suggest(command_line("generate", plan=out, layout=layout_option(given["layout"]), **told))
 
 
@@ -343,7 +345,7 @@ def verify(folder: Path) -> None:
 @click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="Generated images to show.")
 @SEED
 def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
-    """Picture of an augmented folder: condition, target pose, generated, real image in that pose."""
+    """Picture of an augmented folder: condition, target pose, generated, and the image that lent the pose."""
     from augment.quality.sheet import folder_sheet
 
     folder = folder.resolve()

@@ -17,7 +17,9 @@ from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
     from augment.api import Planned
+    from augment.folder.manifest import Manifest
     from augment.gate.judge import Gate
+    from augment.generators.base import PoseGenerator
     from augment.quality.metrics import Tools
 
 PAIRS = 512
@@ -308,15 +310,28 @@ def _finish_killed(out: Path, data: Path | None, repair: bool, made: dict[str, A
     return True
 
 
+def _generator_of(out: Path, manifest: Manifest, named: str | None, device: str) -> PoseGenerator:
+    """The generator that a folder was made by: as the user names it, or one that ships. A manifest imports no code."""
+    from augment.generators.open import open_generator
+
+    blocks = manifest.job.arguments.get("blocks")
+    if named:
+        return open_generator(named, device, blocks)
+    try:
+        return open_generator(manifest.job.weights, device, blocks, allow_code=False)
+    except InputError:
+        raise InputError(
+            f"{out} was made by {manifest.job.weights}, which does not ship: name it", "generator"
+        ) from None
+
+
 def _repair(out: Path, data: Path | None, rejected: list[str], judge: Gate, device: str, made: dict[str, Any]) -> None:
     from augment.folder.manifest import read_manifest
     from augment.gate.redraw import GateRun
     from augment.gate.repair import how_to_redraw, repair
-    from augment.generators.open import open_generator
 
     manifest, planned = read_manifest(out), _made_of(out, data, made)
-    blocks = manifest.job.arguments.get("blocks")
-    generator = open_generator(made["generator"] or manifest.job.weights, device, blocks, bool(made["generator"]))
+    generator = _generator_of(out, manifest, made["generator"], device)
     how = how_to_redraw(manifest, (planned.pose_source, planned.exclude_same_image))
     echo(repair(out, planned.source, rejected, generator, GateRun(judge, made["retries"], **how)).message)
     suggest(command_line("verify", out))

@@ -104,7 +104,8 @@ def build_estimator(
         return Command(name.removeprefix(COMMAND), **asked.shared)
     if name not in ESTIMATORS:
         raise InputError(
-            f"estimator {name!r}: {did_you_mean(name, ESTIMATORS)}choose from {', '.join(ESTIMATORS)}, or {COMMAND}PROGRAM ARGUMENTS",
+            f"estimator {name!r}: {did_you_mean(name, ESTIMATORS)}choose from {', '.join(ESTIMATORS)}, or "
+            f"{COMMAND}PROGRAM ARGUMENTS",
             "estimator",
         )
     return ESTIMATORS[name](asked)

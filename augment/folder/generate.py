@@ -138,8 +138,8 @@ def generate(
         The manifest, or None if other shards are still at work: the last of them to get here writes it.
 
     Raises:
-        InputError: the plan does not fit the data; `out` lies in the data set, has files of something else, or of a job that differs (the
-            message says in what); an image cannot be read; a link cannot be made.
+        InputError: the plan does not fit the data; `out` lies in the data set, has files of something else, or of
+            a job that differs (the message says in what); an image cannot be read; a link cannot be made.
         RunError: files vanished that were written already, or the disk is full, read-only or gone.
     """
     if link not in LINKS:

@@ -27,7 +27,8 @@ from reid_eval.runtime import InputError
 
 RETRIES = 2
 DRAWS = 3
-"""Raise it when other images begin to be rejected, or to be tried in other poses: what was made before is another result."""
+"""Raise it when other images begin to be rejected, or to be tried in other poses: what was made before is another
+result."""
 _LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
 
 

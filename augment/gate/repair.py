@@ -4,8 +4,8 @@ OUT/augmentation/repair/            while it is at work: new images, records of 
 OUT/augmentation/repair-0001.csv    all attempts of the first repair, as `gate.csv` is of a generation
 
 Until all new images are there nothing else in the folder changes, so that a killed repair goes on when it is asked for
-again. Then a list of all moves is written, and they are made; a repair that is killed among them is finished by the next.
-The manifest comes last and tells of the repair, and the folder is as it says.
+again. Then a list of all moves is written, and they are made; a repair that is killed among them is finished by the
+next. The manifest comes last and tells of the repair, and the folder is as it says.
 """
 
 from __future__ import annotations

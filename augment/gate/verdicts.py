@@ -92,7 +92,7 @@ def write_verdicts(path: Path, verdicts: dict[str, Verdict]) -> None:
 def verdict_sheet(out: Path, verdicts: dict[str, Verdict], target: Path, count: int = 48, columns: int = 6) -> None:
     """PNG: rejected images above, accepted ones below, a tile an image: photo, generated, with the pose asked for.
 
-    Under it stand who it is, the camera, and what it failed, in words. People take turns, so that no one fills the sheet.
+    Under it stand who it is, the camera, and what it failed, in words. People take turns, so that nobody fills it.
     """
     from augment.pictures import grid, save_sheet
     from augment.pose.draw import draw_skeleton

@@ -163,7 +163,8 @@ class PlanSummary:
     @property
     def message(self) -> str:
         """A few lines for the user: counts first, then whatever is out of the ordinary."""
-        made = f"{self.generated} to generate in poses of {self.donors} donors (none used more than {self.donor_uses_max} times)"
+        uses = f"{self.donors} donors (none used more than {self.donor_uses_max} times)"
+        made = f"{self.generated} to generate in poses of {uses}"
         if not self.generated:
             made = "nothing to generate, so that what is written is a copy of the data set"
         lines = [f"{self.identities} identities: {self.kept} images kept, {self.dropped} dropped, {made}"]

@@ -59,8 +59,8 @@ def check_keypoints(data: ReidData, keypoints: Keypoints) -> Match:
         )
     if not judged.usable[rows["train"][rows["train"] >= 0]].any():
         raise InputError(
-            "no training image has a plausible pose: all are too small in their images, not upright, or have limbs that "
-            "are too long for their torsos; look at them, and give the right keypoints",
+            "no training image has a plausible pose: all are too small in their images, not upright, or have limbs "
+            "that are too long for their torsos; look at them, and give the right keypoints",
             "keypoints",
         )
     return found

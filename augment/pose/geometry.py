@@ -67,8 +67,8 @@ def upright(xy: Array) -> NDArray[np.bool_]:
 
 LEAST_TORSO = 12 / 128
 """Of a torso, in heights of its image: two standard deviations of a joint's Gaussian (6 pixels of 128). Below that the
-maps of shoulders and hips run into each other, and a generator is shown a blot. A standing person has it from about 3/10
-of the image's height on."""
+maps of shoulders and hips run into each other, and a generator is shown a blot. A standing person has it from about
+3/10 of the image's height on."""
 MOST_TORSOS = {
     (2, 3): 1.29, (5, 6): 1.29,
     (3, 4): 1.01, (6, 7): 1.01,
@@ -78,8 +78,8 @@ MOST_TORSOS = {
 }  # fmt: skip
 """Joints to the longest that the way between them may be, in torso lengths: twice what adults have (Drillis & Contini
 1966, in body heights: upper arm 0.186, forearm 0.146, thigh 0.245, shin 0.246, shoulders 0.259, hips 0.191, from the
-shoulders to the hips 0.288). Seen from any side a limb only looks shorter; twice is for a torso that leans by 60 degrees
-towards the camera or away from it."""
+shoulders to the hips 0.288). Seen from any side a limb only looks shorter; twice is for a torso that leans by 60
+degrees towards the camera or away from it."""
 
 
 def plausible(xy: Array, heights: NDArray[np.floating] | None = None) -> NDArray[np.bool_]:

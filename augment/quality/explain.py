@@ -102,7 +102,7 @@ def explain_sheet(
     *,
     keypoints: Path | None = None,
 ) -> list[NDArray[np.float32]]:
-    """Picture of one transfer: condition, its pose, target pose, the mask of each block, result, the pose's image.
+    """Picture of one transfer: condition, its pose, target pose, the mask of each block, result, pose donor.
 
     Without PATN there are no masks. All masks share one scale, from the lowest to the highest value in any of them; a
     second row tells each mask's own range.

@@ -36,7 +36,7 @@ def generation_sheet(
     groups: int = 2,
     scale: int = 2,
 ) -> Image.Image:
-    """Condition, target pose, generated and a real image in that pose, side by side.
+    """Condition, target pose, generated and the image that lent the pose, side by side.
 
     Args:
         conditions, generated: uint8 RGB `[H, W, 3]`.

@@ -13,8 +13,8 @@ from reid_eval.datasets import ReidData
 from reid_eval.runtime import InputError
 
 SLACK = 0.05
-"""How far the share that a folder keeps may lie from what the column's own plan keeps: another seed moves it by nothing,
-a gate that gives images up by a few hundredths."""
+"""How far the share that a folder keeps may lie from what its column's plan keeps: another seed moves it by nothing, a
+gate that gives images up by a few hundredths."""
 
 
 class Kept(NamedTuple):
@@ -63,9 +63,9 @@ def check_share(row: Folder, column: Column, data: ReidData, original: ReidData,
     kept = kept_share(data, original)
     if kept.by_plan and kept.share is not None and abs(kept.share - wanted) > SLACK:
         raise InputError(
-            f"row {row.name!r}: {data.root} keeps {100 * kept.share:.0f}% of the real training images, as its plan says, "
-            f"but the rows beside it keep {100 * wanted:.0f}% at p = {column.label}: give a folder for each column (with {{p}} in "
-            "its path), or list the columns that it is for (columns: [...])"
+            f"row {row.name!r}: {data.root} keeps {100 * kept.share:.0f}% of the real training images, as its plan "
+            f"says, but the rows beside it keep {100 * wanted:.0f}% at p = {column.label}: give a folder for each "
+            "column (with {p} in its path), or list the columns that it is for (columns: [...])"
         )
 
 
@@ -86,7 +86,8 @@ def folder_notes(
         if kept.share is None:
             said = "its names do not tell how many of the real training images are among them"
         else:
-            said = f"{100 * kept.share:.0f}% of the real training images are kept{'' if kept.by_plan else ', by their names'}"
+            how = "" if kept.by_plan else ", by their names"
+            said = f"{100 * kept.share:.0f}% of the real training images are kept{how}"
             if abs(kept.share - wanted) > SLACK:
                 said += f", where the other rows keep {100 * wanted:.0f}%: DO NOT COMPARE them"
         told.append(f"p = {column.label}: {kept.real} real and {kept.generated} marked as generated; {said}")

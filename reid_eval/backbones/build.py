@@ -47,8 +47,8 @@ def check_backbone(name: str) -> None:
             raise InputError(f"backbone {name!r}: {hint}torchreid's models are {', '.join(known)}")
     elif name not in BACKBONES:
         raise InputError(
-            f"backbone {name[:200]!r}: {_meant(name)}choose from {', '.join(BACKBONES)}, or {torchreid_zoo.PREFIX}NAME or "
-            f"{timm_zoo.PREFIX}NAME for a model of torchreid or timm"
+            f"backbone {name[:200]!r}: {_meant(name)}choose from {', '.join(BACKBONES)}, or {torchreid_zoo.PREFIX}NAME "
+            f"or {timm_zoo.PREFIX}NAME for a model of torchreid or timm"
         )
 
 

@@ -39,8 +39,8 @@ def as_market(data: ReidData, camera_regex: str | None = None) -> ReidData:
     """A data set under Market-1501's names, `0002_c1s1_000003_00.jpg`; frames are counted within each person.
 
     Cameras are those of the names, where the layout has any. One folder an identity has none: there `camera_regex`
-    finds them, or every split folder counts as one camera (training and query 1, gallery 2), so that the protocol, which
-    leaves out gallery images of the query's own camera, leaves out none.
+    finds them, or every split folder counts as one camera (training and query 1, gallery 2), so that the protocol,
+    which leaves out gallery images of the query's own camera, leaves out none.
 
     Args:
         data: in any layout but `market1501`.
@@ -139,7 +139,7 @@ def _numbers(names: Sequence[str]) -> list[int]:
 
 
 def renamed_output(output: str, renamed: str) -> str:
-    """An output under Market-1501's name of the photo that it is, or is made from; the mark of a generated one stays."""
+    """An output under the new name of the photo that it is, or is made from; the mark of a generated one stays."""
     folder = output.split("/")[0]
     mark = re.search(r"_gen\d{4,}$", image_stem(output))
     if mark is None:

@@ -57,7 +57,7 @@ def command(installed: Path, here: Path, *words: str) -> str:
 def test_all_recipes_weights_and_examples_are_inside(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     wanted = {f"augment/recipes/{path.relative_to(ROOT / 'recipes').as_posix()}"
-              for path in (ROOT / "recipes").rglob("*") if path.is_file() and "__pycache__" not in path.parts}  # fmt: skip
+              for path in (ROOT / "recipes").rglob("*") if path.is_file() and path.suffix != ".pyc"}  # fmt: skip
     wanted |= {f"augment/weights/{path.name}" for path in (ROOT / "augment/weights").glob("*")
                if path.suffix in (".safetensors", ".md")}  # fmt: skip
     wanted |= {f"augment/examples/{path.name}" for path in (ROOT / "examples").glob("*") if path.is_file()}

@@ -62,7 +62,7 @@ def test_what_cannot_be(people: Path, tiny_root: Path, monkeypatch: pytest.Monke
     data = read_dataset(people)
     with pytest.raises(InputError, match="has the layout market1501 already"):
         as_market(read_dataset(tiny_root))
-    with pytest.raises(InputError, match="finds no camera in 30 of 30 names: train/ann/cam3_000001.jpg"):
+    with pytest.raises(InputError, match=r"finds no camera in 30 of 30 names: train/ann/cam3_000001\.jpg"):
         as_market(data, r"kamera(\d)")
     with pytest.raises(InputError, match="is no regular expression"):
         as_market(data, "cam(")

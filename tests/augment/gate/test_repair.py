@@ -153,6 +153,24 @@ def test_another_generator_or_other_joints_are_refused(made: tuple[Path, Source]
         repair(out, Source(source.data, shifted), outputs(out)[:1], Toy(), run(0.5))
 
 
+def test_the_generator_is_found_by_its_name_or_asked_for(made: tuple[Path, Source]) -> None:
+    from augment.commands.quality import _generator_of
+
+    manifest = read_manifest(made[0])
+
+    def found(name: str) -> str:
+        job = manifest.job.model_copy(update={"weights": name})
+        return _generator_of(made[0], manifest.model_copy(update={"job": job}), None, "cpu").name
+
+    with pytest.raises(InputError, match="was made by toy, which does not ship: name it") as error:
+        found("toy")
+    assert error.value.argument == "generator"
+    assert found("entry:warp") == "entry:warp"
+    assert found("patn-synth-tiny") == "patn-synth-tiny"
+    with pytest.raises(InputError, match="does not ship"):
+        found("os:getcwd")  # nobody named that code but the manifest
+
+
 def test_the_command_repairs_a_spoilt_folder(
     forty: tuple[Path, set[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
