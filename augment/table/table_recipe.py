@@ -70,6 +70,16 @@ class Duplicate(_Part):
     name: str = "duplicate"
 
 
+class Chosen(_Part):
+    """Train on those generated images alone that show their person and something new of it, as a re-ID network sees it
+    that was trained on the row's kept real images (`augment.gate.same_person`)."""
+
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of each person's generated images that may stay at most."""
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Of that network's training."""
+
+
 class Generated(_Part):
     """Images of a generator: what PATN's rows and those of others have in common."""
 
@@ -84,6 +94,8 @@ class Generated(_Part):
     precision: Literal["float32", "bf16"] = "float32"
     gate: bool = False
     """Generate through the gate, as `generate --gate` does: what it rejects is made again, then given up."""
+    filter: Chosen | None = None
+    """Leave out images that do not help; nothing takes their place."""
     train: dict[str, Any] = {}
     """How its generated images are trained on: settings whose names begin with `generated_`, such as
     `generated_label: lsro`."""
