@@ -256,6 +256,9 @@ class TableRecipe(_Part):
     """Names of searches that the others are compared with, besides with the photo alone."""
     test_by_query: tuple[str, ...] = ()
     """Names of searches whose scores are also told by what the queries show, in `search-by-query.md`."""
+    test_beside: tuple[str, ...] = ()
+    """Names of searches that stand beside the photo alone in `together.md`, so that one sees what training, searching
+    and both give."""
     baseline: str | None = None
     """Name of the row that the others are compared with; default: the first of kind `leave_out`."""
     curve_every: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -296,7 +299,7 @@ class TableRecipe(_Part):
             raise ValueError(f"the table has {cells} cells, at most {MOST_CELLS} are listed")
         names = [row.name for row in self.rows]
         searches = [search.name for search in self.test]
-        for key in ("test_baselines", "test_by_query"):
+        for key in ("test_baselines", "test_by_query", "test_beside"):
             if unknown := sorted(set(getattr(self, key)) - set(searches)):
                 raise ValueError(f"{key} names no search: {', '.join(unknown)}")
         for search in self.test:

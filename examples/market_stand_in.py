@@ -1,7 +1,7 @@
 """Purpose: draw a folder of Market-1501's exact shape, to walk the road of docs/market1501.md before the archive is there.
 
 Needs:   nothing else; about four minutes and 130 MB at full size on two quiet cores.
-Run:     python examples/market1501_stand_in.py --out Market-1501-stand-in
+Run:     python examples/market_stand_in.py --out Market-1501-stand-in
 Override: --share 0.02 for fifteen people of each kind; --seed 1; --device cuda
 
 751 people train in 12,936 images; 750 others are tested on, with 3,368 queries and 19,732 images to search: 13,115 of
