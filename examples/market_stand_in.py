@@ -57,7 +57,9 @@ def shots_of(share: float) -> list[Shot]:
     )
     found = []
     for pid, count in zip(range(2, 2 + train_ids), dealt(train, train_ids), strict=True):
-        found += [Shot(TRAIN, f"{pid:04d}", pid, 1 + i % CAMERAS, i // CAMERAS // 4, 5 * (i // CAMERAS)) for i in range(count)]
+        found += [
+            Shot(TRAIN, f"{pid:04d}", pid, 1 + i % CAMERAS, i // CAMERAS // 4, 5 * (i // CAMERAS)) for i in range(count)
+        ]
     first = 2 + train_ids
     asked, sought = dealt(query, test_ids), dealt(gallery, test_ids)
     for pid, queries, count in zip(range(first, first + test_ids), asked, sought, strict=True):
@@ -91,8 +93,14 @@ def draw(out: Path, share: float, seed: int, device: str) -> int:
             numbers = (torch.tensor([getattr(shot, key) for shot in part]) for key in ("pid", "camid", "seq", "frame"))
             drawn = renderer.render(*numbers)
             images = drawn.image.cpu().numpy()
-            pairs = [(shot, cut_badly(one) if shot.label == "-1" else one) for shot, one in zip(part, images, strict=True)]
-            list(pool.map(lambda pair: (out / pair[0].folder / pair[0].name).write_bytes(encode_jpeg(pair[1], 95)), pairs))
+            pairs = [
+                (shot, cut_badly(one) if shot.label == "-1" else one) for shot, one in zip(part, images, strict=True)
+            ]
+            list(
+                pool.map(
+                    lambda pair: (out / pair[0].folder / pair[0].name).write_bytes(encode_jpeg(pair[1], 95)), pairs
+                )
+            )
             joints.append(np.round(drawn.keypoints.cpu().numpy(), 1))
             bar.advance(len(part))
     xy = np.concatenate(joints)

@@ -150,7 +150,11 @@ def _plot(grid: Grid, points: list[CurvePoint], path: Path) -> bool:
                 here = [p for p in points if (p.backbone, p.row, p.column) == (backbone, row, column)]
                 name = grid.label(row) if len(grid.backbones) == 1 else f"{backbone}, {grid.label(row)}"
                 axis.plot(
-                    [p.steps for p in here], [100 * float(np.mean(p.values)) for p in here], marker="o", ms=3, label=name
+                    [p.steps for p in here],
+                    [100 * float(np.mean(p.values)) for p in here],
+                    marker="o",
+                    ms=3,
+                    label=name,
                 ) if here else None
         axis.set_title(f"p = {column}")
         axis.set_xlabel("steps")

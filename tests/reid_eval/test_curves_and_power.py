@@ -19,7 +19,15 @@ from reid_eval.table.report import footnotes, power_notes
 from reid_eval.table.stats import detectable, paired_p, seeds_interval, summarise, surviving
 from reid_eval.training import Watch, train_on
 
-SMALL: dict[str, Any] = {"backbone": "small", "size": (64, 32), "batch_size": 4, "device": "cpu", "amp": "off", "optimizer": "adam", "lr": 1e-3}
+SMALL: dict[str, Any] = {
+    "backbone": "small",
+    "size": (64, 32),
+    "batch_size": 4,
+    "device": "cpu",
+    "amp": "off",
+    "optimizer": "adam",
+    "lr": 1e-3,
+}
 
 
 @pytest.fixture(autouse=True)

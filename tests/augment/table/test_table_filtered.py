@@ -59,7 +59,9 @@ def test_a_filter_leaves_some_of_the_same_images(
         table.run()
 
 
-def test_how_much_is_kept_is_part_of_the_key(table: TinyTable, tiny_root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_how_much_is_kept_is_part_of_the_key(
+    table: TinyTable, tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(CONTROLS, "toy", lambda device: Toy())
     keys = set()
     for keep in (0.25, 0.5):
