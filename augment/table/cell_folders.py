@@ -15,8 +15,8 @@ from augment.gate.strategy import GatedRendering
 from augment.gate.thresholds import open_gate
 from augment.generators.open import generator_sha256
 from augment.synth.dataset import embedded_dataset, further_shots
-from augment.table.filtered import write_choice
 from augment.table.drawn_rows import draw_in_poses, draw_photos
+from augment.table.filtered import write_choice
 from augment.table.study import Cell, Study
 from augment.table.table_recipe import Generated, MorePeople, MoreReal, TrulyDrawn
 from augment.table.training_sets import JPEG_QUALITY, row_library, wanted_photos

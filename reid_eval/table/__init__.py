@@ -1,8 +1,8 @@
 """The table: a grid of trainings, one record a cell, and what is printed of them.
 
 `cells` has the records (`old_records` those of earlier versions), `runner` makes one, `stats` sums them up, `report`,
-`plot` and `curves` write them out. What the cells train on is the caller's affair: this package knows rows, columns and keys,
-and nothing of generators.
+`plot` and `curves` write them out. What the cells train on is the caller's affair: this package knows rows, columns
+and keys, and nothing of generators.
 """
 
 from __future__ import annotations

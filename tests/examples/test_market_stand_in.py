@@ -63,7 +63,5 @@ def test_the_road(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
          "entry:warp", "--set", "columns=[0.5]", "--set", "seeds=[0]", "--set", "backbones=[inception_v2]",
          "--set", "train.batch_size=4", *small, "--device", "cpu"],
     ):  # fmt: skip
-        with pytest.raises(SystemExit) as ended:
-            main(command)
-        assert not ended.value.code, command
+        main(command)  # ends with SystemExit where it fails
     assert "| none | " in (tmp_path / "table" / "table.md").read_text()

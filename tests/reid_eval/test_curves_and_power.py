@@ -163,8 +163,8 @@ def test_what_could_have_been_seen() -> None:
 
 def test_the_notes_count_comparisons_and_steps() -> None:
     found = {
-        (row, seed): record(f"{row}{seed}", [base + gain + 0.001 * seed * (gain > 0)] * 4, settings={"stop_accuracy": 0.99},
-                            steps=20)
+        (row, seed): record(f"{row}{seed}", [base + gain + 0.001 * seed * (gain > 0)] * 4,
+                            settings={"stop_accuracy": 0.99}, steps=20)
         for row, gain in (("none", 0.0), ("patn", 0.05)) for seed, base in enumerate((0.3, 0.4, 0.5, 0.35))
     }  # fmt: skip
     grid, records = table(found, 4), {one.key: one for one in found.values()}

@@ -55,7 +55,7 @@ def test_a_filter_leaves_some_of_the_same_images(
     assert path.read_bytes() == before
     path.write_text('{"images": 3}')
     study.records.path(cells["chosen"].key).unlink()
-    with pytest.raises(InputError, match="not the expected fields.: delete it, and the images are chosen again"):
+    with pytest.raises(InputError, match=r"not the expected fields.: delete it, and the images are chosen again"):
         table.run()
 
 
