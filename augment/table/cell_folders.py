@@ -16,6 +16,7 @@ from augment.gate.thresholds import open_gate
 from augment.generators.open import generator_sha256
 from augment.synth.dataset import embedded_dataset, further_shots
 from augment.table.drawn_rows import draw_in_poses, draw_photos
+from augment.table.filtered import write_choice
 from augment.table.study import Cell, Study
 from augment.table.table_recipe import Generated, MorePeople, MoreReal, TrulyDrawn
 from augment.table.training_sets import JPEG_QUALITY, row_library, wanted_photos
@@ -50,23 +51,32 @@ class CellFolders:
             if not isinstance(row, Generated):
                 self._draw(row, study.sets.plan(cell.column, seed, row), out)
                 return
-            if finished(out) is not None:
-                return
-            known = study.sets.generator(row, cell.column, seed)
-            generator = known.open(study.device)
-            if generator_sha256(generator) != known.sha256:
-                raise InputError(f"generator {known.spec} changed while the table was at work: start it again")
-            generate(
-                Source(study.reid, study.data.joints(), row_library(row)),
-                study.sets.plan(cell.column, seed, row),
-                generator,
-                out,
-                settings=RenderSettings(row.precision, JPEG_QUALITY),
-                rendering=GatedRendering(self._gate_run(row, generator.size, seed)) if row.gate else None,
-                link="symlink",
-                resume=True,
-                arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
-            )
+            self._generate(row, cell, seed, out)
+            choice = study.sets.choice(row, cell.column, seed) if row.filter else None
+            if row.filter is not None and choice is not None and not choice.is_file():
+                unfiltered = study.sets.made(row.model_copy(update={"filter": None}), cell.column, seed)
+                write_choice(choice, study.reid, unfiltered, row.filter, seed, study.device)
+
+    def _generate(self, row: Generated, cell: Cell, seed: int, out: Path) -> None:
+        """Make a generator's folder, unless it is there."""
+        study = self.study
+        if finished(out) is not None:
+            return
+        known = study.sets.generator(row, cell.column, seed)
+        generator = known.open(study.device)
+        if generator_sha256(generator) != known.sha256:
+            raise InputError(f"generator {known.spec} changed while the table was at work: start it again")
+        generate(
+            Source(study.reid, study.data.joints(), row_library(row)),
+            study.sets.plan(cell.column, seed, row),
+            generator,
+            out,
+            settings=RenderSettings(row.precision, JPEG_QUALITY),
+            rendering=GatedRendering(self._gate_run(row, generator.size, seed)) if row.gate else None,
+            link="symlink",
+            resume=True,
+            arguments={"ratio": cell.column.ratio, "mode": cell.column.mode, "seed": seed},
+        )
 
     def _draw(self, row: TrulyDrawn | MoreReal, plan: pd.DataFrame, out: Path) -> None:
         made, settings = plan[plan["action"] == "generate"], self.study.data.drawn

@@ -18,7 +18,7 @@ from augment.table.compute import compute, holders, is_free, sweep_locks
 from augment.table.forecast import duration, forecast
 from augment.table.search_plot import write_search_plot
 from augment.table.study import Cell, Study, open_study
-from augment.table.table_grid import search_grids, table_grid
+from augment.table.table_grid import search_grids, table_grid, together_grid
 from augment.table.table_recipe import TableRecipe
 from reid_eval.backbones import check_backbone
 from reid_eval.runtime import InputError, resolve_device
@@ -127,7 +127,8 @@ def _write(study: Study) -> list[Path]:
     paths = [*write_report(table, records, study.out), *write_curves(table, records, study.out)]
     write_grid(table, study.out / f"table{GRID}")
     grids = search_grids(study)
-    for name, grid in grids.items():
+    beside = together_grid(study)
+    for name, grid in [*grids.items(), *([("together", beside)] if beside else [])]:
         write_grid(grid, study.out / f"{name}{GRID}")
         paths += write_report(grid, study.records.found(list(grid.keys.values())), study.out, name)
     if not grids:

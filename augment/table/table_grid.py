@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from augment.table.leaks import WORST, Label, Leak, find_leak
@@ -88,6 +89,38 @@ def search_grids(study: Study) -> dict[str, Grid]:
 
     against = {f"search-against-{slug(name)}": grid(name) for name in recipe.test_baselines}
     return {"search": grid(PHOTO), **against}
+
+
+def together_grid(study: Study) -> Grid | None:
+    """The layout of what training, searching and both give: each row by the photo alone, then in each way of the
+    recipe's `test_beside`, all against the baseline row by the photo alone; None without those."""
+    recipe, trained = study.recipe, table_grid(study)
+    searches = [search for search in recipe.test if search.name in recipe.test_beside]
+    if not searches:
+        return None
+    keys, labels = dict(trained.keys), dict(trained.labels)
+    rows = []
+    for row in recipe.rows:
+        rows.append(row.name)
+        for search in searches:
+            if search.rows is None or row.name in search.rows:
+                name = f"{row.name}; {search.name}"
+                rows.append(name)
+                labels[name] = f"{trained.label(row.name)}; {search.name}"
+    for place, cell in study.places.items():
+        for search in searches:
+            if search.rows is None or place.row in search.rows:
+                keys[place._replace(row=f"{place.row}; {search.name}")] = study.search_cell(cell, search).key
+    note = "Rows are what was trained on; after a semicolon, how was searched, else by the photo alone."
+    return replace(
+        trained,
+        title=f"{recipe.title}: training and searching together",
+        rows=tuple(rows),
+        keys=keys,
+        labels=labels,
+        notes=(*trained.notes, note),
+        unit="searches and trainings",
+    )
 
 
 def _like(search: Search, baseline: Search | None, searches: tuple[Search, ...]) -> str | None:

@@ -70,6 +70,16 @@ class Duplicate(_Part):
     name: str = "duplicate"
 
 
+class Chosen(_Part):
+    """Train on those generated images alone that show their person and something new of it, as a re-ID network sees it
+    that was trained on the row's kept real images (`augment.gate.same_person`)."""
+
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of each person's generated images that may stay at most."""
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Of that network's training."""
+
+
 class Generated(_Part):
     """Images of a generator: what PATN's rows and those of others have in common."""
 
@@ -84,6 +94,8 @@ class Generated(_Part):
     precision: Literal["float32", "bf16"] = "float32"
     gate: bool = False
     """Generate through the gate, as `generate --gate` does: what it rejects is made again, then given up."""
+    filter: Chosen | None = None
+    """Leave out images that do not help; nothing takes their place."""
     train: dict[str, Any] = {}
     """How its generated images are trained on: settings whose names begin with `generated_`, such as
     `generated_label: lsro`."""
@@ -244,6 +256,9 @@ class TableRecipe(_Part):
     """Names of searches that the others are compared with, besides with the photo alone."""
     test_by_query: tuple[str, ...] = ()
     """Names of searches whose scores are also told by what the queries show, in `search-by-query.md`."""
+    test_beside: tuple[str, ...] = ()
+    """Names of searches that stand beside the photo alone in `together.md`, so that one sees what training, searching
+    and both give."""
     baseline: str | None = None
     """Name of the row that the others are compared with; default: the first of kind `leave_out`."""
     curve_every: Annotated[int, Field(ge=0, le=1_000_000)] = 0
@@ -284,7 +299,7 @@ class TableRecipe(_Part):
             raise ValueError(f"the table has {cells} cells, at most {MOST_CELLS} are listed")
         names = [row.name for row in self.rows]
         searches = [search.name for search in self.test]
-        for key in ("test_baselines", "test_by_query"):
+        for key in ("test_baselines", "test_by_query", "test_beside"):
             if unknown := sorted(set(getattr(self, key)) - set(searches)):
                 raise ValueError(f"{key} names no search: {', '.join(unknown)}")
         for search in self.test:

@@ -6,8 +6,9 @@ OUT/folders/...             augmented folders, made when a cell needs them (see 
 
 from __future__ import annotations
 
+import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from augment.pose.keypoints import Keypoints
 from augment.search.views import shipped_views
 from augment.synth.dataset import SynthSettings, embedded_path, further_shots, plan_shots
 from augment.synth.dataset import facts as drawn_facts
+from augment.table.filtered import CHOICE, read_choice
 from augment.table.other_folders import check_share, planned_share
 from augment.table.row_generators import RowGenerator, row_generator
 from augment.table.table_data import TableData, files_sha
@@ -135,10 +137,16 @@ class TrainingSets:
     def made(self, row: Row, column: Column, seed: int) -> TrainingSet:
         """As `asked`, once the images are there: of a gated row, what its plan came to."""
         asked = self.asked(row, column, seed)
-        if not (isinstance(row, Generated) and row.gate and asked.others):
+        if not (isinstance(row, Generated) and asked.others):
             return asked
-        # What the gate gave up is not there, and a real image is in its place.
-        return self._planned(row, column, seed, read_plan(self.folder(row, column, seed) / PLAN))
+        if row.gate:  # what the gate gave up is not there, and a real image is in its place
+            asked = self._planned(row, column, seed, read_plan(self.folder(row, column, seed) / PLAN))
+        return asked if row.filter is None else chosen(asked, read_choice(self.choice(row, column, seed)))
+
+    def choice(self, row: Generated, column: Column, seed: int) -> Path:
+        """Where the names of the images that a row's filter left are, or will be."""
+        folder = self.folder(row, column, seed)
+        return folder.with_name(f"{folder.name}.{cell_key(filter_facts(row))[:10]}.json")
 
     def _planned(self, row: Row, column: Column, seed: int, plan: pd.DataFrame) -> TrainingSet:
         kept, made = plan[plan["action"] == "keep"], plan[plan["action"] == "generate"]
@@ -189,7 +197,7 @@ class TrainingSets:
         elif isinstance(row, MorePeople):
             others = {"synth": drawn_facts(row.settings())}
         elif isinstance(row, Generated) and training.others:
-            others = self._generation(row, column, seed)
+            others = {**self._generation(row, column, seed), **({"filter": filter_facts(row)} if row.filter else {})}
         elif isinstance(row, Drawn) and training.others:
             others = self._drawing(row, column, seed)
         real = sha256_bytes("\n".join(training.real).encode())
@@ -226,6 +234,21 @@ def wanted_photos(row: MoreReal, made: pd.DataFrame) -> dict[int, list[int | Non
     for pid, camid in zip(made["pid"].tolist(), camids, strict=True):
         wanted.setdefault(pid, []).append(camid)
     return wanted
+
+
+def filter_facts(row: Generated) -> dict[str, Any]:
+    """What determines which images a row's filter leaves, besides the images."""
+    assert row.filter is not None
+    return {**row.filter.model_dump(), "version": CHOICE}
+
+
+def chosen(training: TrainingSet, names: frozenset[str]) -> TrainingSet:
+    """A training set with only those of its generated images."""
+    stays = [name in names for name in training.others]
+    count = len(training.real)
+    pids = (*training.pids[:count], *itertools.compress(training.pids[count:], stays))
+    others, made = (tuple(itertools.compress(of, stays)) for of in (training.others, training.made))
+    return replace(training, others=others, pids=pids, made=made)
 
 
 def row_library(row: Generated) -> Keypoints | None:
