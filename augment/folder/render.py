@@ -9,12 +9,13 @@ The last chunk is filled up with copies of its last image.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ from reid_eval.runtime import ProgressBar, atomic_path
 from reid_eval.transforms import to_float, to_pictures
 
 CHUNK = 8
+AHEAD = 2
+"""Chunks that are read and written beside the one that is computed, at least."""
 WORKERS = min(8, os.cpu_count() or 1)
 Generator = PoseGenerator
 
@@ -105,14 +108,42 @@ def is_complete(path: Path) -> bool:
     return (head, tail) == (b"\xff\xd8", b"\xff\xd9") or (path.suffix.lower() not in (".jpg", ".jpeg") and tail != b"")
 
 
-def chunks_of(tasks: Sequence[Task], size: int = CHUNK, shard: tuple[int, int] = (0, 1)) -> list[Sequence[Task]]:
+class Chunks(Sequence[Sequence[Task]]):
+    """A plan's tasks cut into chunks, of which a shard has every so many; see `chunks_of`."""
+
+    def __init__(self, tasks: Sequence[Task], size: int, starts: range) -> None:
+        self.tasks, self.size, self.starts = tasks, size, starts
+
+    @property
+    def images(self) -> int:
+        """How many tasks all of them have."""
+        short = bool(self.starts) and self.starts[-1] + self.size - len(self.tasks)
+        return len(self.starts) * self.size - max(0, short)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, place: int) -> Sequence[Task]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Chunks: ...
+    def __getitem__(self, place: int | slice) -> Sequence[Task]:
+        if isinstance(place, slice):
+            return Chunks(self.tasks, self.size, self.starts[place])  # type: ignore[return-value]
+        start = self.starts[place]
+        return self.tasks[start : start + self.size]
+
+
+def chunks_of(tasks: Sequence[Task], size: int = CHUNK, shard: tuple[int, int] = (0, 1)) -> Chunks:
     """Cut all tasks of a plan into chunks of `size`, and keep those of shard `index, count`."""
-    chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-    return chunks[shard[0] :: shard[1]]
+    return Chunks(tasks, size, range(0, len(tasks), size)[shard[0] :: shard[1]])
 
 
-def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Settings, bar: ProgressBar) -> None:
+def render(chunks: Iterable[Sequence[Task]], generator: Generator, settings: Settings, bar: ProgressBar) -> None:
     """Make the images of chunks whose outputs are not all there yet.
+
+    While the generator works on one chunk, the following ones are read and those before it are written; a few of each
+    are held, however many there are.
 
     Args:
         chunks: from `chunks_of`.
@@ -123,38 +154,49 @@ def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Set
     Raises:
         InputError: an image cannot be read, or the generator gave what is no image.
     """
-    todo = [chunk for chunk in chunks if not all(is_complete(task.output) for task in chunk)]
-    bar.skip(sum(map(len, chunks)) - sum(map(len, todo)))
-    per_step = max(1, settings.batch_size // settings.chunk)
-    steps = [todo[start : start + per_step] for start in range(0, len(todo), per_step)]
+    ahead = max(AHEAD, settings.batch_size // settings.chunk)
+    saving: deque[list[Future[None]]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool, repeatable():
-        saving: list[Future[None]] = []
-        for step, loaded in _prefetch(steps, settings.size, pool):
-            images = [compute(generator, part, settings) for part in loaded]
-            for future in saving:
-                future.result()
-            saving = [
-                pool.submit(save_image, image, task.output, one.size, settings.jpeg_quality)
-                for chunk, part, batch in zip(step, loaded, images, strict=True)
-                for task, one, image in zip(chunk, part, batch, strict=False)  # the batch may have been filled up
-            ]
-            bar.advance(sum(map(len, step)))
-        for future in saving:
-            future.result()
+        for chunk, loaded in _prefetch(_missing(chunks, bar), settings.size, pool, ahead):
+            images = compute(generator, loaded, settings)
+            saving.append(
+                [
+                    pool.submit(save_image, image, task.output, one.size, settings.jpeg_quality)
+                    for task, one, image in zip(chunk, loaded, images, strict=False)  # which may have been filled up
+                ]
+            )
+            while len(saving) > ahead:
+                _wait(saving.popleft())
+            bar.advance(len(chunk))
+        for futures in saving:
+            _wait(futures)
+
+
+def _missing(chunks: Iterable[Sequence[Task]], bar: ProgressBar) -> Iterator[Sequence[Task]]:
+    for chunk in chunks:
+        if all(is_complete(task.output) for task in chunk):
+            bar.skip(len(chunk))
+        else:
+            yield chunk
 
 
 def _prefetch(
-    steps: Sequence[Sequence[Sequence[Task]]], size: tuple[int, int], pool: ThreadPoolExecutor
-) -> Iterator[tuple[Sequence[Sequence[Task]], list[list[Loaded]]]]:
-    """Each step with its images; the next step is read while the caller computes this one."""
+    chunks: Iterator[Sequence[Task]], size: tuple[int, int], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[tuple[Sequence[Task], list[Loaded]]]:
+    """Each chunk with its images; so many more are read while the caller works on it."""
+    reading: deque[tuple[Sequence[Task], list[Future[Loaded]]]] = deque()
+    for chunk in chunks:
+        reading.append((chunk, [pool.submit(load_task, task, size) for task in chunk]))
+        if len(reading) > ahead:
+            now, futures = reading.popleft()
+            yield now, [future.result() for future in futures]
+    for now, futures in reading:
+        yield now, [future.result() for future in futures]
 
-    def begin(step: Sequence[Sequence[Task]]) -> list[list[Future[Loaded]]]:
-        return [[pool.submit(load_task, task, size) for task in chunk] for chunk in step]
 
-    ahead = begin(steps[0]) if steps else []
-    for number, step in enumerate(steps):
-        now, ahead = ahead, begin(steps[number + 1]) if number + 1 < len(steps) else []
-        yield step, [[future.result() for future in chunk] for chunk in now]
+def _wait(futures: Iterable[Future[None]]) -> None:
+    for future in futures:
+        future.result()
 
 
 def load_task(task: Task, size: tuple[int, int]) -> Loaded:
