@@ -23,7 +23,7 @@ from reid_eval.runtime import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from augment.folder.carry import Source
+    from augment.folder.carry import Rendering, Source
     from augment.folder.generate import RenderSettings
     from augment.folder.manifest import Manifest
     from augment.gate.redraw import GateRun
@@ -146,6 +146,7 @@ def augment_folder(
     *,
     settings: RenderSettings | None = None,
     gate: GateRun | None = None,
+    rendering: Rendering | None = None,
     link: str = "copy",
     resume: bool = False,
     shard: tuple[int, int] = (0, 1),
@@ -158,6 +159,8 @@ def augment_folder(
         generator: a generator, or what `augment.generators.open.open_generator` takes; None: the best that ships.
         settings: how images are made and written.
         gate: rejects bad images; see `augment.gate.redraw.GateRun`.
+        rendering: what makes the images where there is no gate, such as
+            `augment.cluster.ray_rendering.RayRendering`; default: this process.
         link, resume, shard: see `augment.folder.generate.generate`.
 
     Returns:
@@ -181,7 +184,7 @@ def augment_folder(
         generator,
         out,
         settings=settings,
-        rendering=GatedRendering(gate) if gate else None,
+        rendering=GatedRendering(gate) if gate else rendering,
         link=link,
         resume=resume,
         shard=shard,

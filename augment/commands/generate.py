@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP, parse_shard
+from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP, parse_shard, ray_options, take_cluster
 from augment.runs import new_run_dir
 from reid_eval.runtime import InputError, check_target
 
 if TYPE_CHECKING:
     from augment.api import Planned
+    from augment.cluster.ray_pool import Cluster
     from augment.gate.redraw import GateRun
     from augment.generators.base import PoseGenerator
 
@@ -74,6 +75,7 @@ _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
 @click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
+@ray_options
 @click.pass_context
 def generate(
     context: click.Context, out: Path | None, weights: str | None, device: str, blocks: int | None, **options: Any
@@ -85,22 +87,38 @@ def generate(
     patn-augment generate --data Market-1501 --ratio 0.5 --out Market-1501-p0.5
     """
     from augment.folder.generate import RenderSettings
-    from augment.generators.open import open_generator, pick_weights
+    from augment.generators.open import DEFAULT_GPU_WEIGHTS, open_generator, pick_weights
     from reid_eval.runtime import resolve_device
 
-    shard = parse_shard(options.pop("shard"))
+    shard, cluster = parse_shard(options.pop("shard")), take_cluster(options)
     _check(context, out, shard)
     gate = {name: options.pop(name) for name in ("gate", *_OF_GATE)}
     how = {name: options.pop(name) for name in ("link", "resume")}
-    settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"))
-    name = pick_weights(weights, device)
-    generator = open_generator(name, resolve_device(device), blocks)
+    where = _device(device, cluster, bool(gate["gate"]))
+    settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"), where)
+    name = pick_weights(weights or (DEFAULT_GPU_WEIGHTS if where == "cuda" else None), "cpu" if where else device)
+    generator = open_generator(name, resolve_device("cpu" if where else device), blocks)
     planned = _planned(context, options)
     trained = getattr(generator, "info", {}).get("data")
     about = f" (trained on {trained})" if trained else ""
-    echo(f"Weights: {name}{about}; device: {generator.device}; precision: {settings.precision}")
+    echo(f"Weights: {name}{about}; device: {where or generator.device}; precision: {settings.precision}")
+    if cluster is not None:
+        from augment.cluster.ray_rendering import RayRendering
+
+        how["rendering"] = RayRendering(cluster, name, {"blocks": blocks})
     run = _gate(planned, generator, device, **gate) if gate["gate"] else None
     write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
+
+
+def _device(device: str, cluster: Cluster | None, gated: bool) -> str | None:
+    """The kind of device of a cluster's workers; None without a cluster."""
+    if cluster is None:
+        return None
+    if gated:
+        raise InputError("--gate works in one process a shard: give --shard instead of --ray")
+    if device not in ("auto", cluster.device):
+        raise InputError(f"--device {device} is not what --ray-gpus {cluster.gpus:g} gives a worker: leave one out")
+    return cluster.device
 
 
 def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path:

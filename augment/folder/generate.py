@@ -68,11 +68,13 @@ class RenderSettings:
         jpeg_quality: 1 to 100.
         batch_size: images read and written in one step; on a GPU also what the network sees at once, while on a CPU
             that is always `CHUNK` of `augment.folder.render`, so that it never changes a byte.
+        device: kind of device that makes them, where that is not the generator's own: on other machines.
     """
 
     precision: str = "float32"
     jpeg_quality: int = 95
     batch_size: int = 64
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -84,9 +86,12 @@ class RenderSettings:
 
     def on(self, generator: PoseGenerator) -> Settings:
         """With what the generator adds."""
+        import torch
+
         from augment.folder.render import Settings
 
-        return Settings(generator.size, generator.device, self.precision, self.jpeg_quality, self.batch_size)
+        device = generator.device if self.device is None else torch.device(self.device)
+        return Settings(generator.size, device, self.precision, self.jpeg_quality, self.batch_size)
 
 
 def generate(
