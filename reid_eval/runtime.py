@@ -228,8 +228,8 @@ class ProgressBar:
 
     def _log(self, note: str) -> None:
         self._last_log = time.monotonic()
-        pace = f", {self.rate:.1f} {self.unit}/s, {(self.total - self.done) / self.rate:.0f} s left" if self.made else ""
-        line = f"{self.what}: {self.done}/{self.total}{pace} {note}"
+        left = f"{(self.total - self.done) / self.rate:.0f}" if self.made else "?"
+        line = f"{self.what}: {self.done}/{self.total}, {self.rate:.1f} {self.unit}/s, {left} s left {note}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 
 

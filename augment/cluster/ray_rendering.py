@@ -19,7 +19,7 @@ from augment.folder.carry import PlainRendering, Work
 from augment.folder.render import Settings, Task, compute, is_complete, load_task, render
 from augment.generators.base import PoseGenerator
 from augment.generators.open import generator_sha256, open_generator
-from reid_eval.runtime import InputError, ProgressBar, progress
+from reid_eval.runtime import InputError, ProgressBar, RunError, progress
 
 CHUNKS = 8
 """That are sent at a time: a second's work or so, long enough that the way does not matter."""
