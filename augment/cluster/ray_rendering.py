@@ -17,6 +17,7 @@ from typing import Any
 from augment.cluster.ray_pool import Cluster, ray_pool
 from augment.folder.carry import PlainRendering, Work
 from augment.folder.render import Settings, Task, compute, is_complete, load_task, render
+from augment.folder.tar_shards import TarJob, write_tar
 from augment.generators.base import PoseGenerator
 from augment.generators.open import generator_sha256, open_generator
 from reid_eval.runtime import InputError, ProgressBar, RunError, progress
@@ -42,18 +43,29 @@ class RayRendering(PlainRendering):
 
     def render(self, work: Work) -> None:
         """Make this part's images."""
-        chunks = self.chunks(work)
-        build = partial(
-            build_renderer,
-            self.weights,
-            {**self.opening, "device": self.cluster.device},
-            generator_sha256(work.generator),
-            work.settings,
-        )
+        chunks, build = self.chunks(work), self._build(work, _render)
         with progress("Generating", chunks.images) as bar, ray_pool(self.cluster, build) as pool:
             for _, (made, skipped) in pool.run(pieces(chunks), _first):
                 bar.skip(skipped)
                 bar.advance(made, pool.note)
+
+
+    def make_tars(self, jobs: Sequence[TarJob], work: Work) -> Iterator[int]:
+        """Make tars, one a worker at a time; yields how many images are in each as it is done."""
+        with ray_pool(self.cluster, self._build(work, _make_tar)) as pool:
+            for _, count in pool.run((absolute_tar(job) for job in jobs), lambda job: job.name):
+                yield count
+
+    def _build(self, work: Work, do: Callable[..., Any]) -> Callable[[], Any]:
+        opening = {**self.opening, "device": self.cluster.device}
+        return partial(build_worker, do, self.weights, opening, generator_sha256(work.generator), work.settings)
+
+
+def absolute_tar(job: TarJob) -> TarJob:
+    """A tar's job, its paths such that a process in another folder finds them."""
+    rows = [replace(row, photo=row.photo and row.photo.absolute()) for row in job.rows]
+    chunks = [[_absolute(task) for task in chunk] for chunk in job.chunks]
+    return replace(job, out=job.out.absolute(), rows=rows, chunks=chunks)
 
 
 def pieces(chunks: Sequence[Sequence[Task]]) -> Iterator[Piece]:
@@ -76,10 +88,10 @@ def _name(task: Task) -> str:
     return "/".join(task.output.parts[-2:])
 
 
-def build_renderer(
-    weights: str, opening: dict[str, Any], sha256: str, settings: Settings
-) -> Callable[[Piece], tuple[int, int]]:
-    """In a worker: load the generator once.
+def build_worker(
+    do: Callable[..., Any], weights: str, opening: dict[str, Any], sha256: str, settings: Settings
+) -> Callable[[Any], Any]:
+    """In a worker: load the generator once, for `do(generator, settings, item)`.
 
     Raises:
         InputError: it is not the generator that the driver has.
@@ -87,7 +99,7 @@ def build_renderer(
     generator = open_generator(weights, **opening)
     if generator_sha256(generator) != sha256:
         raise InputError(f"{weights} is another generator in this worker than where the run was started", "weights")
-    return partial(_render, generator, replace(settings, device=generator.device))
+    return partial(do, generator, replace(settings, device=generator.device))
 
 
 def _render(generator: PoseGenerator, settings: Settings, piece: Piece) -> tuple[int, int]:
@@ -105,6 +117,17 @@ def _render(generator: PoseGenerator, settings: Settings, piece: Piece) -> tuple
             raise kind(f"{name}: {error}") from error
         raise
     return bar.made, bar.done - bar.made
+
+
+def _make_tar(generator: PoseGenerator, settings: Settings, job: TarJob) -> int:
+    try:
+        return len(write_tar(job, generator, settings).samples)
+    except InputError:
+        raise
+    except Exception as error:
+        if name := _culprit(generator, settings, job.chunks):
+            raise RunError(f"{name}: {error}") from error
+        raise
 
 
 def _culprit(generator: PoseGenerator, settings: Settings, piece: Piece) -> str | None:

@@ -66,6 +66,9 @@ _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
     show_default=True,
     help="How real images get into the new folder.",
 )
+@click.option("--format", "kind", type=click.Choice(["folder", "tar"]), default="folder", show_default=True,
+              help="A file an image, or WebDataset tars for very many. Extra: webdataset.")  # fmt: skip
+@click.option("--images-per-shard", type=click.IntRange(min=1), default=10_000, show_default=True, help="Of a tar.")
 @click.option("--gate", is_flag=True, help="Reject images in a wrong pose, of another person or broken; try "
               "other poses, else keep the real image.")  # fmt: skip
 @click.option("--gate-thresholds", type=EXISTING, help="Of patn-augment calibrate-gate. Default: set on this data set.")
@@ -94,6 +97,8 @@ def generate(
     _check(context, out, shard)
     gate = {name: options.pop(name) for name in ("gate", *_OF_GATE)}
     how = {name: options.pop(name) for name in ("link", "resume")}
+    kind, per_tar = options.pop("kind"), options.pop("images_per_shard")
+    how["tars"] = per_tar if kind == "tar" else None
     where = _device(device, cluster, bool(gate["gate"]))
     settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"), where)
     name = pick_weights(weights or (DEFAULT_GPU_WEIGHTS if where == "cuda" else None), "cpu" if where else device)
@@ -145,6 +150,9 @@ def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | 
     echo(f"{did} {shown}: {manifest.counts['train'] - made} real and {made} generated training images.")
     if manifest.gate is not None:
         echo(gate_message(manifest.gate))
+    if how.get("tars") is not None:
+        echo(f"Next: patn-augment verify {shown}; in Python augment.AugmentedDataset, or the library webdataset")
+        return target
     evaluate = "" if out is None else f" --augmented {shown}"
     echo(f"Next: patn-augment sheet {shown}   and   patn-augment reid-eval --backbone resnet50{evaluate}")
     return target
@@ -155,6 +163,10 @@ def _check(context: click.Context, out: Path | None, shard: tuple[int, int]) -> 
     given = _given(context)
     if "gate" not in given and (idle := sorted(given & {*_OF_GATE})):
         raise InputError(f"{_option(idle[0])} is for --gate: give both, or neither")
+    if "images_per_shard" in given and context.params["kind"] != "tar":
+        raise InputError("--images-per-shard is for --format tar: give both, or neither")
+    if context.params["kind"] == "tar" and (idle := sorted(given & {"gate", "link"})):
+        raise InputError(f"--format tar goes without {_option(idle[0])}: leave one of them out")
     if out is None and ("resume" in given or shard[1] > 1):
         raise InputError("--resume and --shard need --out: name the folder that is being made")
 

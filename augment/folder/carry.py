@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, overload
@@ -16,6 +16,7 @@ from reid_eval.runtime import progress
 
 if TYPE_CHECKING:
     from augment.folder.render import Chunks, Settings, Task
+    from augment.folder.tar_shards import TarJob
     from augment.generators.base import PoseGenerator
 
 
@@ -102,6 +103,13 @@ class PlainRendering:
 
         outputs = (task.output for chunk in self.chunks(work) for task in chunk)
         return [path.relative_to(work.out).as_posix() for path in outputs if not is_complete(path)]
+
+    def make_tars(self, jobs: Sequence[TarJob], work: Work) -> Iterator[int]:
+        """Make tars; yields how many images are in each as it is done."""
+        from augment.folder.tar_shards import write_tar
+
+        for job in jobs:
+            yield len(write_tar(job, work.generator, work.settings).samples)
 
     @staticmethod
     def chunks(work: Work) -> Chunks:

@@ -141,9 +141,9 @@ def generate(
     check_plan(plan, source.data.train, source.keypoints, source.library, source.data.layout)
     rendering, out = rendering or PlainRendering(), Path(out)
     work = Work(source, plan, generator, out, (settings or RenderSettings()).on(generator), shard)
-    job = _job(work, link, {**(arguments or {}), **rendering.facts()})
+    job = job_of(work, link, {**(arguments or {}), **rendering.facts()})
     copies = list_copies(source.data, plan)
-    if _open_folder(out, job, resume or shard[1] > 1):
+    if begin_folder(out, job, resume or shard[1] > 1):
         return finished(out)
     with part_lock(out, shard):
         if (manifest := finished(out)) is not None:  # by whoever held the lock
@@ -203,16 +203,17 @@ def finished(out: Path) -> Manifest | None:
     if not (out / MANIFEST).is_file():
         return None
     manifest = read_manifest(out)
-    _sweep(out)
+    sweep_folder(out)
     return manifest
 
 
-def _sweep(out: Path) -> None:
+def sweep_folder(out: Path) -> None:
+    """Remove what a finished folder needs no more, locks among it."""
     sweep(out)
     remove_locks(out)
 
 
-def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
+def job_of(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
     """What the folder is made from, as its manifest tells it."""
     from augment.generators.open import facts_of, generator_sha256
 
@@ -239,7 +240,7 @@ def _keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
     return sha256_bytes(b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts))
 
 
-def _open_folder(out: Path, job: Job, resume: bool) -> bool:
+def begin_folder(out: Path, job: Job, resume: bool) -> bool:
     """Get the folder ready for `job`; True if it is finished already. Several processes may begin at one instant."""
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder to write")
@@ -280,17 +281,18 @@ def _finish(work: Work, carried: Carried, job: Job) -> Manifest:
     manifest = Manifest(
         job=job,
         versions=package_versions(),
-        counts=_counts(source.data, plan),
-        reports={**_reports(source), **{name: list(found) for name, found in carried.reports.items()}},
+        counts=counts_of(source.data, plan),
+        reports={**reports_of(source), **{name: list(found) for name, found in carried.reports.items()}},
         files=file_entries(out, sorted([*outputs, *ANNOTATIONS, *logs])),
         gate=carried.gate,
     )
     write_manifest(out, manifest)
-    _sweep(out)  # only now: a run that is killed before the manifest is there needs what lies in the way
+    sweep_folder(out)  # only now: a run that is killed before the manifest is there needs what lies in the way
     return manifest
 
 
-def _counts(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
+def counts_of(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
+    """For the manifest."""
     actions = plan["action"].value_counts().to_dict()
     return {
         "identities": int(data.train["pid"].nunique()),
@@ -302,7 +304,8 @@ def _counts(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _reports(source: Source) -> dict[str, list[str]]:
+def reports_of(source: Source) -> dict[str, list[str]]:
+    """Images that need a word, for the manifest."""
     data, keypoints = source.data, source.keypoints
     return {
         "train_without_usable_keypoints": _without(keypoints, data.train, usable_only=True),

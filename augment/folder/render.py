@@ -8,14 +8,15 @@ The last chunk is filled up with copies of its last image.
 
 from __future__ import annotations
 
+import io
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ AHEAD = 2
 """Chunks that are read and written beside the one that is computed, at least."""
 WORKERS = min(8, os.cpu_count() or 1)
 Generator = PoseGenerator
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,9 +144,6 @@ def chunks_of(tasks: Sequence[Task], size: int = CHUNK, shard: tuple[int, int] =
 def render(chunks: Iterable[Sequence[Task]], generator: Generator, settings: Settings, bar: ProgressBar) -> None:
     """Make the images of chunks whose outputs are not all there yet.
 
-    While the generator works on one chunk, the following ones are read and those before it are written; a few of each
-    are held, however many there are.
-
     Args:
         chunks: from `chunks_of`.
         generator: of images of the size in `settings`, on its device.
@@ -154,22 +153,46 @@ def render(chunks: Iterable[Sequence[Task]], generator: Generator, settings: Set
     Raises:
         InputError: an image cannot be read, or the generator gave what is no image.
     """
+
+    def save(pixels: NDArray[np.uint8], task: Task, size: tuple[int, int]) -> None:
+        save_image(pixels, task.output, size, settings.jpeg_quality)
+
+    for chunk, _ in pipe(_missing(chunks, bar), generator, settings, save):
+        bar.advance(len(chunk))
+
+
+def pipe(
+    chunks: Iterable[Sequence[Task]],
+    generator: Generator,
+    settings: Settings,
+    finish: Callable[[NDArray[np.uint8], Task, tuple[int, int]], T],
+) -> Iterator[tuple[Sequence[Task], list[T]]]:
+    """Generate chunks, in their order, each with what became of its images.
+
+    While the generator works on one chunk, the following ones are read and those before it are finished, in threads; a
+    few of each are held, however many there are.
+
+    Args:
+        chunks: from `chunks_of`.
+        generator: of images of the size in `settings`, on its device.
+        settings: see there.
+        finish: takes an image, uint8 RGB `[H, W, 3]` at the network's size, its task, and (H, W) of its photo.
+
+    Raises:
+        InputError: an image cannot be read, or the generator gave what is no image.
+    """
     ahead = max(AHEAD, settings.batch_size // settings.chunk)
-    saving: deque[list[Future[None]]] = deque()
+    ending: deque[tuple[Sequence[Task], list[Future[T]]]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool, repeatable():
-        for chunk, loaded in _prefetch(_missing(chunks, bar), settings.size, pool, ahead):
-            images = compute(generator, loaded, settings)
-            saving.append(
-                [
-                    pool.submit(save_image, image, task.output, one.size, settings.jpeg_quality)
-                    for task, one, image in zip(chunk, loaded, images, strict=False)  # which may have been filled up
-                ]
-            )
-            while len(saving) > ahead:
-                _wait(saving.popleft())
-            bar.advance(len(chunk))
-        for futures in saving:
-            _wait(futures)
+        for chunk, loaded in _prefetch(chunks, settings.size, pool, ahead):
+            images = compute(generator, loaded, settings)  # maybe more than were asked for: the last one filled up
+            ends = zip(images, chunk, loaded, strict=False)
+            ending.append((chunk, [pool.submit(finish, image, task, one.size) for image, task, one in ends]))
+            while len(ending) > ahead:
+                done, futures = ending.popleft()
+                yield done, [future.result() for future in futures]
+        for done, futures in ending:
+            yield done, [future.result() for future in futures]
 
 
 def _missing(chunks: Iterable[Sequence[Task]], bar: ProgressBar) -> Iterator[Sequence[Task]]:
@@ -181,7 +204,7 @@ def _missing(chunks: Iterable[Sequence[Task]], bar: ProgressBar) -> Iterator[Seq
 
 
 def _prefetch(
-    chunks: Iterator[Sequence[Task]], size: tuple[int, int], pool: ThreadPoolExecutor, ahead: int
+    chunks: Iterable[Sequence[Task]], size: tuple[int, int], pool: ThreadPoolExecutor, ahead: int
 ) -> Iterator[tuple[Sequence[Task], list[Loaded]]]:
     """Each chunk with its images; so many more are read while the caller works on it."""
     reading: deque[tuple[Sequence[Task], list[Future[Loaded]]]] = deque()
@@ -192,11 +215,6 @@ def _prefetch(
             yield now, [future.result() for future in futures]
     for now, futures in reading:
         yield now, [future.result() for future in futures]
-
-
-def _wait(futures: Iterable[Future[None]]) -> None:
-    for future in futures:
-        future.result()
 
 
 def load_task(task: Task, size: tuple[int, int]) -> Loaded:
@@ -233,16 +251,24 @@ def save_image(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], q
 
     If another shard finished the folder meanwhile, it swept away what this one was writing; the image is there then.
     """
-    image = Image.fromarray(pixels)
-    if (image.height, image.width) != size:
-        image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    options: dict[str, Any] = {"quality": quality} if output.suffix.lower() in (".jpg", ".jpeg") else {}
     try:
         with atomic_path(output, durable=False) as temporary:
-            image.save(temporary, **options)
+            temporary.write_bytes(encode_image(pixels, output.suffix, size, quality))
     except FileNotFoundError:
         if not is_complete(output):
             raise
+
+
+def encode_image(pixels: NDArray[np.uint8], suffix: str, size: tuple[int, int], quality: int) -> bytes:
+    """A file's bytes of uint8 RGB `[H, W, 3]`, resized to `size` (H, W); `quality` is JPEG's."""
+    image = Image.fromarray(pixels)
+    if (image.height, image.width) != size:
+        image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
+    jpeg = suffix.lower() in (".jpg", ".jpeg")
+    kind = "JPEG" if jpeg else Image.registered_extensions()[suffix.lower()]
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **({"quality": quality} if jpeg else {}))
+    return buffer.getvalue()
 
 
 @contextmanager

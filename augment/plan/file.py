@@ -133,6 +133,15 @@ def _misread(row: dict[Hashable, Any], layout: str) -> str | None:
     return f"says {wrong[0]} {getattr(said, wrong[0])}, the row {row[wrong[0]]}" if wrong else None
 
 
+def check_rows(what: str, plan: pd.DataFrame) -> None:
+    """Check a plan's rows by themselves.
+
+    Raises:
+        InputError: as `read_plan`; `what` names the plan.
+    """
+    fail(what, _bad_rows(plan))
+
+
 def fail(what: str, errors: Iterator[tuple[int, str]]) -> None:
     """Raise `InputError` if there is an error: the first with its row, and how many follow."""
     first = next(errors, None)

@@ -139,7 +139,7 @@ def test_an_image_that_a_generator_fails_at_is_named_once(
     root: Path, plan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The worker's part, here: what it says, and that it says it of the image and not of its chunk."""
-    from augment.cluster.ray_rendering import build_renderer, pieces
+    from augment.cluster.ray_rendering import _render, build_worker, pieces
     from augment.folder.carry import PlainRendering, Work
     from augment.folder.generate import RenderSettings
     from augment.generators.open import generator_sha256
@@ -150,7 +150,7 @@ def test_an_image_that_a_generator_fails_at_is_named_once(
     piece = next(iter(pieces(PlainRendering.chunks(work))))
     name = "/".join(piece[1][5].output.parts[-2:])
     monkeypatch.setenv("MORTAL_SEED", str(output_seed(name)))
-    do = build_renderer("mortal:dislikes_one", {"device": "cpu"}, generator_sha256(generator), work.settings)
+    do = build_worker(_render, "mortal:dislikes_one", {"device": "cpu"}, generator_sha256(generator), work.settings)
     worker = ray_pool._Worker(lambda: do, ray_pool.package_versions())
     answer = worker.do(piece)
     assert answer.error == f"{name}: this one is not to my liking"
@@ -187,12 +187,12 @@ def test_an_image_that_kills_its_workers_stops_the_run(
 
 
 def test_a_worker_with_another_generator_or_other_versions() -> None:
-    from augment.cluster.ray_rendering import build_renderer
+    from augment.cluster.ray_rendering import _render, build_worker
     from augment.folder.generate import RenderSettings
 
     settings = RenderSettings().on(Toy())
     with pytest.raises(InputError, match="another generator in this worker"):
-        build_renderer("entry:copy", {"device": "cpu"}, "0" * 64, settings)
+        build_worker(_render, "entry:copy", {"device": "cpu"}, "0" * 64, settings)
     answer = ray_pool._Worker(lambda: print, {"torch": "1.0"}).ready()
     assert answer.of_input
     assert "torch 1.0" in str(answer.error)
@@ -241,7 +241,7 @@ def test_a_few_chunks_are_held_however_long_the_plan(monkeypatch: pytest.MonkeyP
     class Bar(ProgressBar):
         def advance(self, count: int = 1, note: str = "") -> None:
             done.append(count)
-            assert len(asked) <= len(done) + 1 + rendering.AHEAD
+            assert len(asked) <= len(done) + 1 + 2 * rendering.AHEAD  # read ahead, and still being written
 
     def chunks() -> Iterator[list[int]]:
         for number in range(50):
