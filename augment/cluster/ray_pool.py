@@ -297,9 +297,7 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[None]:
     try:
         if cluster.address == LOCAL:
             cores = max(os.cpu_count() or 1, math.ceil((cluster.workers or 1) * cluster.cpus))
-            ray.init(
-                LOCAL, num_cpus=cores, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet
-            )
+            ray.init(LOCAL, num_cpus=cores, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
         else:
             ray.init(cluster.address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:

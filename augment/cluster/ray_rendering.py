@@ -49,7 +49,6 @@ class RayRendering(PlainRendering):
                 bar.skip(skipped)
                 bar.advance(made, pool.note)
 
-
     def make_tars(self, jobs: Sequence[TarJob], work: Work) -> Iterator[int]:
         """Make tars, one a worker at a time; yields how many images are in each as it is done."""
         with ray_pool(self.cluster, self._build(work, _make_tar)) as pool:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP, parse_shard, ray_options, take_cluster
+from augment.commands.options import (
+    DEVICE,
+    EXISTING,
+    FOLDER,
+    LAYOUT,
+    SEED,
+    WEIGHTS_HELP,
+    parse_shard,
+    ray_options,
+    take_cluster,
+)
 from augment.runs import new_run_dir
 from reid_eval.runtime import InputError, check_target
 

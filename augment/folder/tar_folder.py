@@ -75,9 +75,7 @@ class TarJobs(Sequence[TarJob]):
         self._before = np.concatenate([[0], np.cumsum(made)])
         self.tasks = Tasks(work.source, plan, work.out)
         self.tables: dict[str, pd.DataFrame] = {"train": self.plan, "query": data.query, "gallery": data.gallery}
-        self.places = [
-            (split, start) for split in SPLITS for start in range(0, len(self.tables[split]), per_tar)
-        ]
+        self.places = [(split, start) for split in SPLITS for start in range(0, len(self.tables[split]), per_tar)]
 
     @property
     def images(self) -> int:
@@ -100,7 +98,9 @@ class TarJobs(Sequence[TarJob]):
         first, last = int(self._before[start]), int(self._before[start + len(part)])
         size = self.work.settings.chunk
         chunks = chunks_of(self.tasks, size)[first // size : -(-last // size)] if last > first else ()
-        return TarJob(self.work.out, self.name(number), start, self._rows(part), list(chunks), first % size if chunks else 0)
+        return TarJob(
+            self.work.out, self.name(number), start, self._rows(part), list(chunks), first % size if chunks else 0
+        )
 
     def _rows(self, part: pd.DataFrame) -> list[Row]:
         records = part.to_dict("records")
@@ -204,9 +204,7 @@ def _finish(jobs: TarJobs, work: Work, job: Any) -> Manifest:
         for number, (split, _) in enumerate(jobs.places):
             record = read_record(out, jobs.name(number))
             assert record is not None
-            entry = TarEntry(
-                file=jobs.name(number), images=len(record.samples), size=record.size, sha256=record.sha256
-            )
+            entry = TarEntry(file=jobs.name(number), images=len(record.samples), size=record.size, sha256=record.sha256)
             splits[split].append(entry)
             if split == "train":
                 yield entry.file, record

@@ -8,7 +8,6 @@ with its record is done, whoever made it.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -25,7 +24,7 @@ from augment.folder.layout import SCRATCH
 from augment.folder.render import Generator, Settings, Task, encode_image, pipe, target_joints
 from reid_eval.foreign import open_regular, read_foreign, read_json
 from reid_eval.limits import LARGEST_INTEGER, MOST_PICTURE_BYTES, MOST_TABLE_BYTES
-from reid_eval.runtime import InputError, atomic_path, write_json
+from reid_eval.runtime import InputError, atomic_path, sha256_file, write_json
 
 RECORDS = f"{SCRATCH}/tars"
 
@@ -113,10 +112,10 @@ def write_tar(job: TarJob, generator: Generator, settings: Settings) -> TarRecor
     target = job.out / job.name
     with atomic_path(target) as temporary:
         with open(temporary, "wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.GNU_FORMAT) as tar:
-            samples = [_add(tar, job.first + place, *one) for place, one in enumerate(_images(job, generator, settings))]
-        with open(temporary, "rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[attr-defined,unused-ignore]
-        record = TarRecord(sha256=digest, size=temporary.stat().st_size, samples=samples)
+            samples = [
+                _add(tar, job.first + place, *one) for place, one in enumerate(_images(job, generator, settings))
+            ]
+        record = TarRecord(sha256=sha256_file(temporary), size=temporary.stat().st_size, samples=samples)
         write_json(job.out / RECORDS / f"{job.name}.json", record.model_dump(mode="json"))
     return record
 

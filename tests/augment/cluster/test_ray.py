@@ -90,7 +90,9 @@ def test_a_worker_that_is_killed_in_the_middle(
     address: str, root: Path, plan: Path, whole: dict[str, str], tmp_path: Path, marks: Path
 ) -> None:
     generator = open_generator("mortal:dies_once", "cpu")
-    manifest = augment_folder(read_planned(plan, root), tmp_path / "out", generator, rendering=on_ray("mortal:dies_once"))
+    manifest = augment_folder(
+        read_planned(plan, root), tmp_path / "out", generator, rendering=on_ray("mortal:dies_once")
+    )
     assert manifest is not None
     assert int((marks / "once").read_text()) > 0
     assert hashes(tmp_path / "out") == whole
@@ -107,7 +109,7 @@ def test_a_driver_that_is_killed_and_runs_of_other_kinds_that_go_on(
     made = 0
     for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
         driver = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
-        wait_for(lambda before=made: generated(out) > before or driver.poll() is not None)
+        wait_for(lambda before=made, of=driver: generated(out) > before or of.poll() is not None)
         assert driver.poll() is None, driver.stderr and driver.stderr.read()
         driver.send_signal(number)
         told = driver.communicate(timeout=FAR)[1]
@@ -179,10 +181,8 @@ def test_an_image_that_kills_its_workers_stops_the_run(
     monkeypatch.setattr(ray_pool, "MOST_RETRIES", 0)
     monkeypatch.setattr(ray_pool, "MOST_RESTARTS", 0)
     (marks / "once").write_text("")
-    with pytest.raises(RunError, match="workers died again and again over|no worker is left"):
-        augment_folder(
-            read_planned(plan, root), tmp_path / "out", Toy(), rendering=on_ray("mortal:dies_always")
-        )
+    with pytest.raises(RunError, match=r"workers died again and again over|no worker is left"):
+        augment_folder(read_planned(plan, root), tmp_path / "out", Toy(), rendering=on_ray("mortal:dies_always"))
     assert 1 <= len((marks / "once").read_text()) <= 4
 
 
