@@ -272,7 +272,7 @@ def _misplaced(out: Path, manifest: Manifest) -> list[str]:
 
     plan = read_tar_plan(out / TAR_PLAN)
     wrong = [f"row {row} of {TAR_PLAN}: {error}" for row, error in wrong_outputs(plan, manifest.job.layout)]
-    named = {name for name in plan.loc[plan["action"] != "drop", "shard"].unique().tolist()}
+    named = set(plan.loc[plan["action"] != "drop", "shard"].unique().tolist())
     tars = {name for name in manifest.files if is_tar_name(name) and name.startswith("train-")}
     wrong += [f"{name} is in the manifest or the plan alone" for name in sorted(named ^ tars)]
     ends = plan[plan["action"] != "drop"].assign(end=plan["offset"] + plan["size"]).groupby("shard")["end"].max()

@@ -11,12 +11,14 @@ files in turns, several times, and tells the ratio of the medians: so that a sha
 from __future__ import annotations
 
 import json
+import pickle
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -24,25 +26,38 @@ import click
 from augment.api import plan_folder
 from augment.folder.carry import PlainRendering, Work
 from augment.folder.generate import RenderSettings
-from augment.folder.render import compute, load_task, render, repeatable
+from augment.folder.render import (
+    Task,
+    compute,
+    encode_image,
+    is_complete,
+    load_task,
+    render,
+    repeatable,
+    save_image,
+    target_joints,
+)
 from augment.generators.open import open_generator
 from augment.synth.dataset import source_data
-from reid_eval.runtime import ProgressBar, hide_progress
+from reid_eval.runtime import ProgressBar, hide_progress, sha256_file
 
 
 @click.command()
 @click.option("--rows", multiple=True, type=int, help="Sizes of plans.")
 @click.option("--one", type=int, hidden=True)
+@click.option("--parts", is_flag=True, help="What the steps beside the network cost an image.")
 @click.option("--weights", help="Compare rates with this network.")
 @click.option("--images", default=256)
 @click.option("--times", default=5)
-def main(rows: tuple[int, ...], one: int | None, weights: str | None, images: int, times: int) -> None:
+def main(rows: tuple[int, ...], one: int | None, parts: bool, weights: str | None, images: int, times: int) -> None:
     """Measure."""
     hide_progress()
     if one is not None:
         memory(one)
     for count in rows:
         subprocess.run([sys.executable, __file__, "--one", str(count)], check=True)
+    if parts:
+        steps()
     if weights:
         rates(weights, images, times)
 
@@ -60,6 +75,32 @@ def memory(count: int) -> None:
         PlainRendering().render(work)
         made = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
     found = {"rows": len(planned.table), "mb_with_the_plan": round(before), "mb_rendered": round(made)}
+    print(json.dumps(found), flush=True)
+
+
+def steps() -> None:
+    """Core time of each step beside the network, microseconds an image; of a driver's steps for a cluster, too."""
+    planned = plan_folder(None, ratio=1.0, mode="add")
+    generator = open_generator("entry:copy", "cpu")
+    settings, found = RenderSettings().on(generator), {}
+    with tempfile.TemporaryDirectory() as folder:
+        work = Work(planned.source, planned.table, generator, Path(folder), settings, (0, 1))
+        tasks = [task for chunk in PlainRendering.chunks(work)[:64] for task in chunk]
+
+        def step(name: str, what: Callable[[Task], object]) -> None:
+            start = time.process_time()
+            for task in tasks:
+                what(task)
+            found[name] = round(1e6 * (time.process_time() - start) / len(tasks))
+
+        loaded = load_task(tasks[0], settings.size)
+        step("decode", lambda task: load_task(task, settings.size))
+        step("encode", lambda task: encode_image(loaded.image, ".jpg", loaded.size, 95))
+        step("encode_and_write", lambda task: save_image(loaded.image, task.output, loaded.size, 95))
+        step("look", lambda task: is_complete(task.output))
+        step("hash", lambda task: sha256_file(task.output))
+        step("joints_for_the_file", target_joints)
+        step("send_to_a_worker", lambda task: pickle.dumps(task))
     print(json.dumps(found), flush=True)
 
 
