@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -184,6 +185,34 @@ def test_an_image_that_kills_its_workers_stops_the_run(
     with pytest.raises(RunError, match=r"workers died again and again over|no worker is left"):
         augment_folder(read_planned(plan, root), tmp_path / "out", Toy(), rendering=on_ray("mortal:dies_always"))
     assert 1 <= len((marks / "once").read_text()) <= 4
+
+
+def test_a_tar_is_made_by_a_worker_from_its_job_alone(root: Path, plan: Path, tmp_path: Path) -> None:
+    """The worker's part, here, in another folder than the driver's, and from a job that was pickled."""
+    from augment.cluster.ray_rendering import _make_tar, absolute_tar, build_worker
+    from augment.folder.carry import Work
+    from augment.folder.generate import RenderSettings
+    from augment.folder.tar_folder import TarJobs
+    from augment.generators.open import generator_sha256
+
+    generator = open_generator("mortal:toy", "cpu")
+    planned = read_planned(plan, root)
+    augment_folder(planned, tmp_path / "here", Toy(), tars=90)
+    work = Work(planned.source, planned.table, generator, tmp_path / "there", RenderSettings().on(generator), (0, 1))
+    do = build_worker(_make_tar, "mortal:toy", {"device": "cpu"}, generator_sha256(generator), work.settings)
+    jobs = TarJobs(work, 90)
+    made = [do(pickle.loads(pickle.dumps(absolute_tar(job)))) for job in jobs]
+    assert made == [90, 90, 70, 2, 2]
+    for number in range(len(jobs)):
+        name = jobs.name(number)
+        assert (tmp_path / "there" / name).read_bytes() == (tmp_path / "here" / name).read_bytes()
+
+
+def test_tars_on_two_workers(address: str, root: Path, plan: Path, tmp_path: Path) -> None:
+    planned = read_planned(plan, root)
+    augment_folder(planned, tmp_path / "here", Toy(), tars=90)
+    augment_folder(planned, tmp_path / "ray", Toy(), tars=90, rendering=on_ray("mortal:toy"))
+    assert hashes(tmp_path / "ray") == hashes(tmp_path / "here")
 
 
 def test_a_worker_with_another_generator_or_other_versions() -> None:
