@@ -129,9 +129,9 @@ class Chunks(Sequence[Sequence[Task]]):
     def __getitem__(self, place: int) -> Sequence[Task]: ...
     @overload
     def __getitem__(self, place: slice) -> Chunks: ...
-    def __getitem__(self, place: int | slice) -> Sequence[Task]:
+    def __getitem__(self, place: int | slice) -> Sequence[Task] | Chunks:
         if isinstance(place, slice):
-            return Chunks(self.tasks, self.size, self.starts[place])  # type: ignore[return-value]
+            return Chunks(self.tasks, self.size, self.starts[place])
         start = self.starts[place]
         return self.tasks[start : start + self.size]
 

@@ -91,8 +91,9 @@ class PosePool:
     def _order(self) -> dict[int | None, tuple[Rows, NDArray[np.uint64]]]:
         """Rows in the order of their keys, and those keys: of all (None), and of each camera."""
         order = np.argsort(self.keys, kind="stable")
-        parts = {int(camid): order[self.camids[order] == camid] for camid in np.unique(self.camids)}
-        return {name: (rows, self.keys[rows]) for name, rows in {None: order, **parts}.items()}
+        parts: dict[int | None, Rows] = {None: order}
+        parts.update({int(camid): order[self.camids[order] == camid] for camid in np.unique(self.camids)})
+        return {name: (rows, self.keys[rows]) for name, rows in parts.items()}
 
     def window(self, pid: int, own: Rows, count: int, by_camera: bool) -> tuple[PosePool, Rows | None]:
         """The candidates of one identity, and their rows here, its own first; all of them and None where not many.
