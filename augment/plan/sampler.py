@@ -92,30 +92,45 @@ def make_plan(
     people = {pid: own for pid, own in _by_value(pids).items() if pid > 0}
     wanted = {pid: _count(good[own], ratio, mode) for pid, own in people.items()}
     drop = np.zeros(len(train), dtype=bool)
-    if mode == "replace":
-        for pid, count in wanted.items():
-            usable = people[pid][good[people[pid]]].tolist()
-            drop[sorted(usable, key=lambda row, of=pid: stable_hash(seed, "drop", of, paths[row]))[:count]] = True  # type: ignore[misc]
+    for pid, count in wanted.items() if mode == "replace" else ():
+        usable = people[pid][good[people[pid]]].tolist()
+        drop[sorted(usable, key=lambda row, of=pid: stable_hash(seed, "drop", of, paths[row]))[:count]] = True  # type: ignore[misc]
     kept = np.flatnonzero(good & ~drop & (pids > 0))
     camids = train["camid"].to_numpy(np.int64)
     pool = PosePool([paths[row] for row in kept.tolist()], pids[kept], camids[kept], keypoints.xy[rows[kept]], seed)
     lender = library_pool(library, seed) if pose_source == "library" and library is not None else None
     columns = _images(paths, pids, camids, drop, layout)
-    own_rows = _by_value(pool.pids)
-    for pid in sorted(pid for pid, count in wanted.items() if count):
-        own = sorted(own_rows[pid].tolist(), key=lambda row, of=pid: stable_hash(seed, "turn", of, pool.names[row]))  # type: ignore[misc]
-        lent = pool if lender is None else lender
-        pairs = draw_poses(
-            lent, pid, np.array(own, np.int64), wanted[pid], pose_source, exclude_same_image, lender is not None
-        )
-        for number, (turn, row) in enumerate(pairs):
-            name = pool.names[own[turn]]
-            output = output_path(name, layout, number, suffix)
-            record = ("generate", pid, int(pool.camids[own[turn]]), "", name, lent.names[row], output)
-            for column, value in zip(columns, record, strict=True):
-                column.append(value)
+    how = (pose_source, exclude_same_image, layout, suffix)
+    _add_generated(columns, pool, lender, {pid: count for pid, count in sorted(wanted.items()) if count}, how)
     order = np.argsort(np.array(columns[1], np.int64), kind="stable")  # images first, by path; then by number
     return pd.DataFrame({name: _in_order(columns, place, order) for place, name in enumerate(COLUMNS)})
+
+
+def _add_generated(
+    columns: list[list[Any]],
+    pool: PosePool,
+    lender: PosePool | None,
+    wanted: dict[int, int],
+    how: tuple[str, bool, str, str],
+) -> None:
+    """Append the rows of so many generated images of each identity: its kept photos take turns as condition."""
+    source, exclude, layout, suffix = how
+    lent = pool if lender is None else lender
+    own_rows = _by_value(pool.pids)
+    for pid, count in wanted.items():
+        own = _turns(pool, pid, own_rows[pid])
+        pairs = draw_poses(lent, pid, own, count, source, exclude, lender is not None)
+        for number, (turn, row) in enumerate(pairs):
+            name, camid = pool.names[own[turn]], int(pool.camids[own[turn]])
+            output = output_path(name, layout, number, suffix)
+            for column, value in zip(columns, ("generate", pid, camid, "", name, lent.names[row], output), strict=True):
+                column.append(value)
+
+
+def _turns(pool: PosePool, pid: int, own: NDArray[np.int64]) -> NDArray[np.int64]:
+    """An identity's photos in the order in which they take their turns."""
+    ordered = sorted(own.tolist(), key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
+    return np.array(ordered, np.int64)
 
 
 def _by_value(values: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
