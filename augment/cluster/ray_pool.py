@@ -244,10 +244,11 @@ class RayPool:
                 )
             again.append(job)
         if not self.hands:
-            raise RunError(f"no worker is left ({_first_line(error)}): give the same command again, and it goes on")
+            raise RunError(f"no worker is left ({first_line(error)}): give the same command again, and it goes on")
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Of what an error says; its kind where it says nothing."""
     lines = str(error).splitlines()
     return lines[0][:200] if lines else type(error).__name__
 
@@ -301,7 +302,7 @@ def _connected(ray: Any, cluster: Cluster) -> Iterator[None]:
         else:
             ray.init(cluster.address, **quiet)
     except (ConnectionError, ValueError, RuntimeError) as error:
-        raise InputError(f"no Ray cluster at {cluster.address}: {_first_line(error)}", "ray") from None
+        raise InputError(f"no Ray cluster at {cluster.address}: {first_line(error)}", "ray") from None
     finally:
         for number, handler in before.items():  # Ray puts its own in place, which end the process at once
             with suppress(ValueError):  # not the main thread

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from augment.cluster.ray_pool import Cluster, ray_pool
+from augment.cluster.ray_pool import Cluster, first_line, ray_pool
 from augment.folder.carry import PlainRendering, Work
 from augment.folder.render import Settings, Task, compute, is_complete, load_task, render
 from augment.folder.tar_shards import TarJob, write_tar
@@ -113,7 +113,7 @@ def _render(generator: PoseGenerator, settings: Settings, piece: Piece) -> tuple
     except Exception as error:
         if name := _culprit(generator, settings, piece):
             kind = InputError if isinstance(error, InputError) else RunError
-            raise kind(f"{name}: {error}") from error
+            raise kind(f"{name}: {first_line(error)}") from error
         raise
     return bar.made, bar.done - bar.made
 
@@ -125,7 +125,7 @@ def _make_tar(generator: PoseGenerator, settings: Settings, job: TarJob) -> int:
         raise
     except Exception as error:
         if name := _culprit(generator, settings, job.chunks):
-            raise RunError(f"{name}: {error}") from error
+            raise RunError(f"{name}: {first_line(error)}") from error
         raise
 
 
