@@ -24,7 +24,7 @@ from reid_eval.runtime import InputError, first_five
 if TYPE_CHECKING:
     import pandas as pd
 
-    from augment.folder.carry import Source
+    from augment.folder.carry import PlainRendering, Source
     from augment.folder.generate import RenderSettings
     from augment.folder.manifest import Manifest
     from augment.folder.secret_key import SecretKey
@@ -202,6 +202,8 @@ def augment_folder(
     *,
     settings: RenderSettings | None = None,
     gate: GateRun | None = None,
+    rendering: PlainRendering | None = None,
+    tars: int | None = None,
     link: str = "copy",
     resume: bool = False,
     shard: tuple[int, int] = (0, 1),
@@ -215,6 +217,9 @@ def augment_folder(
         generator: a generator, or what `augment.generators.open.open_generator` takes; None: the best that ships.
         settings: how images are made and written.
         gate: rejects bad images; see `augment.gate.redraw.GateRun`.
+        rendering: what makes the images where there is no gate, such as
+            `augment.cluster.ray_rendering.RayRendering`; default: this process.
+        tars: write WebDataset tars of so many images, see `augment.folder.tar_folder`; None: a file an image.
         link, resume, shard, terms: see `augment.folder.generate.generate`.
 
     Returns:
@@ -225,6 +230,7 @@ def augment_folder(
     """
     from augment.folder.generate import generate
     from augment.folder.manifest import MANIFEST
+    from augment.folder.tar_folder import generate_tars
     from augment.gate.strategy import GatedRendering
     from augment.generators.open import open_generator, pick_weights
 
@@ -232,19 +238,17 @@ def augment_folder(
         generator = open_generator(pick_weights(None if generator is None else str(generator), "auto"))
     out = Path(out).absolute()
     there = (out / MANIFEST).is_file() and run_file(out).is_file()
-    found = generate(
-        planned.source,
-        planned.table,
-        generator,
-        out,
-        settings=settings,
-        rendering=GatedRendering(gate) if gate else None,
-        link=link,
-        resume=resume,
-        shard=shard,
-        arguments={**planned.arguments, **_redraws(gate)},
-        terms=terms,
-    )
+    arguments = {**planned.arguments, **_redraws(gate)}
+    how: dict[str, Any] = {"settings": settings, "resume": resume, "shard": shard, "arguments": arguments}
+    how["terms"] = terms
+    if tars is None:
+        how |= {"rendering": GatedRendering(gate) if gate else rendering, "link": link}
+        found = generate(planned.source, planned.table, generator, out, **how)
+    elif gate is not None or link != "copy":
+        raise InputError("tars hold copies of images, and none that a gate has judged: leave gate and link out")
+    else:
+        how |= {"rendering": rendering, "images_per_shard": tars}
+        found = generate_tars(planned.source, planned.table, generator, out, **how)
     if found is not None and not there:  # a finished folder keeps the record of the run that made it
         facts: dict[str, Any] = {
             "data": str(planned.source.data.root.resolve()),

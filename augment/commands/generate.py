@@ -20,6 +20,8 @@ from augment.commands.options import (
     check_new,
     check_outside,
     parse_shard,
+    ray_options,
+    take_cluster,
 )
 from augment.commands.suggest import command_line, layout_option, suggest
 from augment.runs import new_run_dir
@@ -27,6 +29,7 @@ from reid_eval.runtime import InputError, check_target
 
 if TYPE_CHECKING:
     from augment.api import Planned
+    from augment.cluster.ray_pool import Cluster
     from augment.folder.secret_key import SecretKey
     from augment.gate.redraw import GateRun
     from augment.generators.base import PoseGenerator
@@ -85,6 +88,9 @@ _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
     show_default=True,
     help="How real images get into the new folder.",
 )
+@click.option("--format", "kind", type=click.Choice(["folder", "tar"]), default="folder", show_default=True,
+              help="A file an image, or WebDataset tars for very many. Extra: webdataset.")  # fmt: skip
+@click.option("--images-per-shard", type=click.IntRange(min=1), default=10_000, show_default=True, help="Of a tar.")
 @click.option("--gate", is_flag=True, help="Reject images in a wrong pose, of another person or broken; try "
               "other poses, else keep the real image.")  # fmt: skip
 @click.option("--gate-thresholds", type=EXISTING, help="Of patn-augment calibrate-gate. Default: set on this data set.")
@@ -96,6 +102,7 @@ _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
               "manifest; see docs/terms.md.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
 @click.option("--shard", default="0/1", show_default=True, help="I/N: do the I-th of N parts (I from 0).")
+@ray_options
 @click.pass_context
 def generate(
     context: click.Context, out: Path | None, weights: str | None, device: str, blocks: int | None, **options: Any
@@ -108,22 +115,29 @@ def generate(
     patn-augment generate --data people --as-market --camera-regex 'cam(\\d+)' --ratio 0.5 --out people-p0.5
     """
     from augment.folder.generate import RenderSettings
-    from augment.generators.open import open_generator, pick_weights
+    from augment.generators.open import DEFAULT_GPU_WEIGHTS, open_generator, pick_weights
     from reid_eval.runtime import resolve_device
 
-    shard = parse_shard(options.pop("shard"))
+    shard, cluster = parse_shard(options.pop("shard")), take_cluster(options)
     _check(context, out, shard, options)
     gate = {name: options.pop(name) for name in ("gate", *_OF_GATE)}
     how = {name: options.pop(name) for name in ("link", "resume", "terms")}
-    settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"))
-    name = pick_weights(weights, device)
-    generator = open_generator(name, resolve_device(device), blocks)
+    kind, per_tar = options.pop("kind"), options.pop("images_per_shard")
+    how["tars"] = per_tar if kind == "tar" else None
+    where = _device(device, cluster, bool(gate["gate"]))
+    settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"), where)
+    name = pick_weights(weights or (DEFAULT_GPU_WEIGHTS if where == "cuda" else None), "cpu" if where else device)
+    generator = open_generator(name, resolve_device("cpu" if where else device), blocks)
     planned = _planned(context, options, out, shard[1] > 1)
     trained = getattr(generator, "info", {}).get("data")
     about = f" (trained on {trained})" if trained else ""
-    echo(f"Weights: {name}{about}; device: {generator.device}; precision: {settings.precision}")
-    if weights is None:
+    echo(f"Weights: {name}{about}; device: {where or generator.device}; precision: {settings.precision}")
+    if weights is None and cluster is None:
         _tell_alternatives(planned, name, generator)
+    if cluster is not None:
+        from augment.cluster.ray_rendering import RayRendering
+
+        how["rendering"] = RayRendering(cluster, name, {"blocks": blocks})
     run = _gate(planned, generator, device, **gate) if gate["gate"] else None
     made = write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
     if made is not None:
@@ -138,6 +152,17 @@ def _tell_alternatives(planned: Planned, used: str, generator: PoseGenerator) ->
     count = int((planned.table["action"] == "generate").sum())
     if generator.device.type == "cpu" and (line := alternatives(count, used, generator.device, available_weights())):
         echo(line)
+
+
+def _device(device: str, cluster: Cluster | None, gated: bool) -> str | None:
+    """The kind of device of a cluster's workers; None without a cluster."""
+    if cluster is None:
+        return None
+    if gated:
+        raise InputError("--gate works in one process a shard: give --shard instead of --ray")
+    if device not in ("auto", cluster.device):
+        raise InputError(f"--device {device} is not what --ray-gpus {cluster.gpus:g} gives a worker: leave one out")
+    return cluster.device
 
 
 def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path | None:
@@ -196,6 +221,10 @@ def _check(context: click.Context, out: Path | None, shard: tuple[int, int], opt
     given = _given(context)
     if "gate" not in given and (idle := sorted(given & {*_OF_GATE})):
         raise InputError(f"{_option(idle[0])} is for --gate: give both, or neither")
+    if "images_per_shard" in given and context.params["kind"] != "tar":
+        raise InputError("--images-per-shard is for --format tar: give both, or neither")
+    if context.params["kind"] == "tar" and (idle := sorted(given & {"gate", "link"})):
+        raise InputError(f"--format tar goes without {_option(idle[0])}: leave one of them out")
     if out is None and ("resume" in given or shard[1] > 1):
         raise InputError("--resume and --shard need --out: name the folder that is being made")
     if out is not None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from reid_eval.limits import LARGEST_INTEGER
+
+if TYPE_CHECKING:
+    from augment.cluster.ray_pool import Cluster
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Target(click.Path):
@@ -109,3 +115,38 @@ LAYOUT = click.option(
     show_default=True,
     type=click.Choice(["auto", "market1501", "dukemtmc", "msmt17", "cuhk03-np", "folders"]),
 )
+
+
+_RAY = [
+    click.option("--ray", is_flag=False, flag_value="local", metavar="[ADDRESS]", help="Spread the work over a Ray "
+                 "cluster (auto, HOST:PORT); without ADDRESS over this machine. Extra: ray."),
+    click.option("--ray-workers", type=click.IntRange(min=1), help="Default: as many as there is room for."),
+    click.option("--ray-cpus", type=click.FloatRange(min=0, min_open=True), default=1, show_default=True,
+                 help="Cores a worker."),
+    click.option("--ray-gpus", type=click.FloatRange(min=0), default=0, show_default=True,
+                 help="GPUs a worker, such as 1 or 0.5."),
+]  # fmt: skip
+
+
+def ray_options(command: F) -> F:
+    """The options that spread a command's work over a Ray cluster; `take_cluster` reads them."""
+    for option in reversed(_RAY):
+        command = option(command)
+    return command
+
+
+def take_cluster(options: dict[str, Any]) -> Cluster | None:
+    """Take those options out of a command's; None: the work is this process's.
+
+    Raises:
+        InputError: some are given without the first.
+    """
+    from augment.cluster.ray_pool import Cluster
+    from reid_eval.runtime import InputError
+
+    address, workers, cpus, gpus = (options.pop(name) for name in ("ray", "ray_workers", "ray_cpus", "ray_gpus"))
+    if address is None:
+        if workers is not None or cpus != 1 or gpus:
+            raise InputError("--ray-workers, --ray-cpus and --ray-gpus are for --ray: give that, too")
+        return None
+    return Cluster(address, workers, cpus, gpus)

@@ -76,11 +76,13 @@ class RenderSettings:
         jpeg_quality: 1 to 100.
         batch_size: images read and written in one step; on a GPU also what the network sees at once, while on a CPU
             that is always `CHUNK` of `augment.folder.render`, so that it never changes a byte.
+        device: kind of device that makes them, where that is not the generator's own: on other machines.
     """
 
     precision: str = "float32"
     jpeg_quality: int = 95
     batch_size: int = 64
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -92,9 +94,12 @@ class RenderSettings:
 
     def on(self, generator: PoseGenerator) -> Settings:
         """With what the generator adds."""
+        import torch
+
         from augment.folder.render import Settings
 
-        return Settings(generator.size, generator.device, self.precision, self.jpeg_quality, self.batch_size)
+        device = generator.device if self.device is None else torch.device(self.device)
+        return Settings(generator.size, device, self.precision, self.jpeg_quality, self.batch_size)
 
 
 def generate(
@@ -154,9 +159,9 @@ def generate(
     rendering, out = rendering or PlainRendering(), Path(out)
     work = Work(source, plan, generator, out, (settings or RenderSettings()).on(generator), shard)
     hidden = {} if source.key is None else {"anonymous": f"key {source.key.mark}"}
-    job = _job(work, link, {**(arguments or {}), **rendering.facts(), **hidden}, terms)
+    job = job_of(work, link, {**(arguments or {}), **rendering.facts(), **hidden}, terms)
     copies, was_there = _copies(source, plan), out.is_dir()
-    if _open_folder(out, job, resume or shard[1] > 1, source.key):
+    if begin_folder(out, job, resume or shard[1] > 1, source.key):
         return finished(out)
     with part_lock(out, shard):
         return _make_alone(work, rendering, job, copies, was_there)
@@ -170,7 +175,7 @@ def _make_alone(
     if (manifest := finished(out)) is not None:  # by whoever held the lock
         return manifest
     if not (out / UNFINISHED).is_file():  # whoever held it failed, and left nothing
-        _open_folder(out, job, True, work.source.key)
+        begin_folder(out, job, True, work.source.key)
     sweep_parts(out, deep=True)
     try:
         return _make(work, rendering, job, copies)
@@ -184,7 +189,7 @@ def _leave_nothing(out: Path, was_there: bool) -> None:
     """Remove the mark of a folder in which nothing was made, and what is empty; itself, too, if it was not there."""
     if set(folder_files(out)) - {UNFINISHED}:
         return
-    _sweep(out)
+    sweep_folder(out)
     for folder, *_ in os.walk(out, topdown=False):
         if was_there and Path(folder) == out:
             return
@@ -248,17 +253,18 @@ def finished(out: Path) -> Manifest | None:
     if not (out / MANIFEST).is_file():
         return None
     manifest = read_manifest(out)
-    _sweep(out)
+    sweep_folder(out)
     return manifest
 
 
-def _sweep(out: Path) -> None:
+def sweep_folder(out: Path) -> None:
+    """Remove what a finished folder needs no more, locks among it."""
     sweep(out)
     remove_locks(out)
     throw_away(out)
 
 
-def _job(work: Work, link: str, arguments: Mapping[str, Any], terms: str | None) -> Job:
+def job_of(work: Work, link: str, arguments: Mapping[str, Any], terms: str | None = None) -> Job:
     """What the folder is made from, as its manifest tells it."""
     from augment.generators.open import facts_of, generator_sha256
 
@@ -287,7 +293,7 @@ def keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
     return sha256_bytes(b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts))
 
 
-def _open_folder(out: Path, job: Job, resume: bool, key: SecretKey | None = None) -> bool:
+def begin_folder(out: Path, job: Job, resume: bool, key: SecretKey | None = None) -> bool:
     """Get the folder ready for `job`; True if it is finished already. Several processes may begin at one instant.
 
     Args:
@@ -332,12 +338,12 @@ def _finish(work: Work, carried: Carried, job: Job) -> Manifest:
         job=job,
         versions=package_versions(),
         counts=count_images(source.data, plan),
-        reports={**_reports(source), **{name: list(found) for name, found in carried.reports.items()}},
+        reports={**reports_of(source), **{name: list(found) for name, found in carried.reports.items()}},
         files=file_entries(out, sorted([*outputs, *ANNOTATIONS, *logs])),
         gate=carried.gate,
     )
     write_manifest(out, manifest)
-    _sweep(out)  # only now: a run that is killed before the manifest is there needs what lies in the way
+    sweep_folder(out)  # only now: a run that is killed before the manifest is there needs what lies in the way
     return manifest
 
 
@@ -364,7 +370,8 @@ def count_images(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _reports(source: Source) -> dict[str, list[str]]:
+def reports_of(source: Source) -> dict[str, list[str]]:
+    """Images that need a word, for the manifest."""
     data, keypoints = source.data, source.keypoints
     return {
         "train_without_usable_keypoints": _without(keypoints, data.train, usable_only=True),

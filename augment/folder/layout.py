@@ -33,6 +33,8 @@ from reid_eval.writing import PART, disk_error
 
 LINKS = ("copy", "hard", "symlink")
 PLAN = "augmentation/plan.csv"
+TAR_PLAN = "augmentation/plan.parquet"
+"""Instead, where the images are in tars (`augment.folder.tar_folder`)."""
 GATE_LOG = "augmentation/gate.csv"
 MANIFEST = "augmentation/manifest.json"
 ANNOTATIONS = ("market-annotation-train.csv", "market-annotation-test.csv")

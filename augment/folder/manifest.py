@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from augment.folder.layout import MANIFEST, PLAN, REPAIR, SCRATCH, UNFINISHED
+from augment.folder.layout import MANIFEST, PLAN, REPAIR, SCRATCH, TAR_PLAN, UNFINISHED
 from augment.plan.file import TRAIN, read_plan, wrong_outputs
 from augment.runs import RUNS
 from reid_eval.foreign import read_json, reason_of
@@ -285,19 +285,37 @@ def verify(out: Path | str) -> VerifyReport:
     found = file_entries(out, present)
     changed = [name for name in present if found[name] != manifest.files[name]]
     extra = sorted(there - set(manifest.files))
-    wrong = [] if PLAN in (*missing, *changed) else _mislabelled(out, manifest)
+    plan = PLAN if PLAN in manifest.files else TAR_PLAN
+    wrong = [] if plan in (*missing, *changed) else _mislabelled(out, manifest)
     return VerifyReport(len(manifest.files), tuple(missing), tuple(changed), tuple(extra), tuple(wrong))
 
 
 def _mislabelled(out: Path, manifest: Manifest) -> list[str]:
     """What a reader of the training images would take for something else than the plan says."""
     try:
+        if PLAN not in manifest.files:
+            return _misplaced(out, manifest)
         plan = read_plan(out / PLAN)
     except InputError as error:
         return [str(error)]
     wrong = [f"row {row} of {PLAN}: {error}" for row, error in wrong_outputs(plan, manifest.job.layout)]
     planned, there = set(plan["output"]) - {""}, {name for name in manifest.files if name.startswith(f"{TRAIN}/")}
     return wrong + [f"{name} is in the manifest or the plan alone" for name in sorted(planned ^ there)]
+
+
+def _misplaced(out: Path, manifest: Manifest) -> list[str]:
+    """What is wrong with the plan of a folder of tars, and with where it says that its images are."""
+    from augment.folder.plan_parquet import read_tar_plan
+    from augment.folder.tar_shards import is_tar_name
+
+    plan = read_tar_plan(out / TAR_PLAN)
+    wrong = [f"row {row} of {TAR_PLAN}: {error}" for row, error in wrong_outputs(plan, manifest.job.layout)]
+    named = set(plan.loc[plan["action"] != "drop", "shard"].unique().tolist())
+    tars = {name for name in manifest.files if is_tar_name(name) and name.startswith("train-")}
+    wrong += [f"{name} is in the manifest or the plan alone" for name in sorted(named ^ tars)]
+    ends = plan[plan["action"] != "drop"].assign(end=plan["offset"] + plan["size"]).groupby("shard")["end"].max()
+    beyond = [name for name, end in ends.items() if name in tars and end > manifest.files[str(name)].size]
+    return wrong + [f"{name} ends before its last image" for name in beyond]
 
 
 def _load(model: type[Any], path: Path) -> Any:

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -28,7 +29,7 @@ from augment.pose.keypoints import Keypoints
 from augment.pose.skeleton import usable
 from reid_eval.datasets import ReidData
 from reid_eval.datasets.as_market import renamed_output
-from reid_eval.datasets.names import image_stem
+from reid_eval.datasets.names import base_name, image_stem
 from reid_eval.runtime import InputError, first_five
 
 __all__ = [
@@ -90,24 +91,81 @@ def make_plan(
     _check_arguments(ratio, mode, pose_source, library, train)
     rows = keypoints.rows(train["path"].tolist())
     good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
-    table = train.assign(row=rows, good=good, drop=False)
-    groups = table.groupby("pid").groups
-    wanted: dict[int, int] = {}
-    people = table[table["pid"] > 0]
-    for pid in people["pid"].unique().tolist():
-        images = people.loc[groups[pid]]
-        wanted[pid] = count = _count(images["good"].to_numpy(), ratio, mode)
-        if mode == "replace":
-            table.loc[_by_hash(images[images["good"]], seed, "drop")[:count], "drop"] = True
-    kept = table[table["good"] & ~table["drop"] & (table["pid"] > 0)]
+    pids, paths = train["pid"].to_numpy(np.int64), train["path"].tolist()
+    people = {pid: own for pid, own in _by_value(pids).items() if pid > 0}
+    wanted = {pid: _count(good[own], ratio, mode) for pid, own in people.items()}
+    drop = np.zeros(len(train), dtype=bool)
+    for pid, count in wanted.items() if mode == "replace" else ():
+        usable = people[pid][good[people[pid]]].tolist()
+        drop[sorted(usable, key=lambda row, of=pid: stable_hash(seed, "drop", of, paths[row]))[:count]] = True  # type: ignore[misc]
+    kept = np.flatnonzero(good & ~drop & (pids > 0))
+    camids = train["camid"].to_numpy(np.int64)
+    pool = PosePool([paths[row] for row in kept.tolist()], pids[kept], camids[kept], keypoints.xy[rows[kept]], seed)
     lender = library_pool(library, seed) if pose_source == "library" and library is not None else None
-    pool = _pool(kept, keypoints, seed)
-    records = [_image_record(image, layout) for image in table.itertuples()]
+    columns = _images(paths, pids, camids, drop, layout)
+    how = (pose_source, exclude_same_image, layout, suffix)
+    _add_generated(columns, pool, lender, {pid: count for pid, count in sorted(wanted.items()) if count}, how)
+    order = np.argsort(np.array(columns[1], np.int64), kind="stable")  # images first, by path; then by number
+    return pd.DataFrame({name: _in_order(columns, place, order) for place, name in enumerate(COLUMNS)})
+
+
+def _add_generated(
+    columns: list[list[Any]],
+    pool: PosePool,
+    lender: PosePool | None,
+    wanted: dict[int, int],
+    how: tuple[str, bool, str, str],
+) -> None:
+    """Append the rows of so many generated images of each identity: its kept photos take turns as condition."""
+    source, exclude, layout, suffix = how
+    lent = pool if lender is None else lender
+    own_rows = _by_value(pool.pids)
     for pid, count in wanted.items():
-        if count:
-            records += _generated(pool, lender, pid, count, pose_source, exclude_same_image, layout, suffix)
-    plan = pd.DataFrame(records, columns=[*COLUMNS, "order"])
-    return plan.sort_values(["pid", "order", "image", "output"], ignore_index=True)[list(COLUMNS)]
+        own = _turns(pool, pid, own_rows[pid])
+        pairs = draw_poses(lent, pid, own, count, source, exclude, lender is not None)
+        for number, (turn, row) in enumerate(pairs):
+            name, camid = pool.names[own[turn]], int(pool.camids[own[turn]])
+            output = output_path(name, layout, number, suffix)
+            for column, value in zip(columns, ("generate", pid, camid, "", name, lent.names[row], output), strict=True):
+                column.append(value)
+
+
+def _turns(pool: PosePool, pid: int, own: NDArray[np.int64]) -> NDArray[np.int64]:
+    """An identity's photos in the order in which they take their turns."""
+    ordered = sorted(own.tolist(), key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
+    return np.array(ordered, np.int64)
+
+
+def _by_value(values: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Rows of each value, ascending."""
+    order = np.argsort(values, kind="stable")
+    found, starts = np.unique(values[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=True)) if len(values) else {}
+
+
+def _images(
+    paths: list[str], pids: NDArray[np.int64], camids: NDArray[np.int64], drop: NDArray[np.bool_], layout: str
+) -> list[list[Any]]:
+    """The columns of a plan's rows of images that are there, by path."""
+    order = sorted(range(len(paths)), key=paths.__getitem__)
+    names = [paths[row] for row in order]
+    gone = drop[order].tolist()
+    nothing = [""] * len(order)
+    return [
+        ["drop" if one else "keep" for one in gone],
+        pids[order].tolist(),
+        camids[order].tolist(),
+        names,
+        nothing,
+        list(nothing),
+        ["" if one else output_path(name, layout) for name, one in zip(names, gone, strict=True)],
+    ]
+
+
+def _in_order(columns: list[list[Any]], place: int, order: NDArray[np.int64]) -> pd.Series:
+    """One column, which is given up here: all of them, twice, would take more than the plan."""
+    values, columns[place] = columns[place], []
+    return pd.Series([values[row] for row in order.tolist()])
 
 
 def replaced_count(n: int, ratio: float, mode: str = "replace") -> int:
@@ -116,8 +174,13 @@ def replaced_count(n: int, ratio: float, mode: str = "replace") -> int:
     The product is taken in decimals, of the ratio as it is written: 0.29 of 50 is 14.5, hence 15, where binary
     floating point gives 14.499999 and 14.
     """
-    count = int((Decimal(str(ratio)) * n).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    count = _rounded(n, ratio)
     return min(count, n - 1) if mode == "replace" else count
+
+
+@lru_cache(maxsize=4096)
+def _rounded(n: int, ratio: float) -> int:
+    return int((Decimal(str(ratio)) * n).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
 def output_path(image: str, layout: str, generated: int | None = None, suffix: str = ".jpg") -> str:
@@ -125,9 +188,8 @@ def output_path(image: str, layout: str, generated: int | None = None, suffix: s
 
     Names stay what they are in every layout; in `folders` so does the identity's folder.
     """
-    path = PurePosixPath(image)
-    name = path.name if generated is None else f"{image_stem(path.name)}_gen{generated:04d}{suffix}"
-    return f"{TRAIN}/{path.parent.name}/{name}" if layout == "folders" else f"{TRAIN}/{name}"
+    name = base_name(image) if generated is None else f"{image_stem(image)}_gen{generated:04d}{suffix}"
+    return f"{TRAIN}/{PurePosixPath(image).parent.name}/{name}" if layout == "folders" else f"{TRAIN}/{name}"
 
 
 @dataclass(frozen=True)
@@ -272,36 +334,3 @@ def _count(good: NDArray[np.bool_], ratio: float, mode: str) -> int:
         return 0
     count = replaced_count(len(good), ratio, mode)
     return min(count, enough - 1) if mode == "replace" else count
-
-
-def _by_hash(images: pd.DataFrame, seed: int, what: str) -> list[Any]:
-    """Index labels of the images in the order of their hashes."""
-    keys = [stable_hash(seed, what, pid, path) for pid, path in zip(images["pid"], images["path"], strict=True)]
-    return [label for _, label in sorted(zip(keys, images.index, strict=True))]
-
-
-def _pool(kept: pd.DataFrame, keypoints: Keypoints, seed: int) -> PosePool:
-    pids, camids = kept["pid"].to_numpy(np.int64), kept["camid"].to_numpy(np.int64)
-    return PosePool(kept["path"].tolist(), pids, camids, keypoints.xy[kept["row"].to_numpy(np.int64)], seed)
-
-
-def _image_record(image: Any, layout: str) -> tuple[Any, ...]:
-    action, output = ("drop", "") if image.drop else ("keep", output_path(image.path, layout))
-    return action, image.pid, image.camid, image.path, "", "", output, 0
-
-
-def _generated(
-    pool: PosePool, lender: PosePool | None, pid: int, count: int, source: str, exclude: bool, layout: str, suffix: str
-) -> list[tuple[Any, ...]]:
-    """Rows of one identity's generated images: its kept photos take turns as condition."""
-    own: list[int] = np.flatnonzero(pool.pids == pid).tolist()
-    own.sort(key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
-    lent = pool if lender is None else lender
-    pairs = draw_poses(lent, pid, np.array(own, dtype=np.int64), count, source, exclude, lender is not None)
-    return [
-        (
-            "generate", pid, pool.camids[own[turn]], "", pool.names[own[turn]], lent.names[row],
-            output_path(pool.names[own[turn]], layout, number, suffix), 1 + number,
-        )
-        for number, (turn, row) in enumerate(pairs)
-    ]  # fmt: skip

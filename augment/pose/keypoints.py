@@ -14,12 +14,13 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment.pose.skeleton import JOINT_COUNT, JOINTS, usable
+from reid_eval.datasets.names import base_name
 from reid_eval.foreign import iter_lines, parse_json, reason_of
 from reid_eval.limits import LARGEST_COORDINATE, LONGEST_CELL, LONGEST_IMAGE_NAME
 from reid_eval.runtime import InputError, first_five, write_text
@@ -87,16 +88,19 @@ class Keypoints:
             InputError: two of the paths share a file name, and the row carries only that.
         """
         rows = np.full(len(paths), -1, dtype=np.int64)
-        claimed: dict[int, str] = {}
+        claimed: list[int | None] = [None] * len(self)
         for i, path in enumerate(paths):
             row = self.index.get(path)
             if row is None:
-                row = self.index.get(PurePosixPath(path).name, -1)
-                if row >= 0 and claimed.setdefault(row, path) != path:
-                    raise InputError(
-                        f"keypoints row {self.names[row]!r} fits both {claimed[row]} and {path}: "
-                        "write the rows of equally named images with their folders"
-                    )
+                row = self.index.get(base_name(path), -1)
+                if row >= 0:
+                    first = claimed[row]
+                    if first is not None and paths[first] != path:
+                        raise InputError(
+                            f"keypoints row {self.names[row]!r} fits both {paths[first]} and {path}: "
+                            "write the rows of equally named images with their folders"
+                        )
+                    claimed[row] = i
             rows[i] = row
         return rows
 

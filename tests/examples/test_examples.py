@@ -6,6 +6,7 @@ import ast
 import importlib.util
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -311,3 +312,16 @@ def test_each_is_short_and_says_how_to_run_it(path: Path) -> None:
 def test_the_readme_lists_them_all() -> None:
     listed = re.findall(r"^\| \[`([a-z_]+\.py)`\]\(\1\)", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     assert sorted(listed) == [path.name for path in FILES]
+
+
+def test_the_slurm_array_gives_each_task_its_part(tmp_path: Path) -> None:
+    """The script, with a command of that name that only says what it was given."""
+    tool = tmp_path / "patn-augment"
+    tool.write_text('#!/bin/sh\necho "$OMP_NUM_THREADS" "$@"\n')
+    tool.chmod(0o755)
+    script = Path(__file__).resolve().parents[2] / "examples" / "slurm_array.sh"
+    slurm = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "16", "SLURM_CPUS_PER_TASK": "4"}
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", **slurm}
+    words = ["bash", str(script), "my data", "out", "--format", "tar"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "4 generate --data my data --ratio 0.5 --out out --resume --shard 3/16 --format tar\n"
