@@ -54,7 +54,7 @@ def curve_points(grid: Grid, records: Mapping[str, Record]) -> list[CurvePoint]:
 def _curves(
     grid: Grid, records: Mapping[str, Record], backbone: str, row: str, column: str
 ) -> dict[int, tuple[Point, ...]]:
-    keys = {seed: grid.key(backbone, row, column, seed) for seed in grid.seeds}
+    keys = {seed: grid.key(backbone, row, column, seed) or "" for seed in grid.seeds}
     return {seed: records[key].curve for seed, key in keys.items() if key in records and records[key].curve}
 
 
