@@ -21,7 +21,15 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
 from augment.folder.carry import PlainRendering, Source, Tasks, Work
-from augment.folder.generate import RenderSettings, begin_folder, count_images, finished, job_of, reports_of, sweep_folder
+from augment.folder.generate import (
+    RenderSettings,
+    begin_folder,
+    count_images,
+    finished,
+    job_of,
+    reports_of,
+    sweep_folder,
+)
 from augment.folder.manifest import FileEntry, Manifest, check_terms, write_manifest
 from augment.folder.part_lock import part_lock
 from augment.folder.place import refuse_inside
@@ -144,8 +152,8 @@ def generate_tars(
     """Write the tars of a plan; the same source, plan, generator and arguments give the same bytes.
 
     Args:
-        source, plan, generator, out, settings, resume, shard, arguments, terms: as for `augment.folder.generate.generate`;
-            shards share tars.
+        source, plan, generator, out, settings, resume, shard, arguments, terms: as for
+            `augment.folder.generate.generate`; shards share tars.
         images_per_shard: images of a tar.
         rendering: what makes them; default: this process.
 
