@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RenderSettings", "VerifyReport", "finished", "generate", "verify"]
 
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = ("float32", "bf16", "int8")
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,8 @@ class RenderSettings:
     """How images are made and written.
 
     Attributes:
-        precision: `float32`, or `bf16`: faster where the processor computes it, but less exact.
+        precision: `float32`, or `bf16`: faster where the processor computes it, but less exact. A generator with an
+            engine (`augment.generators.open.use_engine`) has its own, which has to be this one; `int8` needs one.
         jpeg_quality: 1 to 100.
         batch_size: images read and written in one step; on a GPU also what the network sees at once, while on a CPU
             that is always `CHUNK` of `augment.folder.render`, so that it never changes a byte.
@@ -85,7 +86,9 @@ class RenderSettings:
     def on(self, generator: PoseGenerator) -> Settings:
         """With what the generator adds."""
         from augment.folder.render import Settings
+        from augment.generators.open import check_engine
 
+        check_engine(generator, self.precision)
         return Settings(generator.size, generator.device, self.precision, self.jpeg_quality, self.batch_size)
 
 
@@ -209,7 +212,7 @@ def _sweep(out: Path) -> None:
 
 def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
     """What the folder is made from, as its manifest tells it."""
-    from augment.generators.open import facts_of, generator_sha256
+    from augment.generators.open import backend_of, facts_of, generator_sha256
 
     source, generator, settings = work.source, work.generator, work.settings
     batch = {} if settings.device.type == "cpu" else {"batch_size": settings.chunk}
@@ -222,6 +225,7 @@ def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
         generator_size=generator.size,
         sigma=generator.sigma,
         precision=settings.precision,  # type: ignore[arg-type]  # checked when they were made
+        backend=backend_of(generator),  # type: ignore[arg-type]
         device=settings.device.type,
         jpeg_quality=settings.jpeg_quality,
         link=link,  # type: ignore[arg-type]
