@@ -135,7 +135,9 @@ def _begun(out: Path | None, asked: How) -> How:
     if job is None:
         return asked
     made = {"backend": job.backend, "form": job.arguments.get("form", PLAIN.form), "precision": job.precision}
-    return How(**{name: value if getattr(asked, name) == AUTO else getattr(asked, name) for name, value in made.items()})
+    return How(
+        **{name: value if getattr(asked, name) == AUTO else getattr(asked, name) for name, value in made.items()}
+    )
 
 
 def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path:

@@ -88,9 +88,7 @@ class TorchEngine:
         InputError: another precision.
     """
 
-    def __init__(
-        self, network: FoldedPATN, form: str, precision: str, facts: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, network: FoldedPATN, form: str, precision: str, facts: Mapping[str, Any] | None = None) -> None:
         if precision not in ("float32", "bf16"):
             raise InputError(f"precision {precision}: torch computes float32 or bf16 here; int8 needs OpenVINO")
         self.how, self.facts = How("torch", form, precision), dict(facts or {})
@@ -196,4 +194,3 @@ def need_openvino(module: str = "openvino") -> Any:
 def has_openvino() -> bool:
     """Whether OpenVINO is installed; it is not imported."""
     return importlib.util.find_spec("openvino") is not None
-

@@ -7,6 +7,7 @@ The numbers are those of `PATNGenerator` in evaluation mode but for the rounding
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -76,5 +77,5 @@ def fold(layers: Iterable[nn.Module]) -> nn.Sequential:
         elif isinstance(layer, nn.ReLU):
             kept.append(nn.ReLU())  # in place, it would write into what a replaced convolution still needs
         elif not isinstance(layer, Dropout):
-            kept.append(layer)
+            kept.append(deepcopy(layer))
     return nn.Sequential(*kept)

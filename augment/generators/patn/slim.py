@@ -39,8 +39,8 @@ class Shares(NamedTuple):
     """Of the variance of a layer's outputs, what may be lost; 0 leaves the layer whole."""
 
     pose_in: float = 1e-3
-    pose: tuple[float, float] = (1e-2, 1e-2)
-    image: tuple[float, float] = (0.0, 0.0)
+    pose: tuple[float, float] = (1e-2, 5e-3)
+    image: tuple[float, float] = (1e-2, 1e-2)
 
 
 Inputs = tuple[Tensor, Tensor, Tensor]
@@ -165,7 +165,13 @@ def directions_of(file: WeightsFile) -> dict[str, Directions]:
     for name in sorted(names):
         mean, vectors = (file.tensors[f"{name}.{part}"] for part in Directions._fields)
         numbers = all(value.is_floating_point() and value.isfinite().all() for value in (mean, vectors))
-        if not numbers or mean.ndim != 1 or vectors.ndim != 2 or vectors.shape[1:] != mean.shape or len(vectors) > len(mean):
+        if (
+            not numbers
+            or mean.ndim != 1
+            or vectors.ndim != 2
+            or vectors.shape[1:] != mean.shape
+            or len(vectors) > len(mean)
+        ):
             raise InputError(f"{file.source}: {name[:80]}: no mean and directions; get the file again")
         found[name] = Directions(mean.float(), vectors.float().T.contiguous())
     return found

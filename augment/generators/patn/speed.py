@@ -84,7 +84,9 @@ def settle(transfer: PATNTransfer, asked: How, say: Say) -> How:
 
 
 def _on_device(asked: How, device: torch.device) -> How:
-    how = How(*(plain if wanted == AUTO else wanted for wanted, plain in zip(_words(asked), _words(PLAIN), strict=True)))
+    how = How(
+        *(plain if wanted == AUTO else wanted for wanted, plain in zip(_words(asked), _words(PLAIN), strict=True))
+    )
     if how.backend == "openvino" or how.precision == "int8":
         raise InputError(f"OpenVINO and int8 are for CPUs, not for {device.type}: use torch there", "backend")
     return how
@@ -223,4 +225,14 @@ def _seconds(work: Callable[[], object], least: float) -> float:
             return best
 
 
-__all__ = ["FASTER", "Rates", "bf16_is_fast", "machine_facts", "make_engine", "measure", "need_openvino", "rates", "settle"]
+__all__ = [
+    "FASTER",
+    "Rates",
+    "bf16_is_fast",
+    "machine_facts",
+    "make_engine",
+    "measure",
+    "need_openvino",
+    "rates",
+    "settle",
+]
