@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from bench_generate import bench_engines
 
 from augment.synth.pedestrians import PedestrianRenderer

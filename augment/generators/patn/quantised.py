@@ -1,6 +1,7 @@
 """Convolutions in 8 bits, by NNCF: ranges of values are measured on drawn people, at every start; nothing is kept.
 
-All convolutions are quantised; docs/speed.md has what it gains and loses to leave groups of them out. OpenVINO computes them in 8 bits where the processor has VNNI or AMX.
+All convolutions are quantised; docs/speed.md has what it gains and loses to leave groups of them out. OpenVINO computes
+them in 8 bits where the processor has VNNI or AMX.
 """
 
 from __future__ import annotations
