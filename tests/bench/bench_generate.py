@@ -16,6 +16,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def bench_engines(weights: str = "patn-synth", batch: int = 8, rounds: int = 5, 
     """Each engine in turns with the peer; prints the table and returns its rows."""
     peer = open_generator(weights, "cpu")
     assert isinstance(peer, PATNTransfer)
-    data = drawn_pairs(UNSEEN).pairs.sample(0, pairs)
+    data = drawn_pairs(replace(UNSEEN, identities=2 * pairs)).pairs.sample(0, pairs)
     maps = [pose_maps(joints, SIZE) for joints in (data.condition_keypoints, data.target_keypoints)]
     inputs = (data.image.contiguous(), *maps)
     one = tuple(value[:1] for value in inputs)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -172,7 +173,8 @@ def convert(network: FoldedPATN, example: tuple[int, int, int]) -> Any:
     batch, height, width = example
     pose = network.pose_channels
     inputs = tuple(torch.zeros(batch, channels, height, width) for channels in (3, pose, pose))
-    with torch.inference_mode(False), torch.no_grad():
+    with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of tracing, which is what OpenVINO takes
         traced = torch.jit.trace(network, inputs, check_trace=False)
     shapes = [[-1, channels, -1, -1] for channels in (3, pose, pose)]
     return openvino.convert_model(traced, input=shapes, example_input=inputs)
