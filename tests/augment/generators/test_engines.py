@@ -315,7 +315,7 @@ def generate(*words: object) -> str:
 
 def test_a_folder_keeps_its_engine(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATN_AUGMENT_CACHE", str(tmp_path / "cache"))
-    people = draw_dataset(tmp_path / "people", {1: 4, 2: 4}, {3: 2})
+    people = draw_dataset(tmp_path / "people", {1: 4, 2: 4}, {3: 4})
     base = ["--data", people, "--ratio", "0.5", "--weights", weights, "--out"]
     said = generate(*base, tmp_path / "a", "--form", "slim", "--precision", "bf16", "--backend", "torch")
     assert "precision: bf16" in said
@@ -338,7 +338,7 @@ def test_a_folder_keeps_its_engine(weights: Path, tmp_path: Path, monkeypatch: p
 
 def test_openvino_writes_the_same_bytes_again(weights: Path, tmp_path: Path) -> None:
     pytest.importorskip("openvino")
-    people = draw_dataset(tmp_path / "people", {1: 4, 2: 4}, {3: 2})
+    people = draw_dataset(tmp_path / "people", {1: 4, 2: 4}, {3: 4})
     ways = ["--backend", "openvino", "--form", "whole", "--precision", "float32"]
     for name in ("a", "b"):
         generate("--data", people, "--ratio", "0.5", "--weights", weights, "--out", tmp_path / name, *ways)
