@@ -19,7 +19,8 @@ from augment.folder.carry import PlainRendering, Work
 from augment.folder.render import Settings, Task, compute, is_complete, load_task, render
 from augment.folder.tar_shards import TarJob, write_tar
 from augment.generators.base import PoseGenerator
-from augment.generators.open import generator_sha256, open_generator
+from augment.generators.open import generator_sha256, open_generator, use_engine
+from augment.generators.patn.engines import PLAIN, How
 from reid_eval.runtime import InputError, ProgressBar, RunError, progress
 
 CHUNKS = 8
@@ -35,11 +36,13 @@ class RayRendering(PlainRendering):
         cluster: where.
         weights: what the generator is opened from, in every worker; see `augment.generators.open.open_generator`.
         opening: its other arguments, but for the device.
+        how: how the network is carried out there; nothing in it is `auto`.
     """
 
     cluster: Cluster
     weights: str
     opening: dict[str, Any] = field(default_factory=dict)
+    how: How = PLAIN
 
     def render(self, work: Work) -> None:
         """Make this part's images."""
@@ -57,7 +60,9 @@ class RayRendering(PlainRendering):
 
     def _build(self, work: Work, do: Callable[..., Any]) -> Callable[[], Any]:
         opening = {**self.opening, "device": self.cluster.device}
-        return partial(build_worker, do, self.weights, opening, generator_sha256(work.generator), work.settings)
+        return partial(
+            build_worker, do, self.weights, opening, self.how, generator_sha256(work.generator), work.settings
+        )
 
 
 def absolute_tar(job: TarJob) -> TarJob:
@@ -88,7 +93,7 @@ def _name(task: Task) -> str:
 
 
 def build_worker(
-    do: Callable[..., Any], weights: str, opening: dict[str, Any], sha256: str, settings: Settings
+    do: Callable[..., Any], weights: str, opening: dict[str, Any], how: How, sha256: str, settings: Settings
 ) -> Callable[[Any], Any]:
     """In a worker: load the generator once, for `do(generator, settings, item)`.
 
@@ -98,6 +103,7 @@ def build_worker(
     generator = open_generator(weights, **opening)
     if generator_sha256(generator) != sha256:
         raise InputError(f"{weights} is another generator in this worker than where the run was started", "weights")
+    use_engine(generator, how)
     return partial(do, generator, replace(settings, device=generator.device))
 
 

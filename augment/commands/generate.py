@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from augment.folder.secret_key import SecretKey
     from augment.gate.redraw import GateRun
     from augment.generators.base import PoseGenerator
+    from augment.generators.patn.engines import How
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,6 +68,23 @@ def _plan_options(command: F) -> F:
     return command
 
 
+def _engine_options(command: F) -> F:
+    """How the generator is carried out: `augment.generators.patn.engines.How`."""
+    ways = {"backend": ["torch", "openvino"], "form": ["whole", "slim"], "precision": ["float32", "bf16", "int8"]}
+    texts = {
+        "backend": "What computes the images on a CPU; openvino is an extra. auto: the faster one here, measured once "
+        "in a few seconds.",
+        "form": "slim: all blocks, but with cheaper convolutions that give nearly the same image, see docs/speed.md. "
+        "auto: slim on a CPU for shipped weights whose loss is known.",
+        "precision": "Of the computation. auto: bf16 on a CPU with fast instructions for it, else float32; int8 needs "
+        "openvino. How weights are stored in their file is another matter.",
+    }
+    for name in reversed(ways):
+        kinds = click.Choice(["auto", *ways[name]])
+        command = click.option(f"--{name}", type=kinds, default="auto", show_default=True, help=texts[name])(command)
+    return command
+
+
 _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
 
 
@@ -78,7 +96,7 @@ _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
 @DEVICE
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="What a GPU sees at "
               "once; on a CPU it never changes a byte.")  # fmt: skip
-@click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
+@_engine_options
 @click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks: faster (any-depth weights).")
 @click.option("--quality", type=click.IntRange(1, 100), default=95, show_default=True, help="JPEG quality.")
 @click.option(
@@ -115,7 +133,8 @@ def generate(
     patn-augment generate --data people --as-market --camera-regex 'cam(\\d+)' --ratio 0.5 --out people-p0.5
     """
     from augment.folder.generate import RenderSettings
-    from augment.generators.open import DEFAULT_GPU_WEIGHTS, open_generator, pick_weights
+    from augment.generators.open import DEFAULT_GPU_WEIGHTS, open_generator, pick_weights, use_engine
+    from augment.generators.patn.engines import How
     from reid_eval.runtime import resolve_device
 
     shard, cluster = parse_shard(options.pop("shard")), take_cluster(options)
@@ -125,10 +144,16 @@ def generate(
     kind, per_tar = options.pop("kind"), options.pop("images_per_shard")
     how["tars"] = per_tar if kind == "tar" else None
     where = _device(device, cluster, bool(gate["gate"]))
-    settings = RenderSettings(options.pop("precision"), options.pop("quality"), options.pop("batch_size"), where)
-    name = pick_weights(weights or (DEFAULT_GPU_WEIGHTS if where == "cuda" else None), "cpu" if where else device)
+    asked = How(*(options.pop(name) for name in ("backend", "form", "precision")))
+    jpeg_quality, batch_size = options.pop("quality"), options.pop("batch_size")
+    name = pick_weights(
+        weights or (DEFAULT_GPU_WEIGHTS if where == "cuda" else None), "cpu" if where else device, engine=True
+    )
     generator = open_generator(name, resolve_device("cpu" if where else device), blocks)
     planned = _planned(context, options, out, shard[1] > 1)
+    asked = _begun(out, asked)
+    used = use_engine(generator, _on_gpus(asked) if where == "cuda" else asked, echo)
+    settings = RenderSettings(used.precision, jpeg_quality, batch_size, where)
     trained = getattr(generator, "info", {}).get("data")
     about = f" (trained on {trained})" if trained else ""
     echo(f"Weights: {name}{about}; device: {where or generator.device}; precision: {settings.precision}")
@@ -137,7 +162,7 @@ def generate(
     if cluster is not None:
         from augment.cluster.ray_rendering import RayRendering
 
-        how["rendering"] = RayRendering(cluster, name, {"blocks": blocks})
+        how["rendering"] = RayRendering(cluster, name, {"blocks": blocks}, used)
     run = _gate(planned, generator, device, **gate) if gate["gate"] else None
     made = write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
     if made is not None:
@@ -163,6 +188,29 @@ def _device(device: str, cluster: Cluster | None, gated: bool) -> str | None:
     if device not in ("auto", cluster.device):
         raise InputError(f"--device {device} is not what --ray-gpus {cluster.gpus:g} gives a worker: leave one out")
     return cluster.device
+
+
+def _begun(out: Path | None, asked: How) -> How:
+    """What a folder was begun with, for all that was left `auto`: a resumed folder keeps its engine, and so do shards
+    on machines that differ."""
+    from augment.folder.manifest import read_job
+    from augment.generators.patn.engines import AUTO, PLAIN, How
+
+    job = read_job(out) if out is not None and out.is_dir() else None
+    if job is None:
+        return asked
+    made = {"backend": job.backend, "form": job.arguments.get("form", PLAIN.form), "precision": job.precision}
+    return How(
+        **{name: value if getattr(asked, name) == AUTO else getattr(asked, name) for name, value in made.items()}
+    )
+
+
+def _on_gpus(asked: How) -> How:
+    """What workers with a GPU do of what was left `auto`: it is not this machine's processor that decides."""
+    from augment.generators.patn.engines import AUTO, PLAIN, How
+
+    names = ("backend", "form", "precision")
+    return How(*(getattr(PLAIN if getattr(asked, name) == AUTO else asked, name) for name in names))
 
 
 def write_folder(planned: Planned, out: Path | None, generator: PoseGenerator | None = None, **how: Any) -> Path | None:

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
 
 __all__ = ["RenderSettings", "VerifyReport", "finished", "generate", "verify"]
 
-PRECISIONS = ("float32", "bf16")
+PRECISIONS = ("float32", "bf16", "int8")
 _OF_KEY = ("anonymous", "plan_sha256", "keypoints_sha256")
 """Of a job: what a key determines."""
 
@@ -72,7 +72,8 @@ class RenderSettings:
     """How images are made and written.
 
     Attributes:
-        precision: `float32`, or `bf16`: faster where the processor computes it, but less exact.
+        precision: `float32`, or `bf16`: faster where the processor computes it, but less exact. A generator with an
+            engine (`augment.generators.open.use_engine`) has its own, which has to be this one; `int8` needs one.
         jpeg_quality: 1 to 100.
         batch_size: images read and written in one step; on a GPU also what the network sees at once, while on a CPU
             that is always `CHUNK` of `augment.folder.render`, so that it never changes a byte.
@@ -97,7 +98,9 @@ class RenderSettings:
         import torch
 
         from augment.folder.render import Settings
+        from augment.generators.open import check_engine
 
+        check_engine(generator, self.precision)
         device = generator.device if self.device is None else torch.device(self.device)
         return Settings(generator.size, device, self.precision, self.jpeg_quality, self.batch_size)
 
@@ -266,7 +269,7 @@ def sweep_folder(out: Path) -> None:
 
 def job_of(work: Work, link: str, arguments: Mapping[str, Any], terms: str | None = None) -> Job:
     """What the folder is made from, as its manifest tells it."""
-    from augment.generators.open import facts_of, generator_sha256
+    from augment.generators.open import backend_of, facts_of, generator_sha256
 
     source, generator, settings = work.source, work.generator, work.settings
     batch = {} if settings.device.type == "cpu" else {"batch_size": settings.chunk}
@@ -279,6 +282,7 @@ def job_of(work: Work, link: str, arguments: Mapping[str, Any], terms: str | Non
         generator_size=generator.size,
         sigma=generator.sigma,
         precision=settings.precision,  # type: ignore[arg-type]  # checked when they were made
+        backend=backend_of(generator),  # type: ignore[arg-type]
         device=settings.device.type,
         jpeg_quality=settings.jpeg_quality,
         link=link,  # type: ignore[arg-type]

@@ -84,7 +84,9 @@ class Job(BaseModel):
     """(H, W) at which the network works, in pixels."""
     sigma: float | None = 6.0
     """Of the pose maps, in pixels; None for a generator that takes joints."""
-    precision: Literal["float32", "bf16"]
+    precision: Literal["float32", "bf16", "int8"]
+    backend: Literal["torch", "openvino"] = "torch"
+    """What carried the network out."""
     device: str
     """Kind of device, such as `cpu` or `cuda`: the last bits of a number depend on it."""
     jpeg_quality: int

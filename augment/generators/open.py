@@ -21,9 +21,11 @@ import torch
 
 from augment.generators.base import PoseGenerator, check_generator
 from augment.generators.copy import CopyGenerator
+from augment.generators.patn.engines import AUTO, PLAIN, How
 from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.generators.warp import WarpGenerator
 from augment.generators.weights import available_weights
+from augment.runs import Say
 from reid_eval.alike import did_you_mean
 from reid_eval.runtime import InputError, resolve_device, sha256_bytes
 
@@ -35,8 +37,17 @@ DEFAULT_CPU_WEIGHTS = "patn-synth-tiny"
 DEFAULT_GPU_WEIGHTS = "patn-synth"
 
 
-def pick_weights(weights: str | None, device: torch.device | str) -> str:
+def _silent(_: str) -> None:
+    """What is said where nobody asked."""
+
+
+def pick_weights(weights: str | None, device: torch.device | str, *, engine: bool = False) -> str:
     """The user's weights, or the best that ship for this device.
+
+    Args:
+        weights: the user's, if any.
+        device: where they go.
+        engine: whether an engine is made for them (`use_engine`): then the whole network is fast enough for a CPU.
 
     Raises:
         InputError: nothing ships and nothing was named.
@@ -44,7 +55,7 @@ def pick_weights(weights: str | None, device: torch.device | str) -> str:
     if weights:
         return weights
     shipped = available_weights()
-    if DEFAULT_GPU_WEIGHTS in shipped and resolve_device(str(device)).type == "cuda":
+    if DEFAULT_GPU_WEIGHTS in shipped and (engine or resolve_device(str(device)).type == "cuda"):
         return DEFAULT_GPU_WEIGHTS
     if DEFAULT_CPU_WEIGHTS in shipped:
         return DEFAULT_CPU_WEIGHTS
@@ -87,6 +98,58 @@ def open_generator(
     return generator
 
 
+def use_engine(generator: PoseGenerator, asked: How, say: Say = _silent) -> How:
+    """Have a generator carried out as asked from now on; see `augment.generators.patn.speed`.
+
+    Args:
+        generator: any; those that are not PATN have torch and float32 or bf16, which is the caller's affair.
+        asked: backend, form and precision, each of which may be `auto`.
+        say: told what `auto` came to, and before something takes a while.
+
+    Returns:
+        What it came to: nothing in it is `auto`.
+
+    Raises:
+        InputError: what was asked for is not to be had, here or for this generator.
+    """
+    if not isinstance(generator, PATNTransfer):
+        return _without_engine(generator, asked)
+    from augment.generators.patn.speed import make_engine, settle
+
+    how = settle(generator, asked, say)
+    # without an engine the network runs as it always did, whose bytes are those of earlier folders
+    generator.engine = None if (how.backend, how.form) == ("torch", "whole") else make_engine(generator, how, say)
+    return how
+
+
+def check_engine(generator: PoseGenerator, precision: str) -> None:
+    """Make sure that a generator computes in this precision.
+
+    Raises:
+        InputError: its engine has another, or it has none for `int8`.
+    """
+    engine = generator.engine if isinstance(generator, PATNTransfer) else None
+    if engine is None and precision == "int8":
+        raise InputError("precision int8 needs an engine: see augment.generators.open.use_engine", "precision")
+    if engine is not None and engine.how.precision != precision:
+        raise InputError(f"precision {precision}: the engine of {generator.name} computes {engine.how.precision}")
+
+
+def backend_of(generator: PoseGenerator) -> str:
+    """`torch` or `openvino`, for manifests."""
+    return generator.how.backend if isinstance(generator, PATNTransfer) else PLAIN.backend
+
+
+def _without_engine(generator: PoseGenerator, asked: How) -> How:
+    plain = [PLAIN.backend, PLAIN.form]
+    for wanted, given in zip((asked.backend, asked.form), plain, strict=True):
+        if wanted not in (AUTO, given):
+            raise InputError(f"generator {generator.name} is no PATN: it has no {wanted} engine")
+    if asked.precision == "int8":
+        raise InputError(f"generator {generator.name} is no PATN: it has no int8 engine")
+    return How(*plain, PLAIN.precision if asked.precision == AUTO else asked.precision)
+
+
 def is_code(spec: Path | str) -> bool:
     """Whether a spec is `package.module:factory`."""
     module, colon, factory = str(spec).partition(":")
@@ -126,7 +189,7 @@ def facts_of(generator: PoseGenerator) -> dict[str, Any]:
     if not (isinstance(generator, PATNTransfer) and generator.weights_sha256):
         return {"generator": generator.describe()}
     whole = generator.blocks == generator.network.architecture["n_blocks"]
-    return {} if whole else {"blocks": generator.blocks}
+    return {**({} if whole else {"blocks": generator.blocks}), **generator.engine_facts}
 
 
 def _entry(name: str) -> Callable[..., Any]:

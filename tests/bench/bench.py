@@ -14,9 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bench_generate import bench_engines
 
-from augment.generators.patn.builders import patn_market, patn_tiny
-from augment.pose.heatmaps import pose_maps
 from augment.synth.pedestrians import PedestrianRenderer
 from reid_eval.ranking import evaluate
 
@@ -37,29 +36,6 @@ def bench_renderer() -> None:
     index = torch.arange(128)
     rows = (index + 1, index % 6 + 1, index * 0, index % 4)
     print(f"render             {128 / seconds(lambda: renderer.render(*rows)):8.1f} images/s")
-
-
-def bench_generator() -> None:
-    """Our inference settings against the authors' way: eager float32, contiguous tensors."""
-    for name, build, batch in (("patn_tiny", patn_tiny, 8), ("patn_market", patn_market, 2)):
-        plain = build().eval()
-        last = build().eval().to(memory_format=torch.channels_last)
-        image = torch.rand(batch, 3, 128, 64) * 2 - 1
-        maps = pose_maps(torch.rand(batch, 18, 2) * 64, (128, 64))
-        inputs = (image, maps, maps)
-        ours = [t.to(memory_format=torch.channels_last) for t in inputs]
-
-        @torch.no_grad()
-        def half(net: torch.nn.Module = last, tensors: list[torch.Tensor] = ours) -> None:
-            with torch.autocast("cpu", torch.bfloat16):
-                net(*tensors)
-
-        with torch.no_grad():
-            base = seconds(lambda net=plain, tensors=inputs: net(*tensors))  # type: ignore[misc]
-            wide = seconds(lambda net=last, tensors=ours: net(*tensors))  # type: ignore[misc]
-        fast = seconds(half)
-        for label, took in (("eager float32 (peer)", base), ("channels-last float32", wide), ("bf16", fast)):
-            print(f"{name:12s} {label:22s} {batch / took:8.1f} images/s  {base / took:5.2f}x")
 
 
 def bench_ranking(queries: int = 100, gallery: int = 4000) -> None:
@@ -99,6 +75,22 @@ def bench_big_ranking(sizes: tuple[tuple[int, int, int], ...] = ((3368, 15913, 5
             end="",
         )
         print(f"this process's peak so far {peak:.2f} GiB")
+
+
+def bench_features(images: int = 64) -> None:
+    """Feature extraction: images a second, and the share of the time that goes to anything but the network."""
+    from reid_eval.backbones.build import build
+    from reid_eval.features import extract
+
+    net = build("resnet50", 10).eval()
+    pictures = torch.randint(0, 256, (images, 3, 128, 64), dtype=torch.uint8)
+    whole = seconds(lambda: extract(net, pictures, flip=False))
+    ready = pictures.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        alone = seconds(lambda: net(ready))
+    print(
+        f"features, resnet50: {images / whole:.1f} images/s, {100 * max(0.0, 1 - alone / whole):.0f} % not the network"
+    )
 
 
 def bench_epoch(images: int = 96, batch: int = 16) -> None:
@@ -168,9 +160,10 @@ def main() -> None:
     torch.manual_seed(0)
     print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
     bench_renderer()
-    bench_generator()
+    bench_engines()
     bench_ranking()
     bench_big_ranking()
+    bench_features()
     bench_epoch()
 
 

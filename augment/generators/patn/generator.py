@@ -141,12 +141,19 @@ class PATNGenerator(nn.Module):
                 masks.append(mask)
         return self._decode(image_code)
 
+    def decoder_layers(self) -> list[nn.Module]:
+        """The decoder's layers at the depth in use, with the norm layers of that exit."""
+        layers = list(self.model.stream1_up)
+        if self.exits is None or self.blocks == self.architecture["n_blocks"]:
+            return layers
+        norms = iter(self.exits[self.blocks - 1].children())
+        return [next(norms) if is_norm(layer) else layer for layer in layers]
+
     def _decode(self, image_code: Tensor) -> Tensor:
         if self.exits is None or self.blocks == self.architecture["n_blocks"]:
-            return self.model.stream1_up(image_code)
-        norms = iter(self.exits[self.blocks - 1].children())
-        for layer in self.model.stream1_up:
-            image_code = (next(norms) if is_norm(layer) else layer)(image_code)
+            return self.model.stream1_up(image_code)  # as a whole: trainings compile it
+        for layer in self.decoder_layers():
+            image_code = layer(image_code)
         return image_code
 
     def _check(self, image: Tensor, condition_map: Tensor, target_map: Tensor) -> None:

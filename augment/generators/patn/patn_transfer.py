@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from augment.generators.patn.engines import PLAIN, Engine, How
 from augment.generators.patn.generator import PATNGenerator
 from augment.generators.patn.load import load_generator, trained_for
 from augment.generators.weights import WeightsFile, read_weights
@@ -40,6 +41,8 @@ class PATNTransfer:
         self.network, self.name, self.size, self.sigma = network, name, size, sigma
         self.weights_sha256, self.info = weights_sha256, info or {}
         self.pose_channels: int = network.architecture["pose_channels"]
+        self.engine: Engine | None = None
+        """Carries `transfer` out; None: the network itself, in the precision of the autocast around the call."""
 
     @classmethod
     def open(
@@ -67,9 +70,15 @@ class PATNTransfer:
         return self.network.blocks
 
     def use_blocks(self, blocks: int) -> PATNTransfer:
-        """Leave after so many blocks from now on; see `PATNGenerator.use_blocks`."""
+        """Leave after so many blocks from now on; see `PATNGenerator.use_blocks`. An engine, made for a depth, goes."""
         self.network.use_blocks(blocks)
+        self.engine = None
         return self
+
+    @property
+    def how(self) -> How:
+        """Backend, form and precision of `transfer`; without an engine the precision is what an autocast says."""
+        return PLAIN if self.engine is None else self.engine.how
 
     def transfer(
         self,
@@ -79,12 +88,21 @@ class PATNTransfer:
         generators: Sequence[torch.Generator] = (),  # noqa: ARG002
     ) -> Tensor:
         """Redraw people in other poses, see `PoseGenerator.transfer`; nothing is drawn at random."""
+        if self.engine is not None:
+            return self.engine(image, condition_pose, target_pose)
         made: Tensor = self.network(image, condition_pose, target_pose)
         return made
 
     def attention(self, image: Tensor, condition_pose: Tensor, target_pose: Tensor) -> tuple[Tensor, list[Tensor]]:
         """As `transfer`, with each block's mask; see `PATNGenerator.attention`."""
         return self.network.attention(image, condition_pose, target_pose)
+
+    @property
+    def engine_facts(self) -> dict[str, Any]:
+        """Of the engine, for manifests; nothing without one."""
+        if self.engine is None:
+            return {}
+        return {"form": self.how.form, **self.engine.facts}
 
     def describe(self) -> dict[str, Any]:
         """For manifests."""
@@ -96,4 +114,5 @@ class PATNTransfer:
             "blocks": self.blocks,
             "size": list(self.size),
             "sigma": self.sigma,
+            **({"engine": str(self.how), **self.engine_facts} if self.engine else {}),
         }

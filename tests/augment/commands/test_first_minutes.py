@@ -32,7 +32,8 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, s
 def test_generate_says_what_it_used_and_where_it_wrote(session: tuple[Path, dict[str, str]]) -> None:
     here, said = session
     assert "embedded synthetic data set" in said["generate"]
-    assert "Weights: patn-synth-tiny (trained on synthetic pedestrians" in said["generate"]
+    assert "Weights: patn-synth (trained on synthetic pedestrians" in said["generate"]
+    assert "Engine: " in said["generate"]
     assert "Wrote runs/augmented-0001: 192 real and 192 generated training images" in said["generate"]
     assert len(list((here / "runs/augmented-0001/bounding_box_train").glob("*_gen*.jpg"))) == 192
 
