@@ -24,6 +24,7 @@ from augment.commands.main import main
 from augment.folder import render as rendering
 from augment.generators.base import output_seed
 from augment.generators.open import open_generator
+from augment.generators.patn.engines import PLAIN
 from augment.plan.file import write_plan
 from reid_eval.runtime import InputError, RunError
 
@@ -153,7 +154,9 @@ def test_an_image_that_a_generator_fails_at_is_named_once(
     piece = next(iter(pieces(PlainRendering.chunks(work))))
     name = "/".join(piece[1][5].output.parts[-2:])
     monkeypatch.setenv("MORTAL_SEED", str(output_seed(name)))
-    do = build_worker(_render, "mortal:dislikes_one", {"device": "cpu"}, generator_sha256(generator), work.settings)
+    do = build_worker(
+        _render, "mortal:dislikes_one", {"device": "cpu"}, PLAIN, generator_sha256(generator), work.settings
+    )
     worker = ray_pool._Worker(lambda: do, ray_pool.package_versions())
     answer = worker.do(piece)
     assert answer.error == f"{name}: this one is not to my liking"
@@ -199,7 +202,7 @@ def test_a_tar_is_made_by_a_worker_from_its_job_alone(root: Path, plan: Path, tm
     planned = read_planned(plan, root)
     augment_folder(planned, tmp_path / "here", Toy(), tars=90)
     work = Work(planned.source, planned.table, generator, tmp_path / "there", RenderSettings().on(generator), (0, 1))
-    do = build_worker(_make_tar, "mortal:toy", {"device": "cpu"}, generator_sha256(generator), work.settings)
+    do = build_worker(_make_tar, "mortal:toy", {"device": "cpu"}, PLAIN, generator_sha256(generator), work.settings)
     jobs = TarJobs(work, 90)
     made = [do(pickle.loads(pickle.dumps(absolute_tar(job)))) for job in jobs]
     assert made == [90, 90, 70, 2, 2]
@@ -221,7 +224,7 @@ def test_a_worker_with_another_generator_or_other_versions() -> None:
 
     settings = RenderSettings().on(Toy())
     with pytest.raises(InputError, match="another generator in this worker"):
-        build_worker(_render, "entry:copy", {"device": "cpu"}, "0" * 64, settings)
+        build_worker(_render, "entry:copy", {"device": "cpu"}, PLAIN, "0" * 64, settings)
     answer = ray_pool._Worker(lambda: print, {"torch": "1.0"}).ready()
     assert answer.of_input
     assert "torch 1.0" in str(answer.error)
