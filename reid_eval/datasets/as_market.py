@@ -68,7 +68,8 @@ def as_market(data: ReidData, camera_regex: str | None = None) -> ReidData:
             every["path"], every["pid"], every["camid"], frames, every["source"], strict=True
         )
     }
-    return replace(data, layout="market1501", **tables, renamed=renamed)
+    train, query, gallery = (tables[split] for split in SPLITS)
+    return replace(data, layout="market1501", train=train, query=query, gallery=gallery, renamed=renamed)
 
 
 def _name(pid: int, camid: int, frame: int, path: str, source: str) -> str:
