@@ -68,7 +68,7 @@ def as_market(data: ReidData, camera_regex: str | None = None) -> ReidData:
             every["path"], every["pid"], every["camid"], frames, every["source"], strict=True
         )
     }
-    train, query, gallery = (tables[split] for split in ("train", "query", "gallery"))
+    train, query, gallery = (tables[split] for split in SPLITS)
     return replace(data, layout="market1501", train=train, query=query, gallery=gallery, renamed=renamed)
 
 
