@@ -62,7 +62,7 @@ class TrainingSets:
     _generators: dict[tuple[str, bool], RowGenerator] = field(default_factory=dict)
     _folders: dict[Path, tuple[ReidData, str]] = field(default_factory=dict)
 
-    def plan(self, column: Column, seed: int, row: Row | None = None) -> pd.DataFrame:
+    def plan(self, column: Column, seed: int, row: Row | Generated | None = None) -> pd.DataFrame:
         """The plan of a column and a plan seed, from `out/plans` where it is there; poses as `row` wants them."""
         source, exclude, library = "dataset", False, None
         if isinstance(row, Generated):
@@ -175,6 +175,7 @@ class TrainingSets:
 
     def folder(self, row: Generated | TrulyDrawn | MoreReal, column: Column, seed: int) -> Path:
         """Where the images of a generator's row are, or will be, or those that are drawn for a row."""
+        spec: str
         if isinstance(row, Drawn):
             spec, digest = row.kind, cell_key(self._drawing(row, column, seed))[:10]
         else:
@@ -241,8 +242,8 @@ def chosen(training: TrainingSet, names: frozenset[str]) -> TrainingSet:
     stays = [name in names for name in training.others]
     count = len(training.real)
     pids = (*training.pids[:count], *itertools.compress(training.pids[count:], stays))
-    others, made = (tuple(itertools.compress(of, stays)) for of in (training.others, training.made))
-    return replace(training, others=others, pids=pids, made=made)
+    others, made = itertools.compress(training.others, stays), itertools.compress(training.made, stays)
+    return replace(training, others=tuple(others), pids=pids, made=tuple(made))
 
 
 def row_library(row: Generated) -> Keypoints | None:
