@@ -82,8 +82,8 @@ class CellFolders:
         made, settings = plan[plan["action"] == "generate"], self.study.data.drawn
         assert settings is not None  # or there would be no such row
         if isinstance(row, TrulyDrawn):
-            conditions, poses, outputs = (made[key].tolist() for key in ("condition", "pose", "output"))
-            draw_in_poses(settings, conditions, poses, outputs, out, JPEG_QUALITY, self.study.device)
+            photos, poses, outputs = (made[key].tolist() for key in ("condition", "pose", "output"))
+            draw_in_poses(settings, photos, poses, outputs, out, JPEG_QUALITY, self.study.device)
         else:
             draw_photos(settings, further_shots(settings, wanted_photos(row, made)), out, self.study.device)
 

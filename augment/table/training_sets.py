@@ -181,6 +181,7 @@ class TrainingSets:
 
     def folder(self, row: Generated | TrulyDrawn | MoreReal, column: Column, seed: int) -> Path:
         """Where the images of a generator's row are, or will be, or those that are drawn for a row."""
+        spec: str
         if isinstance(row, Drawn):
             spec, digest = str(row.kind), cell_key(self._drawing(row, column, seed))[:10]
         else:
@@ -247,9 +248,8 @@ def chosen(training: TrainingSet, names: frozenset[str]) -> TrainingSet:
     stays = [name in names for name in training.others]
     count = len(training.real)
     pids = (*training.pids[:count], *itertools.compress(training.pids[count:], stays))
-    others = tuple(itertools.compress(training.others, stays))
-    made = tuple(itertools.compress(training.made, stays))
-    return replace(training, others=others, pids=pids, made=made)
+    others, made = itertools.compress(training.others, stays), itertools.compress(training.made, stays)
+    return replace(training, others=tuple(others), pids=pids, made=tuple(made))
 
 
 def row_library(row: Generated) -> Keypoints | None:
