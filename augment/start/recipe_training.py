@@ -98,6 +98,8 @@ def _known(path: Path) -> dict[str, Any] | None:
     """What a run says of its recipe; None where nobody wrote that down."""
     try:
         found = read_json(path)
+        if not isinstance(found, dict):
+            raise TypeError("it is no object")
         typed = isinstance(found.get("licence"), str | None) and isinstance(found.get("overrides", []), list)
         if isinstance(found["recipe"], dict) and typed:
             return dict(found)
