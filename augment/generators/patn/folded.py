@@ -48,7 +48,7 @@ class FoldedPATN(nn.Module):
         )
         self.image_out = fold(network.decoder_layers())
         self.eval().requires_grad_(False)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def forward(self, image: Tensor, condition_map: Tensor, target_map: Tensor) -> Tensor:
         """As `PATNGenerator.forward`."""

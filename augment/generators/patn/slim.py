@@ -137,7 +137,7 @@ def _two_layers(layer: nn.Conv2d, mean: Tensor, vectors: Tensor) -> nn.Sequentia
         many.weight.copy_(vectors[:, :, None, None])
         many.bias.copy_(mean)  # type: ignore[union-attr]
     pair = nn.Sequential(few, many).requires_grad_(False)
-    return pair.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return pair.to(memory_format=torch.channels_last)
 
 
 def as_tensors(directions: Mapping[str, Directions]) -> dict[str, Tensor]:
