@@ -146,7 +146,7 @@ def _without_engine(generator: PoseGenerator, asked: How) -> How:
             raise InputError(f"generator {generator.name} is no PATN: it has no {wanted} engine")
     if asked.precision == "int8":
         raise InputError(f"generator {generator.name} is no PATN: it has no int8 engine")
-    return How(*plain, PLAIN.precision if asked.precision == AUTO else asked.precision)
+    return How(PLAIN.backend, PLAIN.form, PLAIN.precision if asked.precision == AUTO else asked.precision)
 
 
 def is_code(spec: Path | str) -> bool:

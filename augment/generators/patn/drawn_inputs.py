@@ -43,6 +43,10 @@ def drawn_inputs(size: tuple[int, int], sigma: float | None, count: int = 24, fi
     step = max(1, len(pairs) // count)  # spread over the people
     rows = torch.tensor(pairs[::step][:count])
     image = to_float(drawn.image[rows[:, 0]])
-    maps = [pose_maps(drawn.keypoints[rows[:, side]], size, sigma) for side in (0, 1)]
+    condition, target = (pose_maps(drawn.keypoints[rows[:, side]], size, sigma) for side in (0, 1))
     last = torch.channels_last
-    return image.contiguous(memory_format=last), *(one.contiguous(memory_format=last) for one in maps)
+    return (
+        image.contiguous(memory_format=last),
+        condition.contiguous(memory_format=last),
+        target.contiguous(memory_format=last),
+    )
