@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Test processes share the cores: one thread each is faster than all of them fighting for all cores.
 TEST_THREADS ?= 1
 
-.PHONY: setup demo test lint bench fuzz faults mutants clean
+.PHONY: setup demo test lint bench docs fuzz faults mutants clean
 
 setup: $(VENV)/.installed
 
@@ -33,6 +33,12 @@ test: lint
 
 bench: setup
 	$(BIN)/python tests/bench/bench.py
+
+# The pages as a site in build/html, which opens from disk; a broken link ends it.
+docs: setup
+	$(BIN)/python docs/site.py build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "Open build/html/index.html"
 
 # Ten minutes of other broken files every time; docs/faults.md and SECURITY.md say what for.
 fuzz: setup

@@ -143,10 +143,10 @@ def required_packages() -> dict[str, dict[str, str]]:
     return found
 
 
-def describe_run(path: Path, facts: dict[str, Any]) -> None:
-    """Write what made a result: the command line, versions and the given facts."""
-    command = ["patn-augment", *sys.argv[1:]]
-    write_json(path, {**facts, "command": command, "versions": package_versions()})
+def describe_run(path: Path, facts: dict[str, Any], with_command: bool = True) -> None:
+    """Write what made a result: the command line (which names files), versions and the given facts."""
+    command = {"command": ["patn-augment", *sys.argv[1:]]} if with_command else {}
+    write_json(path, {**facts, **command, "versions": package_versions()})
 
 
 def recipes_folder() -> Path:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, create_model
 
+from reid_eval.alike import unknown_keys
 from reid_eval.runtime import InputError
 from reid_eval.yaml_recipes import plain_number
 
@@ -93,5 +94,5 @@ def _told(error: ValidationError, known: list[str]) -> list[str]:
         missing = one["type"] == "missing"
         problems.setdefault(place, f"{place} is missing" if missing else f"{place} is {shown!r}, {message}")
     if unknown:
-        problems[""] = f"unknown {', '.join(sorted(unknown))}; the known ones are {', '.join(known)}"
+        problems[""] = f"unknown {unknown_keys(sorted(unknown), known)}; the known ones are {', '.join(known)}"
     return list(problems.values())

@@ -12,7 +12,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -87,6 +87,24 @@ def read_lines(path: Path | str) -> list[str]:
         return data.decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError("it is not UTF-8") from None
+
+
+def iter_lines(path: Path | str) -> Iterator[str]:
+    """As `read_lines`, but without holding all of them: a large file takes little more memory than its bytes.
+
+    Raises:
+        OSError, ValueError: as `read_lines`; what is no UTF-8 is found on the way.
+    """
+    data = read_foreign(path, MOST_TABLE_BYTES)
+    check_rows(data)
+    start, coding = 0, "utf-8-sig"
+    while start < len(data):
+        end = data.find(b"\n", start + _PIECE) + 1 or len(data)  # no character and no `\r\n` is cut there
+        try:
+            yield from data[start:end].decode(coding).splitlines()
+        except UnicodeDecodeError:
+            raise ValueError("it is not UTF-8") from None
+        start, coding = end, "utf-8"
 
 
 def check_rows(data: bytes) -> None:
@@ -196,6 +214,7 @@ def first_twice(keys: Iterable[str]) -> str:
     return next((key for key in keys if key in seen or seen.add(key)), "")[:40]  # type: ignore[func-returns-value]
 
 
+_PIECE = 1 << 20
 _LINE_ENDS = tuple(end.encode() for end in "\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")  # of str.splitlines
 _DECODER = json.JSONDecoder(
     parse_int=_integer, parse_float=_float, parse_constant=_no_number, object_pairs_hook=_object

@@ -93,11 +93,19 @@ def evaluate(
     Raises:
         InputError: no query or gallery, or unreadable images.
     """
+    how = settings or model.settings or TrainSettings(size=model.size)
+    query, gallery = features_of(model, data, how, amp=amp)
+    return rank(query, gallery, data, how, str(model.mean.device))
+
+
+def features_of(
+    model: ReidNet, data: ReidData, how: TrainSettings, *, amp: str | None = None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Features of a data set's query and gallery, float32 [Q, D] and [G, D]; arguments and errors as for `evaluate`."""
     from reid_eval.features import extract_files
     from reid_eval.precision import resolve_amp
 
     check_test(data)
-    how = settings or model.settings or TrainSettings(size=model.size)
     device = model.mean.device
     query, gallery = (
         extract_files(
@@ -111,7 +119,7 @@ def evaluate(
         )
         for table in (data.query, data.gallery)
     )
-    return rank(query, gallery, data, how, str(device))
+    return query, gallery
 
 
 def run(
@@ -134,7 +142,8 @@ def run(
         test: where query and gallery are, if not in `data`.
         steps: optimisation steps instead of `settings.epochs` passes.
         groups: kind to a label a query, to break the scores down by; the camera is always one where it is known.
-        save: write the trained network to this file.
+        save: write the trained network to this file, and what it made of the test images beside it, as `.npz` (see
+            `reid_eval.comparison_file`).
         search: another way to search besides by the photo's own feature, for `RunResult.searched`.
 
     Raises:
@@ -149,14 +158,20 @@ def run(
     check_backbone(settings.backbone)
     start = time.perf_counter()
     trained = train(data, settings, steps, f"{settings.backbone}, {name} images, seed {settings.seed}")
-    ranking = evaluate(trained.model, test, settings, amp=trained.amp)
+    query, gallery = features_of(trained.model, test, settings, amp=trained.amp)
+    ranking = rank(query, gallery, test, settings, str(trained.model.mean.device))
     result = _result(name, settings, data, test, trained, ranking)
     kinds: dict[str, Any] = {**({"camera": test.query["camid"]} if test.has_cameras else {}), **(groups or {})}
     parts = {kind: breakdown(ranking, labels) for kind, labels in kinds.items()}
     if search is not None:
         result = replace(result, searched=_search(search, trained, test, settings))
     result = replace(result, seconds=time.perf_counter() - start, breakdown=parts)
-    return result if save is None else replace(result, saved=_save(save, trained, result, data, test))
+    if save is None:
+        return result
+    from reid_eval.comparison_file import write_kept
+
+    write_kept(save.with_suffix(".npz"), query, gallery, ranking)
+    return replace(result, saved=_save(save, trained, result, data, test))
 
 
 def _search(search: Searcher, trained: Trained, test: ReidData, settings: TrainSettings) -> Searched:
@@ -180,6 +195,7 @@ def _result(
         n_query=len(test.query),
         n_gallery=len(test.gallery),
         n_skipped=len(ranking.skipped),
+        skipped=tuple(test.query["path"].iloc[ranking.skipped].tolist()),
         steps=trained.steps,
         train_accuracy=trained.accuracy,
         seconds=0.0,
@@ -242,6 +258,7 @@ def compare(
     groups: Mapping[str, Sequence[Any]] | None = None,
     save: Path | None = None,
     search: Searcher | None = None,
+    rankings: int = 0,
 ) -> Comparison:
     """Train on both data sets under the same budget and judge both on the original's query and gallery.
 
@@ -255,14 +272,18 @@ def compare(
         settings: its `seed` is used where `seeds` is empty or None.
         seeds: one pair of trainings each.
         groups: kind to a label for each of the original's queries, see `run`.
-        save: a folder for all trained networks, `BACKBONE-original-seed0.safetensors` and so on.
+        save: a folder for all trained networks, `BACKBONE-original-seed0.safetensors` and so on, and for what
+            `reid_eval.comparison_file` keeps besides.
         search: another way to search the original's query and gallery, for `RunResult.searched`.
+        rankings: with `save`, show the first of so many queries' rankings: wins, losses and a sample, so many of each.
 
     Raises:
         InputError: as in `run`; training identities of the augmented set that the original tests on; a network of that
-            name in `save`.
+            name in `save`; rankings without it.
     """
     check_test(original)
+    if rankings and save is None:
+        raise InputError("rankings are written beside the networks: say where to save those", "save")
     tested = set(original.query["pid"]) | set(original.gallery["pid"])
     leaked = sorted(pid for pid in set(augmented.train["pid"]) & tested if pid > 0)
     if leaked and original.layout != "folders" and augmented.layout == original.layout:
@@ -274,9 +295,7 @@ def compare(
     check_images(augmented, ("train",))
     steps = budget(len(original.train), settings)
     seeds = seeds or [settings.seed]
-    files = {(name, seed): _file(save, settings, name, seed) for name in ("original", "augmented") for seed in seeds}
-    if there := [file.name for file in files.values() if file is not None and file.exists()]:
-        raise InputError(f"{save} has {first_five(there)} already: give another folder, or move them away")
+    files = _files(save, settings, seeds)
     comparison = Comparison([], [])
     for seed in seeds:
         for name, data, results in (
@@ -284,13 +303,44 @@ def compare(
             ("augmented", augmented, comparison.augmented),
         ):
             seeded = replace(settings, seed=seed)
-            kept = files[name, seed]
-            how: dict[str, Any] = {"test": original, "steps": steps, "groups": groups, "save": kept, "search": search}
-            results.append(run(data, seeded, name=name, **how))
+            how: dict[str, Any] = {"test": original, "steps": steps, "groups": groups, "search": search}
+            results.append(run(data, seeded, name=name, save=files[name, seed], **how))
+    if save:
+        _keep(save, files, original, settings, rankings)
     return comparison
 
 
-def _file(folder: Path | None, settings: TrainSettings, name: str, seed: int) -> Path | None:
-    """Where a comparison's network is kept, if it is."""
-    slug = re.sub(r"[^A-Za-z0-9_.]+", "-", settings.backbone)
-    return None if folder is None else folder / f"{slug}-{name}-seed{seed}.safetensors"
+def _keep(
+    folder: Path, files: Mapping[tuple[str, int], Path | None], test: ReidData, settings: TrainSettings, rankings: int
+) -> None:
+    """Write what a comparison keeps besides its networks."""
+    from reid_eval.comparison_file import keep_comparison
+
+    features = {key: file.with_suffix(".npz") for key, file in files.items() if file is not None}
+    keep_comparison(folder / _slug(settings), features, test, settings, rankings)
+
+
+def evaluation_path(folder: Path, settings: TrainSettings) -> Path:
+    """Where a comparison with `save` writes its curves and rankings."""
+    from reid_eval.comparison_file import EVALUATION
+
+    return folder / f"{_slug(settings)}{EVALUATION}"
+
+
+def _files(folder: Path | None, settings: TrainSettings, seeds: list[int]) -> dict[tuple[str, int], Path | None]:
+    """Where a comparison's networks are kept, if they are.
+
+    Raises:
+        InputError: some of that is there already.
+    """
+    keys = [(name, seed) for name in ("original", "augmented") for seed in seeds]
+    if folder is None:
+        return dict.fromkeys(keys)
+    files = {(name, seed): folder / f"{_slug(settings)}-{name}-seed{seed}.safetensors" for name, seed in keys}
+    if there := [file.name for file in (*files.values(), evaluation_path(folder, settings)) if file.exists()]:
+        raise InputError(f"{folder} has {first_five(there)} already: give another folder, or move them away")
+    return {**files}
+
+
+def _slug(settings: TrainSettings) -> str:
+    return re.sub(r"[^A-Za-z0-9_.]+", "-", settings.backbone)

@@ -83,6 +83,42 @@ def describe_gpus() -> dict[str, Any]:
     }
 
 
+def usable_cores() -> float:
+    """Cores that this process may use: of the machine, of its affinity, of its container, whichever is least."""
+    cpu = describe_cpu()
+    return float(min(value for value in (cpu["cores"], cpu["usable_cores"], cpu["limit"], 1 << 20) if value))
+
+
+_BUSY = 1.5
+"""Threads to a core, of this process and of others, from which on this one is said to be hindered."""
+
+
+def busy_note(threads: int, running: bool = False) -> str | None:
+    """One line where other work keeps the cores busy, and what helps; None where it does not, or nobody can tell.
+
+    The load is the system's mean of the last minute. The threads of a network wait for each other at every layer, so
+    that one that gets no core holds up all.
+
+    Args:
+        threads: that this process computes with.
+        running: they have been at work for the last minute, and are in the load already.
+    """
+    try:
+        others = max(0.0, os.getloadavg()[0] - (threads if running else 0))
+    except OSError:
+        return None
+    cores = usable_cores()
+    if others + threads <= _BUSY * cores:
+        return None
+    helps = ["fewer other processes", "a device of its own"]
+    if threads > (free := max(1, int(cores - others))):
+        helps.insert(0, f"OMP_NUM_THREADS={free} before the command, since its threads wait for each other")
+    return (
+        f"This machine is busy: other work keeps {others:.1f} of {cores:g} cores, so this is slower than it could be. "
+        f"What helps: {'; '.join(helps)}."
+    )
+
+
 def describe_threads() -> dict[str, Any]:
     """Threads of torch, and what the environment says of them."""
     import torch

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from reid_eval.results import METRICS, Comparison, RunResult, mean_sd
+from reid_eval.runtime import first_five
 from reid_eval.settings import TrainSettings
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def format_breakdown(comparison: Comparison, width: int = 100) -> str:
                 for key in ("rank1", "mAP")
                 for side in sides
             ]
-            table.add_row(group, str(part.queries - part.skipped), *means)
+            left_out = f" ({part.skipped} left out)" if part.skipped else ""
+            table.add_row(group, f"{part.queries - part.skipped}{left_out}", *means)
         texts.append(_printed(table, width))
     return "".join(texts)
 
@@ -79,6 +81,11 @@ def _footnote(comparison: Comparison) -> str:
         f"{', '.join(map(str, seeds))}; {first.device}, "
         f"{'bfloat16' if first.amp == 'bf16' else 'float32'}; {sum(result.seconds for result in results):.0f} s."
     ]
+    if first.n_skipped:
+        lines.append(
+            f"{first.n_skipped} of {first.n_query} queries have no correct image in the gallery, by another camera "
+            f"where cameras are known, and count for nothing: {first_five(first.skipped)}."
+        )
     if first.searched is not None:
         lines.append(f"{first.searched.name}: {first.searched.facts['about']}.")
     if first.settings.rerank:

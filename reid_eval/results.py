@@ -66,6 +66,8 @@ class RunResult:
     """Where something else than the photo's own feature was searched with, too."""
     saved: dict[str, str] | None = None
     """`file` (its name) and `sha256` of the trained network, where it was kept."""
+    skipped: tuple[str, ...] = ()
+    """Paths of the `n_skipped` queries."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON keeps; NaN, of a group in which no query counts, is None."""

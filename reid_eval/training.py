@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +41,20 @@ class Trained:
     amp: str
     """`bf16` or `off`: what was used."""
     steps: int
+    """That were taken."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Who looks at a network while it trains: after each `every` steps, but not after the last of a full budget."""
+
+    every: int
+    look: Callable[[int, ReidNet, str], None]
+    """Takes the steps taken, a copy of the network in evaluation mode with its statistics measured, and `amp`."""
+
+    def wants(self, step: int) -> bool:
+        """Whether to look after so many steps."""
+        return self.every > 0 and step % self.every == 0
 
 
 def learning_rate(settings: TrainSettings, epoch: float) -> float:
@@ -106,6 +122,7 @@ def train_on(
     generated: NDArray[np.bool_] | None = None,
     label: str = "",
     people: Sequence[int | str] | None = None,
+    watch: Watch | None = None,
 ) -> Trained:
     """Train a network on images in memory; the caller's global random generators stay as they are.
 
@@ -120,6 +137,7 @@ def train_on(
         label: of the progress bar; default: the backbone.
         people: pid (or name) of each label, [C], kept with the network; a file of `init` for the same people gives
             its classifier, too.
+        watch: looks at networks as they would be if the training ended there; changes nothing of it.
 
     Raises:
         InputError: fewer than two identities, or fewer than a batch of `pk` needs; or the loss is no longer a number.
@@ -138,12 +156,22 @@ def train_on(
         model = model.to(device).to(memory_format=torch.channels_last).train()
         stack = torch.as_tensor(images).to(device)
         draws = draw(labels, made, steps, settings, size, device)
-        losses, right = _loop(model, stack, draws, settings, amp, label or settings.backbone)
+
+        def finish(network: ReidNet) -> ReidNet:
+            if settings.bn_batches:
+                measure_statistics(network, stack, labels, made, settings, amp)
+            return network.eval()
+
+        def look(step: int) -> None:
+            if watch is not None and watch.wants(step):
+                with kept_generators():
+                    watch.look(step, finish(deepcopy(model)), amp)
+
+        losses, right = _loop(model, stack, draws, settings, amp, label or settings.backbone, look)
         _check_finite(losses[-1], settings)
-        if settings.bn_batches:
-            measure_statistics(model, stack, labels, made, settings, amp)
+        finish(model)
     tail = right[-max(1, steps // 10) :]
-    return Trained(model.eval(), losses, sum(tail) / (len(tail) * settings.batch_size), amp, steps)
+    return Trained(model, losses, sum(tail) / (len(tail) * settings.batch_size), amp, len(losses))
 
 
 @dataclass(frozen=True)
@@ -213,9 +241,18 @@ def draw(
 
 
 def _loop(
-    model: ReidNet, stack: Tensor, draws: Draws, settings: TrainSettings, amp: str, label: str
+    model: ReidNet,
+    stack: Tensor,
+    draws: Draws,
+    settings: TrainSettings,
+    amp: str,
+    label: str,
+    look: Callable[[int], None],
 ) -> tuple[list[float], list[int]]:
+    """Losses, and images classified right, of every step taken."""
     steps = len(draws.index)
+    enough = settings.stop_accuracy * settings.batch_size
+    tail = max(1, steps // 10)
     optimizer = make_optimizer(model, settings)
     # Reading a loss makes the host wait for the device, which must not run dry.
     every = 10 if stack.device.type == "cpu" else 100
@@ -232,7 +269,15 @@ def _loop(
             if step % every == 0:
                 note = f"loss {_check_finite(loss.item(), settings):.2f}"
             bar.advance(note=note)
+            if step + 1 < steps:
+                look(step + 1)
+            if enough and step % every == 0 and step + 1 >= tail and _mean(right[-tail:]) >= enough:
+                break
     return torch.stack(losses).tolist(), torch.stack(right).tolist()
+
+
+def _mean(counts: list[Tensor]) -> float:
+    return float(torch.stack(counts).double().mean())
 
 
 @torch.no_grad()

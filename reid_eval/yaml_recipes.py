@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from reid_eval.alike import MOST_HINTS, did_you_mean
 from reid_eval.foreign import is_file, reason_of
 from reid_eval.foreign_yaml import parse_yaml, read_yaml
 from reid_eval.runtime import InputError
@@ -34,7 +35,8 @@ def recipe_file(name: str, prefix: str | tuple[str, ...], kind: str, shipped: Pa
         if stem in files:
             return files[stem]
     among = f", or one of {', '.join(files)}" if files else ""
-    raise InputError(f"no {kind} {name[:200]!r}: give a file{among}")
+    meant = did_you_mean(name, [*files, *(stem.removeprefix(one) for stem in files for one in begins)])
+    raise InputError(f"no {kind} {name[:200]!r}: {meant}give a file{among}")
 
 
 def read_recipe(path: Path, expected: str, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -95,17 +97,23 @@ def problems_of(error: ValidationError, *models: type[BaseModel]) -> str:
         error: of pydantic.
         models: the parts that the validated one has: of a choice by a tag (`source`, `kind`) the tag's is told.
     """
-    return "; ".join(_problem(one["loc"], one["type"], one["msg"], models) for one in error.errors())
+    return "; ".join(
+        _problem(one["loc"], one["type"], one["msg"], models, number < MOST_HINTS)
+        for number, one in enumerate(error.errors())
+    )
 
 
-def _problem(loc: tuple[int | str, ...], kind: str, message: str, models: tuple[type[BaseModel], ...]) -> str:
+def _problem(
+    loc: tuple[int | str, ...], kind: str, message: str, models: tuple[type[BaseModel], ...], guess: bool
+) -> str:
     if kind == "extra_forbidden":
         # `folder` is both a source of data and a kind of row: where it stands tells which.
         tag = "source" if loc[0] == "data" else "kind"
         owner = next((model for model in models if loc[-2:-1] and loc[-2] in _tags(model, tag)), None)
         if owner is None and len(loc) == 1 and models:
             owner = models[-1]
-        known = f"; known: {', '.join(sorted(owner.model_fields))}" if owner else ""
+        meant = did_you_mean(str(loc[-1]), owner.model_fields).strip() if owner and guess else ""
+        known = f"; {f'{meant} ' if meant else ''}known: {', '.join(sorted(owner.model_fields))}" if owner else ""
         message = f"unknown key{known}"
     return f"{'.'.join(map(str, loc))}: {message}"
 

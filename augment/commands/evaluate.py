@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from augment.api import plan_folder, run_file
+from augment.api import made_market, origin, plan_folder, read_source
 from augment.commands.echo import echo
 from augment.commands.generate import write_folder
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
+from augment.commands.suggest import command_line
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
-from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError, write_json
 
 if TYPE_CHECKING:
     from reid_eval.datasets import ReidData
-    from reid_eval.harness import Searcher
+    from reid_eval.harness import Comparison, Searcher
     from reid_eval.settings import TrainSettings
 
 
@@ -45,7 +45,10 @@ if TYPE_CHECKING:
 @click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " For those views.")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), help="Of that generator. Default: float32.")
 @click.option("--keypoints", type=EXISTING, help="Annotation file for those views. Default: the data set's own.")
-@click.option("--save", type=FOLDER, help="Keep the trained networks in this folder, as safetensors.")
+@click.option("--save", type=FOLDER, help="Keep the trained networks in this folder, as safetensors, with features of "
+              "the test images and CMC curves.")  # fmt: skip
+@click.option("--rankings", type=click.IntRange(min=0), default=0, metavar="N", help="With --save: also the top 10 of "
+              "N queries that were won, N that were lost and N at random, as pictures.")  # fmt: skip
 @click.option("--breakdown", is_flag=True, help="Also print scores by the query's camera and by its pose.")
 @click.option(
     "--seeds", type=click.IntRange(min=1), default=1, show_default=True, help="How many seeds, from --seed on."
@@ -60,6 +63,7 @@ def reid_eval(
     recipe: str | None,
     changes: tuple[str, ...],
     save: Path | None,
+    rankings: int,
     breakdown: bool,
     seeds: int,
     seed: int,
@@ -76,39 +80,66 @@ def reid_eval(
     patn-augment reid-eval --backbone resnet50
     patn-augment reid-eval --backbone inception_v2 --data Market-1501 --augmented Market-1501-p0.5 --preset ide
     patn-augment reid-eval --backbone resnet50 --poses-at-test 4
+    patn-augment reid-eval --backbone resnet50 --save runs/networks --rankings 20
     patn-augment reid-eval --recipe reid_bot --set init=imagenet --data Market-1501 --augmented Market-1501-p0.5
     """
-    from augment.folder.manifest import MANIFEST, read_manifest
     from augment.pose.bins import query_bins
     from reid_eval.backbones import check_backbone
-    from reid_eval.datasets import read_dataset
     from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
 
+    _refuse_both(recipe)
     settings, test = training_settings(preset, recipe, changes, overrides)
     asked = {"poses": poses, "weight": pose_weight, "weights": weights, "precision": precision}
     test |= {key: value for key, value in asked.items() if value is not None}
     check_backbone(settings.backbone)
     original, folder = find_pair(data, augmented, echo)
-    made_as = read_manifest(folder).job.layout if (folder / MANIFEST).is_file() else layout
-    first = read_dataset(original, made_as if layout == "auto" else layout)
+    first, second = _read_pair(original, folder, layout)
     check_test(first)
     if preset_name(settings) == "quick":
         echo("Preset quick: small images, few steps, a look within minutes. For figures use --preset ide or bot.")
-    second, groups = read_dataset(folder, made_as), query_bins(first)
+    groups = query_bins(first)
     if not (second.train["source"] == "generated").any():
         echo(f"Note: {folder} has no generated image, so there is nothing to gain.")
     with ExitStack() as stack:
         search = _search(stack, first, test, keypoints, settings.device, weights is not None)
-        comparison = compare(first, second, settings, list(range(seed, seed + seeds)), groups, save, search)
+        comparison = compare(first, second, settings, list(range(seed, seed + seeds)), groups, save, search, rankings)
     echo(format_comparison(comparison))
     if breakdown:
         echo(format_breakdown(comparison))
+    _write(comparison, original, folder, save)
+
+
+def _write(comparison: Comparison, original: Path, folder: Path, save: Path | None) -> None:
+    """Write the result of a comparison of two folders, and say where it is."""
+    from reid_eval.harness import evaluation_path
+
     target = new_run_dir("reid-eval") / "result.json"
     write_json(target, comparison.to_dict())
-    describe_run(target.with_name("run.json"), {"data": str(original.resolve()), "augmented": str(folder.resolve())})
-    echo(f"Numbers: {target}")
+    told = {"data": str(original.resolve()), "augmented": str(folder.resolve())}
+    kept = {"evaluation": str(evaluation_path(save, comparison.original[0].settings).resolve())} if save else {}
+    describe_run(target.with_name("run.json"), {**told, **kept})
+    echo(f"Numbers: {target}; as a page: patn-augment report {target.parent}")
     if save:
-        echo(f"Networks: {save}; read one with reid_eval.load_model, or start from it with --init FILE")
+        echo(f"Networks, features, CMC curves: {save}; read a network with reid_eval.load_model, or start from it with "
+             "--init FILE")  # fmt: skip
+
+
+def _read_pair(original: Path, folder: Path, layout: str) -> tuple[ReidData, ReidData]:
+    """Both data sets: the original as the augmented folder was made of it, which its manifest tells."""
+    from augment.folder.manifest import MANIFEST, read_manifest
+    from reid_eval.datasets import read_dataset
+
+    job = read_manifest(folder).job if (folder / MANIFEST).is_file() else None
+    made_as, market = (job.layout, made_market(job.arguments)) if job else (layout, None)
+    first = read_source(original, made_as if layout == "auto" and market is None else layout, market)
+    return first, read_dataset(folder, made_as)
+
+
+def _refuse_both(recipe: str | None) -> None:
+    """A preset beside a recipe would be ignored."""
+    chosen = click.get_current_context().get_parameter_source("preset")
+    if recipe is not None and chosen == click.core.ParameterSource.COMMANDLINE:
+        raise InputError("--recipe says already what --preset would: leave one of them out")
 
 
 def _search(
@@ -134,14 +165,6 @@ def _search(
     return ViewSearch(data, joints, settings, device, folder, allow_code=code)
 
 
-def _origin(augmented: Path) -> Path | None:
-    """The data set that an augmented folder was made of, as its run file says."""
-    try:
-        return Path(read_json(run_file(augmented))["data"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path, Path]:
     """(original, augmented) for an evaluation, from what the user named and the newest of ./runs.
 
@@ -152,19 +175,19 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     from augment.synth.dataset import source_data
 
     if augmented is not None:
-        original = data or _origin(augmented)
+        original = data or origin(augmented)
         if original is None:
             raise InputError(f"{augmented} does not say what it was made of: give --data, the original data set")
         return original, augmented
     newest = newest_augmented()
     if data is not None:
-        if newest is None or _origin(newest) != data.resolve():
+        if newest is None or origin(newest) != data.resolve():
             raise InputError(
                 f"the newest folder under ./runs was not made of {data}: "
-                f"run `patn-augment generate --data {data} --ratio 0.5` first, or give --augmented FOLDER"
+                f"run `{command_line('generate', data=data, ratio=0.5)}` first, or give --augmented FOLDER"
             )
         return data, newest
-    original = _origin(newest) if newest else None
+    original = origin(newest) if newest else None
     if newest is not None and original is not None and original.is_dir():
         say(f"No --augmented given: using the newest augmented folder, {newest}, made of {original}.")
         return original, newest
@@ -173,7 +196,8 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     )
     say(f"{why}: making a new one (patn-augment generate --ratio 0.5).")
     made = write_folder(plan_folder(ratio=0.5, say=say), None)
-    return _origin(made) or source_data(None, say), made
+    assert made is not None  # one part: no other shard is at work
+    return origin(made) or source_data(None, say), made
 
 
 def training_settings(

@@ -54,7 +54,7 @@ def explain(
 @click.argument("log", type=EXISTING)
 @click.argument("png", type=FOLDER)
 def plot_log(log: Path, png: Path) -> None:
-    """Plot a training's losses and rate from its train.jsonl: PNG."""
+    """Plot a training's losses and rate from its train.jsonl: PNG, SVG or PDF by its suffix."""
     from augment.quality.plots import plot_losses
 
     plot_losses(log, png)
@@ -69,7 +69,7 @@ def plot_log(log: Path, png: Path) -> None:
 @click.option("--json", "target", type=FOLDER, help="Also write the figures.")
 @DEVICE
 def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str) -> None:
-    """Plot SSIM, L1 and images a second against the number of blocks, for any-depth WEIGHTS: PNG."""
+    """Plot SSIM, L1 and images a second against the number of blocks, for any-depth WEIGHTS: PNG, SVG or PDF."""
 
     draw_depth_curve(weights, png, pairs, speed_batch, target, device, echo)
 
@@ -102,8 +102,10 @@ def draw_depth_curve(
     from augment.quality.depth import depth_curve
     from augment.quality.errors import unseen_pairs
     from augment.quality.plots import plot_depths
+    from reid_eval.plotting import check_plot
     from reid_eval.runtime import resolve_device
 
+    check_plot(png)
     where = resolve_device(device)
     generator = as_patn(open_generator(weights, where), "depth-curve")
     points = depth_curve(generator, unseen_pairs(size=generator.size, device=where), pairs, speed_batch)

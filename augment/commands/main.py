@@ -7,6 +7,7 @@ import signal
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -14,11 +15,13 @@ from augment.commands.data import image_statistics, pairs, synth
 from augment.commands.echo import echo_error
 from augment.commands.env import env
 from augment.commands.evaluate import reid_eval
-from augment.commands.generate import generate, plan, sheet, verify
+from augment.commands.generate import generate, names, plan, sheet, verify
 from augment.commands.inspect import depth_curve, explain, measure, plot_log
 from augment.commands.poses import measure_poses, pose_library, poses, train_poses
 from augment.commands.quality import calibrate_gate, gate, quality
+from augment.commands.report import report
 from augment.commands.search import embed
+from augment.commands.start import doctor, finetune, preview
 from augment.commands.table import table
 from augment.commands.train import convert, import_checkpoint, train
 
@@ -33,12 +36,16 @@ def cli() -> None:
 
 
 for command in (
+    doctor,
+    preview,
+    finetune,
     pairs,
     synth,
     image_statistics,
     reid_eval,
     generate,
     plan,
+    names,
     sheet,
     verify,
     depth_curve,
@@ -54,6 +61,7 @@ for command in (
     quality,
     embed,
     env,
+    report,
     table,
     convert,
     import_checkpoint,
@@ -92,6 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(code)
 
 
+_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())
+"""Nothing but `patn-augment`: help is shown; click before 8.2 does so without an error."""
+
+
 def _run(arguments: list[str], debug: bool) -> int:
     """Do what the command line says; the exit code."""
     try:
@@ -100,8 +112,12 @@ def _run(arguments: list[str], debug: bool) -> int:
         return error.exit_code
     except click.Abort:
         raise
-    except click.ClickException as error:
+    except _NO_ARGUMENTS as error:
         error.show()
+        return error.exit_code
+    except click.ClickException as error:
+        where = getattr(error, "ctx", None)
+        echo_error(f"Error: {error.format_message()}{f' (see {where.command_path} --help)' if where else ''}")
         return error.exit_code
     except Exception as error:
         from reid_eval.stopping import stopped_by

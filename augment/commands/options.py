@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from reid_eval.limits import LARGEST_INTEGER
+
+if TYPE_CHECKING:
+    from augment.cluster.ray_pool import Cluster
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class _Target(click.Path):
@@ -26,7 +32,37 @@ class _Target(click.Path):
 
 
 FOLDER = _Target(path_type=Path)
+
+
+def check_new(path: Path, argument: str | None = None) -> None:
+    """Refuse to write over a file that is there: what somebody made or edited is not ours to lose.
+
+    Raises:
+        InputError: it is there.
+    """
+    from reid_eval.runtime import InputError
+
+    if path.exists():
+        raise InputError(f"{path} is there already: name another file, or remove it", argument)
+
+
 EXISTING = click.Path(exists=True, path_type=Path)
+
+
+def check_outside(folder: Path | None, *targets: Path | None) -> None:
+    """Refuse to write into a data set or an augmented folder: a picture would be taken for one of its images, and any
+    file is one too many for `verify`.
+
+    Raises:
+        InputError: a target lies in the folder.
+    """
+    from reid_eval.runtime import InputError
+
+    for target in targets:
+        if folder is not None and target is not None and target.resolve().is_relative_to(folder.resolve()):
+            raise InputError(f"{target} would lie in {folder} and be taken for a part of it: name a place outside")
+
+
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 
 
@@ -79,3 +115,38 @@ LAYOUT = click.option(
     show_default=True,
     type=click.Choice(["auto", "market1501", "dukemtmc", "msmt17", "cuhk03-np", "folders"]),
 )
+
+
+_RAY = [
+    click.option("--ray", is_flag=False, flag_value="local", metavar="[ADDRESS]", help="Spread the work over a Ray "
+                 "cluster (auto, HOST:PORT); without ADDRESS over this machine. Extra: ray."),
+    click.option("--ray-workers", type=click.IntRange(min=1), help="Default: as many as there is room for."),
+    click.option("--ray-cpus", type=click.FloatRange(min=0, min_open=True), default=1, show_default=True,
+                 help="Cores a worker."),
+    click.option("--ray-gpus", type=click.FloatRange(min=0), default=0, show_default=True,
+                 help="GPUs a worker, such as 1 or 0.5."),
+]  # fmt: skip
+
+
+def ray_options(command: F) -> F:
+    """The options that spread a command's work over a Ray cluster; `take_cluster` reads them."""
+    for option in reversed(_RAY):
+        command = option(command)
+    return command
+
+
+def take_cluster(options: dict[str, Any]) -> Cluster | None:
+    """Take those options out of a command's; None: the work is this process's.
+
+    Raises:
+        InputError: some are given without the first.
+    """
+    from augment.cluster.ray_pool import Cluster
+    from reid_eval.runtime import InputError
+
+    address, workers, cpus, gpus = (options.pop(name) for name in ("ray", "ray_workers", "ray_cpus", "ray_gpus"))
+    if address is None:
+        if workers is not None or cpus != 1 or gpus:
+            raise InputError("--ray-workers, --ray-cpus and --ray-gpus are for --ray: give that, too")
+        return None
+    return Cluster(address, workers, cpus, gpus)

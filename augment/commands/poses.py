@@ -8,7 +8,9 @@ from pathlib import Path
 import click
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER
+from augment.commands.options import DEVICE, EXISTING, FOLDER, check_new
+from augment.commands.suggest import command_line, suggest
+from reid_eval.runtime import InputError
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -62,8 +64,8 @@ def _told(out: Path) -> list[str]:
 
 @click.command("poses")
 @click.argument("root", type=_FOLDER)
-@click.option("--estimator", "name", required=True, help="synth (ships; trained on drawn people), keypointrcnn, "
-              "rtmpose, mediapipe, openpose, or command:PROGRAM ARGUMENTS.")  # fmt: skip
+@click.option("--estimator", "name", help="synth (ships; trained on drawn people), keypointrcnn, rtmpose, mediapipe, "
+              "openpose, or command:PROGRAM ARGUMENTS. Default: the best that is here without a download.")  # fmt: skip
 @click.option("--out", type=FOLDER, help="Annotation file. Default: ROOT/keypoints-ESTIMATOR.csv.")
 @click.option("--weights", type=EXISTING, help="Of the estimator. Default: shipped, or downloaded by its own code.")
 @click.option("--prototxt", type=EXISTING, help="Of openpose's caffemodel.")
@@ -78,7 +80,7 @@ def _told(out: Path) -> list[str]:
 @DEVICE
 def poses(
     root: Path,
-    name: str,
+    name: str | None,
     out: Path | None,
     weights: Path | None,
     prototxt: Path | None,
@@ -96,6 +98,7 @@ def poses(
     folder all images are taken, at any depth.
 
     \b
+    patn-augment poses Market-1501
     patn-augment poses Market-1501 --estimator keypointrcnn
     patn-augment poses photos --estimator "command:other/bin/python vitpose_program.py"
     """
@@ -106,10 +109,13 @@ def poses(
     from augment.pose.sheets import skeleton_sheet
     from reid_eval.runtime import resolve_device, write_json
 
+    name = name or _best(weights, prototxt)
     kind = estimator_kind(name)
     folder = folder_images(root)
     echo(folder.message)
     out = annotation_place(root, kind, out, resume)
+    if json:
+        check_new(json, "json")
     sheet = sheet_place(folder, out, sheet)
     if out.exists():
         echo(f"{out} is finished already.")
@@ -126,9 +132,28 @@ def poses(
     if json:
         write_json(json, {**share._asdict(), **facts, "estimator": kind})
     echo(f"Wrote {out} and {sheet}")
-    own = find_annotations(root)
-    if out not in own:
-        echo(f"Use it with --keypoints {out}" + (f" ({root} has {own[0].name} of its own)" if own else ""))
+    _suggest(root, out, find_annotations(root), folder.layout is not None)
+
+
+def _best(weights: Path | None, prototxt: Path | None) -> str:
+    """The estimator that is taken where none is named; which, and why, is said."""
+    from augment.estimators.build import best_installed
+
+    if weights or prototxt:
+        raise InputError(f"{'--weights' if weights else '--prototxt'} is of an estimator: give --estimator, too")
+    name, why = best_installed()
+    echo(f"Estimator: {name}, {why}.")
+    return name
+
+
+def _suggest(root: Path, out: Path, own: list[Path], is_data_set: bool) -> None:
+    """How the joints are used."""
+    if out not in own and own:
+        echo(f"{root} has {own[0].name} of its own: this one is used where --keypoints names it.")
+    if is_data_set:
+        suggest(command_line("generate", data=root, keypoints=None if out in own else out, ratio=0.5))
+    else:
+        echo(f"Use it with --keypoints {out}")
 
 
 @click.command("measure-poses")

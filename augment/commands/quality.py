@@ -11,10 +11,15 @@ import click
 from click.core import ParameterSource
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER, WEIGHTS_HELP, parse_size
+from augment.commands.options import DEVICE, EXISTING, FOLDER, WEIGHTS_HELP, check_new, check_outside, parse_size
+from augment.commands.suggest import command_line, suggest
 from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
+    from augment.api import Planned
+    from augment.folder.manifest import Manifest
+    from augment.gate.judge import Gate
+    from augment.generators.base import PoseGenerator
     from augment.quality.metrics import Tools
 
 PAIRS = 512
@@ -95,6 +100,7 @@ def quality(
         raise InputError(f"{', '.join(named)}: only with --pairs")
     if data and (named := _named(["world"])):
         raise InputError(f"{named[0]} is about synthetic people: not with --data")
+    check_outside(out, target, csv, pose_space)
     about_poses = {} if out is None or pose_space else {"data": {"diversity", "coverage"}}
     _refuse_unread(metrics, {**_READERS, **about_poses}, tools["reid"])
     from augment.quality.extras import Unavailable
@@ -179,12 +185,16 @@ def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
     half of the identities, measured on the other.
     """
     sides = parse_size(size)
+    check_new(out)
     from augment.gate.thresholds import describe, set_thresholds, write_thresholds
 
     limits = set_thresholds(data, size=sides, **options)
     write_thresholds(out, limits)
     echo(describe(limits))
-    echo(f"Wrote {out}; use it with patn-augment generate --gate --gate-thresholds {out}")
+    echo(f"Wrote {out}")
+    program = options["estimator"] if options["estimator"].startswith("command:") else None
+    told = {"gate_thresholds": out, "gate_weights": options["weights"], "gate_estimator": program}
+    suggest(command_line("generate", data=data, keypoints=options["keypoints"], ratio=0.5, gate=True, **told))
 
 
 @click.command()
@@ -192,11 +202,13 @@ def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
 @click.option("--pairs", metavar="WEIGHTS", help="Instead of a folder: a generator, on test pairs whose real image "
               "is known. Are the images that are rejected the bad ones?")  # fmt: skip
 @click.option("--data", type=EXISTING, help="With --pairs, the data set of the pairs (its test split) and of the "
-              "thresholds. Default: unseen synthetic people, thresholds of the embedded data set.")  # fmt: skip
+              "thresholds; default: unseen synthetic people, thresholds of the embedded data set. With --repair, what "
+              "OUT was made of; default: as its run file says.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), help="Pairs. Default: 512.")
 @click.option("--exchange", type=click.FloatRange(0, 1), help="With --pairs: exchange this share of the "
               "images among each other first. How many does the gate find?")  # fmt: skip
-@click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: set on the real images in OUT.")
+@click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: those that OUT was made with; if it was "
+              "made without a gate, set on its real images.")  # fmt: skip
 @click.option("--estimator", help="Of thresholds that were set with a program: command:PROGRAM ARGUMENTS, as to "
               "calibrate-gate. No file starts a program.")  # fmt: skip
 @click.option("--weights", type=EXISTING, help="Of the estimator.")
@@ -204,6 +216,13 @@ def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
 @click.option(
     "--sheet", "png", type=FOLDER, help="Also write a picture: photo, generated, asked pose; red is rejected."
 )
+@click.option("--repair", is_flag=True, help="Make rejected images again, in other poses, and give up what stays "
+              "rejected. A killed repair goes on.")  # fmt: skip
+@click.option("--generator", help="With --repair: the generator that OUT was made with, if it does not ship.")
+@click.option("--keypoints", type=EXISTING, help="With --repair: of --data, if not its own.")
+@click.option("--library", type=EXISTING, help="With --repair: the pose library that OUT was made with, if not ours.")
+@click.option("--retries", type=click.IntRange(min=0), default=2, show_default=True, help="With --repair: other poses "
+              "to try.")  # fmt: skip
 @DEVICE
 def gate(
     out: Path | None,
@@ -216,20 +235,25 @@ def gate(
     weights: Path | None,
     target: Path | None,
     png: Path | None,
+    repair: bool,
     device: str,
+    **made: Any,
 ) -> None:
-    """Judge the generated images of an augmented folder, OUT; exit code 1 if any is rejected.
+    """Judge the generated images of an augmented folder, OUT; exit code 1 if any is rejected (and not repaired).
 
     \b
     patn-augment gate Market-1501-p0.5 --sheet verdicts.png
+    patn-augment gate Market-1501-p0.5 --repair
     patn-augment gate --pairs patn-synth-tiny --exchange 0.2
     """
     if (out is None) == (pairs is None):
         raise InputError("give an augmented folder, or --pairs WEIGHTS to see what the gate does to a generator")
-    if pairs and (named := _named(["target", "png"])):
+    if pairs and (named := _named(["target", "png", "repair"])):
         raise InputError(f"{', '.join(named)}: not with --pairs")
-    if out and (named := _named(["data", "count", "exchange"])):
-        raise InputError(f"{', '.join(named)}: only with --pairs")
+    if out and (named := _named(["count", "exchange", *([] if repair else ["data"])])):
+        raise InputError(f"{', '.join(named)}: only with --pairs{' or --repair' if '--data' in named else ''}")
+    if not repair and (named := _named(made)):
+        raise InputError(f"{', '.join(named)}: only with --repair")
     from augment.gate.truth import judge_generator
     from augment.gate.verdicts import folder_gate, judge_folder, verdict_sheet, verdicts_message, write_verdicts
 
@@ -240,12 +264,74 @@ def gate(
         echo(judged.message)
         return
     assert out is not None
-    verdicts = judge_folder(out, folder_gate(out, thresholds, weights, device, echo, estimator))
+    check_outside(out, target, png)
+    if _finish_killed(out, data, repair, made):
+        return
+    judge = folder_gate(out, thresholds, weights, device, echo, estimator)
+    verdicts = judge_folder(out, judge)
     echo(verdicts_message(verdicts))
     if target:
         write_verdicts(target, verdicts)
     if png:
         verdict_sheet(out, verdicts, png)
         echo(f"Wrote {png}")
-    if not all(verdict.ok for verdict in verdicts.values()):
+    rejected = [name for name, verdict in verdicts.items() if not verdict.ok]
+    if repair:
+        _repair(out, data, rejected, judge, device, made)
+    elif rejected:
+        suggest(command_line("gate", out, repair=True, thresholds=thresholds, estimator=estimator, weights=weights))
         sys.exit(1)
+
+
+def _made_of(out: Path, data: Path | None, made: dict[str, Any]) -> Planned:
+    """The plan of an augmented folder, with the data set it was made of."""
+    from augment.api import made_market, origin, read_planned
+    from augment.folder.layout import PLAN
+    from augment.folder.manifest import read_manifest
+
+    root = data or origin(out)
+    if root is None:
+        raise InputError(f"{out} does not say what it was made of: give --data, the original data set")
+    about, job = {name: made[name] for name in ("keypoints", "library")}, read_manifest(out).job
+    market = made_market(job.arguments)
+    layout = job.layout if market is None else "auto"
+    return read_planned(out / PLAN, root, layout=layout, market=market, say=lambda _: None, **about)
+
+
+def _finish_killed(out: Path, data: Path | None, repair: bool, made: dict[str, Any]) -> bool:
+    """Finish a repair that was killed while it moved files; whether there was one."""
+    from augment.gate.repair import finish_repair, unfinished_repair
+
+    if not unfinished_repair(out):
+        return False
+    if not repair:
+        raise InputError(f"a repair of {out} was killed: give --repair, and it is finished")
+    echo(f"Went on where a repair was killed. {finish_repair(out, _made_of(out, data, made).source).message}")
+    return True
+
+
+def _generator_of(out: Path, manifest: Manifest, named: str | None, device: str) -> PoseGenerator:
+    """The generator that a folder was made by: as the user names it, or one that ships. A manifest imports no code."""
+    from augment.generators.open import open_generator
+
+    blocks = manifest.job.arguments.get("blocks")
+    if named:
+        return open_generator(named, device, blocks)
+    try:
+        return open_generator(manifest.job.weights, device, blocks, allow_code=False)
+    except InputError:
+        raise InputError(
+            f"{out} was made by {manifest.job.weights}, which does not ship: name it", "generator"
+        ) from None
+
+
+def _repair(out: Path, data: Path | None, rejected: list[str], judge: Gate, device: str, made: dict[str, Any]) -> None:
+    from augment.folder.manifest import read_manifest
+    from augment.gate.redraw import GateRun
+    from augment.gate.repair import how_to_redraw, repair
+
+    manifest, planned = read_manifest(out), _made_of(out, data, made)
+    generator = _generator_of(out, manifest, made["generator"], device)
+    how = how_to_redraw(manifest, (planned.pose_source, planned.exclude_same_image))
+    echo(repair(out, planned.source, rejected, generator, GateRun(judge, made["retries"], **how)).message)
+    suggest(command_line("verify", out))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, WEIGHTS_HELP
+from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, WEIGHTS_HELP, check_outside
 
 if TYPE_CHECKING:
     from augment.pose.keypoints import Keypoints
@@ -69,6 +69,7 @@ def embed(
     from reid_eval.model_file import read_model_file
     from reid_eval.runtime import resolve_device
 
+    check_outside(root, sheet)
     root = source_data(root, echo)
     where = resolve_device(device)
     file = read_model_file(reid)

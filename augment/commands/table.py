@@ -8,11 +8,12 @@ import click
 
 from augment.commands.echo import echo
 from augment.commands.options import DEVICE, FOLDER, parse_shard
+from reid_eval.runtime import InputError
 
 
 @click.command()
 @click.argument("recipe")
-@click.option("--out", type=FOLDER, required=True, help="Folder of records, folders and the table.")
+@click.option("--out", type=FOLDER, help="Folder of records, folders and the table; --dry-run can do without.")
 @click.option("--weights", multiple=True, help="A generator in place of the recipe's; several give a row each.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value, such as seeds=[0,1].")
 @DEVICE
@@ -24,7 +25,7 @@ from augment.commands.options import DEVICE, FOLDER, parse_shard
 @click.option("--dry-run", is_flag=True, help="Print the trainings and an estimate of their time; do none.")
 def table(
     recipe: str,
-    out: Path,
+    out: Path | None,
     weights: tuple[str, ...],
     overrides: tuple[str, ...],
     device: str,
@@ -42,6 +43,8 @@ def table(
     patn-augment table table_quick --out runs/table-quick
     patn-augment table table_market1501 --out runs/table --set data.root=Market-1501
     """
+    if out is None and not dry_run:
+        raise InputError("give --out, the folder of records, folders and the table: the same command goes on there")
     from augment.table.run import run_table
     from augment.table.table_recipe import load_table
 

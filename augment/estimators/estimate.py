@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -102,10 +103,11 @@ def estimate_folder(
         InputError: an unfinished run of other facts, or one and not `resume`; an image that cannot be read; nothing
             found in more than half of the images.
     """
+    part = _Part(out, dict(facts))
     if out.exists():
+        part.sweep()
         return read_keypoints(out)
     paths, names = folder.paths, row_names(folder.paths)
-    part = _Part(out, dict(facts))
     done = part.open(resume)
     todo = [(path, name) for path, name in zip(paths, names, strict=True) if name not in done]
     last = time.monotonic()
@@ -169,9 +171,15 @@ class _Part:
         table = Keypoints(tuple(done), np.stack(list(done.values()))) if done else empty_keypoints()
         write_keypoints(self.rows, table)
 
+    def sweep(self) -> None:
+        """Remove what the same job left, which was killed when its output was there already."""
+        with suppress(OSError, ValueError):
+            if read_json(self.about) == self.facts:
+                self.remove()
+
     def remove(self) -> None:
         self.rows.unlink(missing_ok=True)
-        self.about.unlink(missing_ok=True)
+        self.about.unlink(missing_ok=True)  # last: by it a killed run is known
 
 
 def _batches(

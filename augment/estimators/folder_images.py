@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -96,10 +97,12 @@ def annotation_place(root: Path, estimator: str, out: Path | None = None, resume
 def sheet_place(folder: FolderImages, out: Path, sheet: Path | None = None) -> Path:
     """Where the contact sheet is written: `sheet`, or beside `out`; beside the folder if `out` lies in it.
 
-    A picture in the folder would be taken for one of its images.
+    A picture in the folder would be taken for one of its images. Where nothing was named and a sheet is there already,
+    the new one has a number.
 
     Raises:
-        InputError: `sheet` lies where the folder's images do; the sheet's folder cannot be written to.
+        InputError: `sheet` lies where the folder's images do, or is there already; the sheet's folder cannot be
+            written to.
     """
     root = folder.root.resolve()
     if sheet is None:
@@ -107,6 +110,9 @@ def sheet_place(folder: FolderImages, out: Path, sheet: Path | None = None) -> P
         if out.resolve().is_relative_to(root):
             beside = folder.root.parent if folder.root.name not in ("", "..") else root.parent
             sheet = beside / f"{root.name}.{sheet.name}"
+        sheet = _unused(sheet)
+    elif sheet.exists():
+        raise InputError(f"{sheet} is there already: name another file, or remove it", "sheet")
     elif _among_images(folder, sheet):
         raise InputError(
             f"sheet {sheet} would lie among the images of {folder.root} and be taken for one: name a place outside",
@@ -116,6 +122,11 @@ def sheet_place(folder: FolderImages, out: Path, sheet: Path | None = None) -> P
     if sheet.parent.is_dir() and not os.access(sheet.parent, os.W_OK):
         raise InputError(f"cannot write the contact sheet into {sheet.parent}: name another place", "sheet")
     return sheet
+
+
+def _unused(file: Path) -> Path:
+    numbered = (file.with_name(f"{file.stem}-{number}{file.suffix}") for number in count(2))
+    return file if not file.exists() else next(other for other in numbered if not other.exists())
 
 
 def _among_images(folder: FolderImages, file: Path) -> bool:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
+import numpy as np
 import pandas as pd
 
+from augment.folder.secret_key import SecretKey
 from augment.pose.keypoints import Keypoints
 from reid_eval.datasets import ReidData
 from reid_eval.runtime import progress
 
 if TYPE_CHECKING:
-    from augment.folder.render import Settings, Task
+    from augment.folder.render import Chunks, Settings, Task
+    from augment.folder.tar_shards import TarJob
     from augment.generators.base import PoseGenerator
 
 
@@ -28,6 +31,18 @@ class Source:
     data: ReidData
     keypoints: Keypoints
     library: Keypoints | None = None
+    originals: Mapping[str, str] | None = None
+    """Of an anonymous one: the path in the data set of each image's new path; see `augment.folder.anonymous`."""
+    key: SecretKey | None = None
+    """Of an anonymous one: what its names were hashed with."""
+
+    def original(self, path: str) -> str:
+        """The path in the data set of an image."""
+        return path if self.originals is None else self.originals[path]
+
+    def file(self, path: str) -> Path:
+        """The file of an image."""
+        return self.data.root / self.original(path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +102,8 @@ class PlainRendering:
         """Make this part's images."""
         from augment.folder.render import render
 
-        chunks = self._chunks(work)
-        with progress("Generating", sum(map(len, chunks))) as bar:
+        chunks = self.chunks(work)
+        with progress("Generating", chunks.images) as bar:
             render(chunks, work.generator, work.settings, bar)
 
     def carried(self, work: Work) -> Carried:
@@ -99,11 +114,19 @@ class PlainRendering:
         """Images of this part that are not there, or have no end."""
         from augment.folder.render import is_complete
 
-        outputs = [task.output for chunk in self._chunks(work) for task in chunk]
+        outputs = (task.output for chunk in self.chunks(work) for task in chunk)
         return [path.relative_to(work.out).as_posix() for path in outputs if not is_complete(path)]
 
+    def make_tars(self, jobs: Sequence[TarJob], work: Work) -> Iterator[int]:
+        """Make tars; yields how many images are in each as it is done."""
+        from augment.folder.tar_shards import write_tar
+
+        for job in jobs:
+            yield len(write_tar(job, work.generator, work.settings).samples)
+
     @staticmethod
-    def _chunks(work: Work) -> list[Sequence[Task]]:
+    def chunks(work: Work) -> Chunks:
+        """This part's chunks, made as they are asked for."""
         from augment.folder.render import chunks_of
 
         return chunks_of(tasks_of(work.source, work.plan, work.out), work.settings.chunk, work.shard)
@@ -115,26 +138,53 @@ def generated_names(plan: pd.DataFrame) -> list[str]:
     return names
 
 
-def tasks_of(source: Source, plan: pd.DataFrame, out: Path) -> list[Task]:
+def tasks_of(source: Source, plan: pd.DataFrame, out: Path) -> Tasks:
     """The images that a plan generates, in its order."""
-    from augment.folder.render import Task
-    from augment.plan.file import LIBRARY
-    from augment.pose.library import frame_of
+    return Tasks(source, plan, out)
 
-    root, keypoints, library = source.data.root, source.keypoints, source.library
-    paths = source.data.train["path"].tolist()
-    pose = dict(zip(paths, keypoints.xy[keypoints.rows(paths)], strict=True)) if len(keypoints) else {}
-    if library is not None:
-        pose.update({LIBRARY + name: xy for name, xy in zip(library.names, library.xy, strict=True)})
-    made = plan[plan["action"] == "generate"]
-    return [
-        Task(
-            root / condition,
-            pose[condition],
-            None if donor.startswith(LIBRARY) else root / donor,
-            pose[donor],
-            out / output,
-            frame_of(donor) if donor.startswith(LIBRARY) else None,
-        )
-        for condition, donor, output in zip(made["condition"], made["pose"], made["output"], strict=True)
-    ]
+
+class Tasks(Sequence["Task"]):
+    """The images that a plan generates, in its order; each is made when it is asked for, since a million would not fit.
+
+    Args:
+        source: of the photos, joints and library poses.
+        plan: the plan.
+        out: the augmented folder.
+    """
+
+    def __init__(self, source: Source, plan: pd.DataFrame, out: Path) -> None:
+        from augment.plan.file import LIBRARY
+
+        self.source, self.out = source, out
+        made = plan[plan["action"] == "generate"]
+        self._photos, self._donors, self._outputs = (made[name].tolist() for name in ("condition", "pose", "output"))
+        # Of all training images, not of those used alone: only so is it seen that two of them claim one row.
+        paths = source.data.train["path"].tolist()
+        row = dict(zip(paths, source.keypoints.rows(paths).tolist(), strict=True))
+        if source.library is not None:
+            row.update({LIBRARY + name: place for place, name in enumerate(source.library.names)})
+        self._rows = np.array([(row[a], row[b]) for a, b in zip(self._photos, self._donors, strict=True)], np.int32)
+
+    def __len__(self) -> int:
+        return len(self._photos)
+
+    @overload
+    def __getitem__(self, place: int) -> Task: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Task]: ...
+    def __getitem__(self, place: int | slice) -> Task | list[Task]:
+        if isinstance(place, slice):
+            return [self._task(one) for one in range(*place.indices(len(self)))]
+        return self._task(range(len(self))[place])
+
+    def _task(self, place: int) -> Task:
+        from augment.folder.render import Task
+        from augment.plan.file import LIBRARY
+        from augment.pose.library import frame_of
+
+        source, library, donor = self.source, self.source.library, self._donors[place]
+        own, lent = self._rows[place].tolist()
+        photo, output = source.file(self._photos[place]), self.out / self._outputs[place]
+        if library is not None and donor.startswith(LIBRARY):
+            return Task(photo, source.keypoints.xy[own], None, library.xy[lent], output, frame_of(donor))
+        return Task(photo, source.keypoints.xy[own], source.file(donor), source.keypoints.xy[lent], output)

@@ -7,8 +7,10 @@ second waits for the first (`augment.folder.part_lock`).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,7 @@ from augment.folder.layout import (
     ANNOTATIONS,
     LINKS,
     PLAN,
+    UNFINISHED,
     is_there,
     list_copies,
     place,
@@ -34,6 +37,7 @@ from augment.folder.manifest import (
     Manifest,
     VerifyReport,
     begin_job,
+    check_terms,
     differences,
     file_entries,
     folder_files,
@@ -43,6 +47,8 @@ from augment.folder.manifest import (
     write_manifest,
 )
 from augment.folder.part_lock import part_lock, remove_locks
+from augment.folder.place import refuse_inside
+from augment.folder.secret_key import SecretKey, keep_key, throw_away
 from augment.plan.file import check_plan, plan_text
 from augment.pose.keypoints import Keypoints, write_keypoints
 from augment.runs import package_versions
@@ -57,6 +63,8 @@ if TYPE_CHECKING:
 __all__ = ["RenderSettings", "VerifyReport", "finished", "generate", "verify"]
 
 PRECISIONS = ("float32", "bf16", "int8")
+_OF_KEY = ("anonymous", "plan_sha256", "keypoints_sha256")
+"""Of a job: what a key determines."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +77,13 @@ class RenderSettings:
         jpeg_quality: 1 to 100.
         batch_size: images read and written in one step; on a GPU also what the network sees at once, while on a CPU
             that is always `CHUNK` of `augment.folder.render`, so that it never changes a byte.
+        device: kind of device that makes them, where that is not the generator's own: on other machines.
     """
 
     precision: str = "float32"
     jpeg_quality: int = 95
     batch_size: int = 64
+    device: str | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -85,11 +95,14 @@ class RenderSettings:
 
     def on(self, generator: PoseGenerator) -> Settings:
         """With what the generator adds."""
+        import torch
+
         from augment.folder.render import Settings
         from augment.generators.open import check_engine
 
         check_engine(generator, self.precision)
-        return Settings(generator.size, generator.device, self.precision, self.jpeg_quality, self.batch_size)
+        device = generator.device if self.device is None else torch.device(self.device)
+        return Settings(generator.size, device, self.precision, self.jpeg_quality, self.batch_size)
 
 
 def generate(
@@ -104,8 +117,11 @@ def generate(
     resume: bool = False,
     shard: tuple[int, int] = (0, 1),
     arguments: Mapping[str, Any] | None = None,
+    terms: str | None = None,
 ) -> Manifest | None:
     """Write the augmented folder of a plan.
+
+    Many arguments because each says one thing of a job.
 
     The same source, plan, generator and arguments give the same bytes of every file on one kind of machine, whatever
     the number of shards or the interruptions; on a CPU also whatever the batch size.
@@ -119,35 +135,74 @@ def generate(
         settings: how images are made and written.
         rendering: what makes them; default: `PlainRendering`. Where it changes the plan, the folder's plan is the one
             that was carried out in the end.
-        link: how images get here that are not generated: `copy`, `hard` or `symlink` (relative).
+        link: how images get here that are not generated: `copy`, `hard` or `symlink` (relative); an anonymous source's
+            are copied.
         resume: go on with an unfinished folder; a finished one is left as it is.
         shard: (index, count): do only the index-th of count equal parts.
         arguments: what the plan was made with, for the manifest: no paths of this machine, no times.
+        terms: of the photographs, for the manifest: licence, attribution, limits of use; one line.
 
     Returns:
         The manifest, or None if other shards are still at work: the last of them to get here writes it.
 
     Raises:
-        InputError: the plan does not fit the data; `out` has files of something else, or of a job that differs (the
-            message says in what); an image cannot be read; a link cannot be made.
+        InputError: the plan does not fit the data; `out` lies in the data set, has files of something else, or of
+            a job that differs (the message says in what); an image cannot be read; a link cannot be made.
         RunError: files vanished that were written already, or the disk is full, read-only or gone.
     """
     if link not in LINKS:
         raise InputError(f"link {link!r}: choose from {', '.join(LINKS)}")
+    if source.key is not None and link != "copy":
+        raise InputError(f"link {link!r} leads back to the data set: an anonymous folder holds copies", "link")
     if not 0 <= shard[0] < shard[1]:
         raise InputError(f"shard {shard[0]} of {shard[1]}: expected 0 <= index < count")
+    check_terms(terms)
+    refuse_inside(Path(out), source.data.root)
     check_plan(plan, source.data.train, source.keypoints, source.library, source.data.layout)
     rendering, out = rendering or PlainRendering(), Path(out)
     work = Work(source, plan, generator, out, (settings or RenderSettings()).on(generator), shard)
-    job = _job(work, link, {**(arguments or {}), **rendering.facts()})
-    copies = list_copies(source.data, plan)
-    if _open_folder(out, job, resume or shard[1] > 1):
+    hidden = {} if source.key is None else {"anonymous": f"key {source.key.mark}"}
+    job = job_of(work, link, {**(arguments or {}), **rendering.facts(), **hidden}, terms)
+    copies, was_there = _copies(source, plan), out.is_dir()
+    if begin_folder(out, job, resume or shard[1] > 1, source.key):
         return finished(out)
     with part_lock(out, shard):
-        if (manifest := finished(out)) is not None:  # by whoever held the lock
-            return manifest
-        sweep_parts(out, deep=True)
+        return _make_alone(work, rendering, job, copies, was_there)
+
+
+def _make_alone(
+    work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple[str, str]], was_there: bool
+) -> Manifest | None:
+    """Make this part, whose lock is held; a failure before anything was made leaves nothing."""
+    out = work.out
+    if (manifest := finished(out)) is not None:  # by whoever held the lock
+        return manifest
+    if not (out / UNFINISHED).is_file():  # whoever held it failed, and left nothing
+        begin_folder(out, job, True, work.source.key)
+    sweep_parts(out, deep=True)
+    try:
         return _make(work, rendering, job, copies)
+    except BaseException:
+        if work.shard[1] == 1:  # of several parts another may be at work
+            _leave_nothing(out, was_there)
+        raise
+
+
+def _leave_nothing(out: Path, was_there: bool) -> None:
+    """Remove the mark of a folder in which nothing was made, and what is empty; itself, too, if it was not there."""
+    if set(folder_files(out)) - {UNFINISHED}:
+        return
+    sweep_folder(out)
+    for folder, *_ in os.walk(out, topdown=False):
+        if was_there and Path(folder) == out:
+            return
+        with suppress(OSError):  # somebody has just put something there
+            Path(folder).rmdir()
+
+
+def _copies(source: Source, plan: pd.DataFrame) -> list[tuple[str, str]]:
+    """As `list_copies`, with the names that the files have in the data set."""
+    return [(source.original(path), target) for path, target in list_copies(source.data, plan)]
 
 
 def _make(work: Work, rendering: Rendering, job: Job, copies: Sequence[tuple[str, str]]) -> Manifest | None:
@@ -184,7 +239,7 @@ def _lacking(work: Work, carried: Carried, job: Job, copies: Sequence[tuple[str,
     """
     from augment.folder.render import is_complete
 
-    root, wanted = work.source.data.root, list_copies(work.source.data, carried.plan)
+    root, wanted = work.source.data.root, _copies(work.source, carried.plan)
     place(root, work.out, sorted(set(wanted) - set(copies)), job.link)
     return [
         *(name for name in generated_names(carried.plan) if not is_complete(work.out / name)),
@@ -201,16 +256,18 @@ def finished(out: Path) -> Manifest | None:
     if not (out / MANIFEST).is_file():
         return None
     manifest = read_manifest(out)
-    _sweep(out)
+    sweep_folder(out)
     return manifest
 
 
-def _sweep(out: Path) -> None:
+def sweep_folder(out: Path) -> None:
+    """Remove what a finished folder needs no more, locks among it."""
     sweep(out)
     remove_locks(out)
+    throw_away(out)
 
 
-def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
+def job_of(work: Work, link: str, arguments: Mapping[str, Any], terms: str | None = None) -> Job:
     """What the folder is made from, as its manifest tells it."""
     from augment.generators.open import backend_of, facts_of, generator_sha256
 
@@ -218,7 +275,7 @@ def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
     batch = {} if settings.device.type == "cpu" else {"batch_size": settings.chunk}
     return Job(
         plan_sha256=sha256_bytes(plan_text(work.plan).encode()),
-        keypoints_sha256=_keypoints_sha(source.keypoints, source.library),
+        keypoints_sha256=keypoints_sha(source.keypoints, source.library),
         weights=generator.name,
         weights_sha256=generator_sha256(generator),
         layout=source.data.layout,
@@ -230,16 +287,24 @@ def _job(work: Work, link: str, arguments: Mapping[str, Any]) -> Job:
         jpeg_quality=settings.jpeg_quality,
         link=link,  # type: ignore[arg-type]
         arguments={**arguments, **facts_of(generator), **batch},
+        terms=terms,
     )
 
 
-def _keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
+def keypoints_sha(keypoints: Keypoints, library: Keypoints | None) -> str:
+    """What tells the joints that a folder is made with from others."""
     parts = [part for table in (keypoints, library) if table for part in ("\n".join(table.names), table.xy.tobytes())]
     return sha256_bytes(b"\0".join(part if isinstance(part, bytes) else part.encode() for part in parts))
 
 
-def _open_folder(out: Path, job: Job, resume: bool) -> bool:
-    """Get the folder ready for `job`; True if it is finished already. Several processes may begin at one instant."""
+def begin_folder(out: Path, job: Job, resume: bool, key: SecretKey | None = None) -> bool:
+    """Get the folder ready for `job`; True if it is finished already. Several processes may begin at one instant.
+
+    Args:
+        out, job: the folder, and what it is to become.
+        resume: what is there may be gone on with.
+        key: of an anonymous folder.
+    """
     if out.exists() and not out.is_dir():
         raise InputError(f"{out} is a file: name a folder to write")
     old = read_job(out) if out.is_dir() else None
@@ -248,12 +313,16 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
         out.mkdir(parents=True, exist_ok=True)
         if foreign and read_job(out) is None:  # else what was seen is another process's, which has just begun
             raise InputError(f"{out} is not empty and no augmented folder ({foreign}): name another folder")
+        if key is not None:
+            keep_key(out, key)
         if begin_job(out, job):
             return False
         old = read_job(out)
-    if old is not None and (changed := differences(old, job)):
-        raise InputError(f"{out} was made with other settings ({changed}): name another folder")
     finished = (out / MANIFEST).is_file()
+    # The key that a finished folder was made with may be gone, and what was hashed with it cannot be compared
+    unknown = _OF_KEY if finished and key is not None and key.drawn else ()
+    if old is not None and (changed := differences(old, job, unknown)):
+        raise InputError(f"{out} was made with other settings ({changed}): name another folder")
     if not resume:
         state = "finished" if finished else "unfinished"
         raise InputError(f"{out} holds this job already, {state}: resume it, or name another folder", "resume")
@@ -262,34 +331,38 @@ def _open_folder(out: Path, job: Job, resume: bool) -> bool:
 
 def _finish(work: Work, carried: Carried, job: Job) -> Manifest:
     """Write what is known only of the whole: plan, keypoints, manifest. Two processes may do so at once."""
-    from augment.folder.render import target_joints
-
     out, source, plan = work.out, work.source, carried.plan
     outputs = [*generated_names(plan), *(target for _, target in list_copies(source.data, plan))]
     logs = {PLAN: plan_text(plan), **carried.logs}
     for name, text in logs.items():
         write_text(out / name, text)
-    tasks = tasks_of(source, plan, out)
-    with ThreadPoolExecutor(4) as pool:
-        made = list(pool.map(target_joints, tasks))
-    test = test_annotations(source.keypoints, source.data)
-    train = told_apart(train_annotations(source.keypoints, plan, made, source.data.layout), test)
-    for name, table in zip(ANNOTATIONS, (train, test), strict=True):
+    for name, table in zip(ANNOTATIONS, written_annotations(source, plan, out), strict=True):
         write_keypoints(out / name, table)
     manifest = Manifest(
         job=job,
         versions=package_versions(),
-        counts=_counts(source.data, plan),
-        reports={**_reports(source), **{name: list(found) for name, found in carried.reports.items()}},
+        counts=count_images(source.data, plan),
+        reports={**reports_of(source), **{name: list(found) for name, found in carried.reports.items()}},
         files=file_entries(out, sorted([*outputs, *ANNOTATIONS, *logs])),
         gate=carried.gate,
     )
     write_manifest(out, manifest)
-    _sweep(out)  # only now: a run that is killed before the manifest is there needs what lies in the way
+    sweep_folder(out)  # only now: a run that is killed before the manifest is there needs what lies in the way
     return manifest
 
 
-def _counts(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
+def written_annotations(source: Source, plan: pd.DataFrame, out: Path) -> tuple[Keypoints, Keypoints]:
+    """Joints of a plan's training images in its folder, and of the test images."""
+    from augment.folder.render import target_joints
+
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(target_joints, tasks_of(source, plan, out)))
+    test = test_annotations(source.keypoints, source.data)
+    return told_apart(train_annotations(source.keypoints, plan, made, source.data.layout), test), test
+
+
+def count_images(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
+    """How many images of each kind a plan comes to, for the manifest."""
     actions = plan["action"].value_counts().to_dict()
     return {
         "identities": int(data.train["pid"].nunique()),
@@ -301,7 +374,8 @@ def _counts(data: ReidData, plan: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _reports(source: Source) -> dict[str, list[str]]:
+def reports_of(source: Source) -> dict[str, list[str]]:
+    """Images that need a word, for the manifest."""
     data, keypoints = source.data, source.keypoints
     return {
         "train_without_usable_keypoints": _without(keypoints, data.train, usable_only=True),

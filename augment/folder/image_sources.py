@@ -9,11 +9,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
+from augment.folder.manifest import read_manifest
 from augment.generators.transfer import PoseTransfer
 from augment.pose.keypoints import Keypoints
 from augment.pose.library import frame_of
 from reid_eval.datasets import read_dataset
-from reid_eval.datasets.images import read_image
+from reid_eval.datasets.images import decode_image, read_image
 from reid_eval.runtime import InputError, first_five
 
 
@@ -59,19 +60,13 @@ class GeneratedFolder:
         """
         data = read_dataset(root)
         self.root = data.root
-        rename = label or _same
         table = data.train
-        # people and cameras of real images, too: who has no generated image stays real, who is unknown is an error
-        self._pids: dict[Hashable, list[int]] = {rename(pid): [] for pid in table["pid"].unique().tolist()}
         made = table[table["source"] == "generated"].reset_index(drop=True)
         if not len(made):
             raise InputError(f"{root}: no generated image in its training split; make it with `patn-augment generate`")
-        for row, pid in enumerate(made["pid"].tolist()):
-            self._pids[rename(pid)].append(row)
+        cameras = table["camid"].tolist() if data.has_cameras else []
+        self._known = _Known(table["pid"].tolist(), cameras, made["pid"].tolist(), label, camera)
         self._paths: list[str] = made["path"].tolist()
-        self._cameras: dict[int, Any] | None = None
-        if data.has_cameras:
-            self._cameras = {camid: (camera or _same)(camid) for camid in table["camid"].unique().tolist()}
         self._camids: list[int] = made["camid"].tolist()
 
     def draw(self, index: int, pid: Any, camid: Any, number: int) -> Drawn | None:
@@ -80,23 +75,111 @@ class GeneratedFolder:
         Raises:
             InputError: the folder knows no such person or camera, or an image cannot be read.
         """
-        rows = self._pids.get(pid)
-        if rows is None:
-            known = first_five(list(self._pids))
-            raise InputError(
-                f"item {index} has pid {pid!r}, {self.root} has {known}: give label, from its pids to yours"
-            )
-        if not rows:
+        row = self._known.row(self.root, index, pid, number)
+        if row is None:
             return None
-        row = rows[number % len(rows)]
-        taken = None
-        if camid is not None and self._cameras is not None:
-            if camid not in self._cameras.values():
-                known = first_five(list(self._cameras.values()))
-                raise InputError(f"item {index} has camid {camid!r}, {self.root} has {known}: give camera, likewise")
-            taken = self._cameras[self._camids[row]]
+        taken = self._known.camera(self.root, index, camid, self._camids[row])
         path = self.root / self._paths[row]
         return Drawn(_read(path), taken, str(path))
+
+
+class GeneratedTars:
+    """The generated images of a folder of tars, by person; each is read from the middle of its tar."""
+
+    def __init__(
+        self,
+        root: Path | str,
+        label: Callable[[int], Any] | None = None,
+        camera: Callable[[int], Any] | None = None,
+    ) -> None:
+        """Read the plan; `label` and `camera` as for `AugmentedDataset`.
+
+        Raises:
+            InputError: it cannot be read, or holds no generated image.
+        """
+        from augment.folder.plan_parquet import TAR_PLAN, read_tar_plan
+        from augment.folder.tar_shards import is_tar_name
+
+        self.root = Path(root)
+        table = read_tar_plan(self.root / TAR_PLAN)
+        table = table[table["action"] != "drop"]
+        if wrong := [name for name in table["shard"].unique().tolist() if not is_tar_name(name)]:
+            raise InputError(f"{self.root / TAR_PLAN}: {wrong[0][:80]!r} is not the name of a tar in the folder")
+        made = table[table["action"] == "generate"].sort_values("output", ignore_index=True)  # as a folder lists them
+        if not len(made):
+            raise InputError(f"{root}: no generated image in its training split; make it with `patn-augment generate`")
+        cameras = table["camid"].tolist() if read_manifest(self.root).job.layout != "folders" else []
+        self._known = _Known(table["pid"].tolist(), cameras, made["pid"].tolist(), label, camera)
+        self._camids = made["camid"].tolist()
+        self._places = [made[name].tolist() for name in ("shard", "offset", "size", "output")]
+
+    def draw(self, index: int, pid: Any, camid: Any, number: int) -> Drawn | None:
+        """One of the person's generated images, with the camera of the photo it was made from.
+
+        Raises:
+            InputError: the folder knows no such person or camera, or an image cannot be read.
+        """
+        from augment.folder.tar_shards import read_picture
+
+        row = self._known.row(self.root, index, pid, number)
+        if row is None:
+            return None
+        taken = self._known.camera(self.root, index, camid, self._camids[row])
+        shard, offset, size, name = (column[row] for column in self._places)
+        path = self.root / shard
+        pixels = decode_image(read_picture(path, offset, size), f"{path}: {name}")
+        return Drawn(Image.fromarray(pixels), taken, f"{path}/{name}")
+
+
+class _Known:
+    """People and cameras of a folder, under the names of the wrapped set."""
+
+    def __init__(
+        self,
+        pids: Sequence[int],
+        camids: Sequence[int],
+        made: Sequence[int],
+        label: Callable[[int], Any] | None,
+        camera: Callable[[int], Any] | None,
+    ) -> None:
+        # people and cameras of real images, too: who has no generated image stays real, who is unknown is an error
+        rename = label or _same
+        self.pids: dict[Hashable, list[int]] = {rename(pid): [] for pid in sorted(set(pids))}
+        for row, pid in enumerate(made):
+            self.pids[rename(pid)].append(row)
+        there = sorted(set(camids))
+        self.cameras = {camid: (camera or _same)(camid) for camid in there} if there else None
+
+    def row(self, root: Path, index: int, pid: Any, number: int) -> int | None:
+        """A generated image of a person, None without one."""
+        rows = self.pids.get(pid)
+        if rows is None:
+            known = first_five(list(self.pids))
+            raise InputError(f"item {index} has pid {pid!r}, {root} has {known}: give label, from its pids to yours")
+        return rows[number % len(rows)] if rows else None
+
+    def camera(self, root: Path, index: int, camid: Any, own: int) -> Any:
+        """A camera of the folder, as the wrapped set calls it; None where that has none."""
+        if camid is None or self.cameras is None:
+            return None
+        if camid not in self.cameras.values():
+            known = first_five(list(self.cameras.values()))
+            raise InputError(f"item {index} has camid {camid!r}, {root} has {known}: give camera, likewise")
+        return self.cameras[own]
+
+
+def open_images(
+    root: Path | str, label: Callable[[int], Any] | None = None, camera: Callable[[int], Any] | None = None
+) -> ImageSource:
+    """The generated images of a folder, plain or of tars; `label` and `camera` as for `AugmentedDataset`.
+
+    Raises:
+        InputError: it cannot be read, or holds no generated image.
+    """
+    from augment.folder.plan_parquet import TAR_PLAN
+
+    kind = GeneratedTars if (Path(root) / TAR_PLAN).is_file() else GeneratedFolder
+    return kind(root, label, camera)
 
 
 class MadeOnTheFly:

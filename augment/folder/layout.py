@@ -7,6 +7,7 @@ the test splits, and everybody's joints.
     OUT/market-annotation-test.csv
     OUT/augmentation/plan.csv           the plan as it was carried out
     OUT/augmentation/gate.csv           with a gate: all attempts
+    OUT/augmentation/repair-0001.csv    of a repair: all attempts
     OUT/augmentation/manifest.json      there once all else is
 """
 
@@ -32,6 +33,8 @@ from reid_eval.writing import PART, disk_error
 
 LINKS = ("copy", "hard", "symlink")
 PLAN = "augmentation/plan.csv"
+TAR_PLAN = "augmentation/plan.parquet"
+"""Instead, where the images are in tars (`augment.folder.tar_folder`)."""
 GATE_LOG = "augmentation/gate.csv"
 MANIFEST = "augmentation/manifest.json"
 ANNOTATIONS = ("market-annotation-train.csv", "market-annotation-test.csv")
@@ -40,6 +43,8 @@ UNFINISHED = "augmentation/unfinished.json"
 """The job that a folder is under construction for."""
 SCRATCH = "augmentation/work"
 """What unfinished generations keep for themselves."""
+REPAIR = "augmentation/repair"
+"""What an unfinished repair by the gate keeps for itself."""
 TEST_FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
 
 
@@ -70,7 +75,7 @@ def list_copies(data: ReidData, plan: pd.DataFrame) -> list[tuple[str, str]]:
     kept = plan[plan["action"] == "keep"]
     pairs = list(zip(kept["image"].tolist(), kept["output"].tolist(), strict=True))
     for split in TEST_FOLDERS:
-        pairs += [(path, _test_path(path, split, data.layout)) for path in data.split(split)["path"].tolist()]
+        pairs += [(path, _test_path(path, split, data)) for path in data.split(split)["path"].tolist()]
     twice = [target for target, count in Counter(target for _, target in pairs).items() if count > 1]
     if twice:
         raise InputError(f"{len(twice)} images would get the same name, such as {twice[0]}: rename them")
@@ -161,7 +166,7 @@ def test_annotations(keypoints: Keypoints, data: ReidData) -> Keypoints:
         paths = data.split(split)["path"].tolist()
         for path, row in zip(paths, keypoints.rows(paths).tolist(), strict=True):
             if row >= 0:
-                target = _test_path(path, split, data.layout)
+                target = _test_path(path, split, data)
                 by_name.setdefault(_row_name(target, data.layout), []).append((target, keypoints.xy[row]))
     table: dict[str, NDArray[np.float32]] = {}
     for name, entries in by_name.items():
@@ -178,8 +183,9 @@ def told_apart(train: Keypoints, test: Keypoints) -> Keypoints:
     return Keypoints(tuple(names), train.xy)
 
 
-def _test_path(path: str, split: str, layout: str) -> str:
-    tail = path.split("/")[-2:] if layout == "folders" else path.split("/")[-1:]
+def _test_path(path: str, split: str, data: ReidData) -> str:
+    path = data.renamed.get(path, path)
+    tail = path.split("/")[-2:] if data.layout == "folders" else path.split("/")[-1:]
     return "/".join([TEST_FOLDERS[split], *tail])
 
 

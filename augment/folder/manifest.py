@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from augment.folder.layout import MANIFEST, PLAN, SCRATCH, UNFINISHED
+from augment.folder.layout import MANIFEST, PLAN, REPAIR, SCRATCH, TAR_PLAN, UNFINISHED
 from augment.plan.file import TRAIN, read_plan, wrong_outputs
 from augment.runs import RUNS
 from reid_eval.foreign import read_json, reason_of
@@ -35,6 +35,8 @@ def _inside(name: str) -> str:
     return name
 
 
+MOST_TERMS = 1000
+"""Characters of the terms of the photographs."""
 _COUNTS = ("identities", "train", "train_generated", "train_dropped", "query", "gallery")
 _OF_GATE = ("asked", "accepted_at_once", "accepted_after_retry", "given_up", "rejections")
 
@@ -55,8 +57,15 @@ def _gate_facts(facts: dict[str, Any] | None) -> dict[str, Any] | None:
     return facts
 
 
+def _plain_terms(terms: str | None) -> str | None:
+    """Words that can be printed in a line."""
+    if terms is not None and (not terms.strip() or len(terms) > MOST_TERMS or not is_harmless(terms)):
+        raise ValueError(f"terms are one line of at most {MOST_TERMS} characters")
+    return terms
+
+
 _Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
-_Name = Annotated[str, AfterValidator(_inside)]
+Name = Annotated[str, AfterValidator(_inside)]
 _Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 
 
@@ -84,6 +93,8 @@ class Job(BaseModel):
     link: Literal["copy", "hard", "symlink"]
     arguments: dict[str, Any] = {}
     """What the plan was made with: ratio, mode, seed and so on. No paths of this machine."""
+    terms: Annotated[str | None, AfterValidator(_plain_terms)] = None
+    """Terms of the photographs in the folder, in the user's words: licence, attribution, limits of use."""
 
 
 class FileEntry(BaseModel):
@@ -108,17 +119,42 @@ class Manifest(BaseModel):
     counts: Annotated[dict[str, _Count], AfterValidator(_all_counts)]
     reports: dict[str, list[str]]
     """Images that need a word, such as those without usable keypoints."""
-    files: dict[_Name, FileEntry]
+    files: dict[Name, FileEntry]
     """Every file of the folder but the manifest itself, by POSIX path."""
     gate: Annotated[dict[str, Any] | None, AfterValidator(_gate_facts)] = None
     """How many images the gate rejected, and why; None (and not written) without one."""
+    repairs: list[Annotated[dict[str, Any], AfterValidator(_gate_facts)]] = []
+    """The same of each repair, see `augment.gate.repair`; not written without one."""
+
+    @property
+    def terms(self) -> str | None:
+        """Terms of the photographs in the folder, in the user's words; None: nobody said. They stand in `job`."""
+        return self.job.terms
 
 
 def write_manifest(out: Path | str, manifest: Manifest) -> None:
     """Write the manifest of a complete folder, atomically, and remove the mark of the unfinished one."""
-    exclude = {"gate"} if manifest.gate is None else None
-    write_json(Path(out) / MANIFEST, manifest.model_dump(mode="json", exclude=exclude))
+    exclude = {name for name, absent in (("gate", manifest.gate is None), ("repairs", not manifest.repairs)) if absent}
+    values = manifest.model_dump(mode="json", exclude=exclude)
+    write_json(Path(out) / MANIFEST, {**values, "job": _job_values(manifest.job)})
     (Path(out) / UNFINISHED).unlink(missing_ok=True)
+
+
+def _job_values(job: Job) -> dict[str, Any]:
+    """As it is written: without terms where there are none."""
+    return job.model_dump(mode="json", exclude={"terms"} if job.terms is None else None)
+
+
+def check_terms(terms: str | None) -> None:
+    """Refuse terms that a manifest does not hold.
+
+    Raises:
+        InputError: empty, too long, or with control characters.
+    """
+    try:
+        _plain_terms(terms)
+    except ValueError as error:
+        raise InputError(str(error), "terms") from None
 
 
 def read_manifest(out: Path | str) -> Manifest:
@@ -144,7 +180,7 @@ def begin_job(out: Path, job: Job) -> bool:
     target = out / UNFINISHED
     own = target.with_name(f"{PART}{secrets.token_hex(8)}")
     try:
-        write_json(own, job.model_dump(mode="json"))
+        write_json(own, _job_values(job))
         try:
             os.link(own, target)  # unlike a rename it fails where the file is there already
         except (FileExistsError, FileNotFoundError):  # the latter: another has begun, and swept this one's mark away
@@ -173,10 +209,10 @@ def read_job(out: Path | str) -> Job | None:
     return read_manifest(out).job if (Path(out) / MANIFEST).is_file() else None
 
 
-def differences(old: Job, new: Job) -> str:
-    """What differs between two jobs, `ratio: 0.5, now 0.7; ...`; empty if nothing does."""
+def differences(old: Job, new: Job, but: Sequence[str] = ()) -> str:
+    """What differs between two jobs, `ratio: 0.5, now 0.7; ...`, but for some fields; empty if nothing does."""
     a, b = ({**(d := job.model_dump(mode="json")), **d.pop("arguments")} for job in (old, new))
-    keys = [key for key in dict.fromkeys([*a, *b]) if key != "arguments" and a.get(key) != b.get(key)]
+    keys = [key for key in dict.fromkeys([*a, *b]) if key not in ("arguments", *but) and a.get(key) != b.get(key)]
     return "; ".join(f"{key}: {_short(a.get(key))}, now {_short(b.get(key))}" for key in keys)
 
 
@@ -232,7 +268,9 @@ class VerifyReport:
     @property
     def _advice(self) -> str:
         left = [name for name in self.extra if name.startswith((UNFINISHED, SCRATCH)) or PART in name]
-        return f" ({len(left)} left by a process that was killed: resume it, and they go)" if left else ""
+        told = f" ({len(left)} left by a process that was killed: resume it, and they go)" if left else ""
+        repair = any(name.startswith(f"{REPAIR}/") for name in self.extra)
+        return told + (" (a repair was killed: give it again, and it goes on)" if repair else "")
 
 
 def verify(out: Path | str) -> VerifyReport:
@@ -249,19 +287,37 @@ def verify(out: Path | str) -> VerifyReport:
     found = file_entries(out, present)
     changed = [name for name in present if found[name] != manifest.files[name]]
     extra = sorted(there - set(manifest.files))
-    wrong = [] if PLAN in (*missing, *changed) else _mislabelled(out, manifest)
+    plan = PLAN if PLAN in manifest.files else TAR_PLAN
+    wrong = [] if plan in (*missing, *changed) else _mislabelled(out, manifest)
     return VerifyReport(len(manifest.files), tuple(missing), tuple(changed), tuple(extra), tuple(wrong))
 
 
 def _mislabelled(out: Path, manifest: Manifest) -> list[str]:
     """What a reader of the training images would take for something else than the plan says."""
     try:
+        if PLAN not in manifest.files:
+            return _misplaced(out, manifest)
         plan = read_plan(out / PLAN)
     except InputError as error:
         return [str(error)]
     wrong = [f"row {row} of {PLAN}: {error}" for row, error in wrong_outputs(plan, manifest.job.layout)]
     planned, there = set(plan["output"]) - {""}, {name for name in manifest.files if name.startswith(f"{TRAIN}/")}
     return wrong + [f"{name} is in the manifest or the plan alone" for name in sorted(planned ^ there)]
+
+
+def _misplaced(out: Path, manifest: Manifest) -> list[str]:
+    """What is wrong with the plan of a folder of tars, and with where it says that its images are."""
+    from augment.folder.plan_parquet import read_tar_plan
+    from augment.folder.tar_shards import is_tar_name
+
+    plan = read_tar_plan(out / TAR_PLAN)
+    wrong = [f"row {row} of {TAR_PLAN}: {error}" for row, error in wrong_outputs(plan, manifest.job.layout)]
+    named = set(plan.loc[plan["action"] != "drop", "shard"].unique().tolist())
+    tars = {name for name in manifest.files if is_tar_name(name) and name.startswith("train-")}
+    wrong += [f"{name} is in the manifest or the plan alone" for name in sorted(named ^ tars)]
+    ends = plan[plan["action"] != "drop"].assign(end=plan["offset"] + plan["size"]).groupby("shard")["end"].max()
+    beyond = [name for name, end in ends.items() if name in tars and end > manifest.files[str(name)].size]
+    return wrong + [f"{name} ends before its last image" for name in beyond]
 
 
 def _load(model: type[Any], path: Path) -> Any:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 
-from augment.folder.image_sources import GeneratedFolder, ImageSource, MadeOnTheFly
+from augment.folder.image_sources import ImageSource, MadeOnTheFly, open_images
 from augment.generators.transfer import PoseTransfer
 from augment.plan.donors import stable_hash
 from augment.pose.keypoints import Keypoints
@@ -72,7 +72,8 @@ class AugmentedDataset(Dataset[Any]):
         Args:
             dataset: anything with a length whose items are `(image, pid, ...)`, `(image, pid, camid, ...)` or dicts.
                 It transforms its own images.
-            source: a folder that `patn-augment generate` wrote, of which only the generated images are used; or
+            source: a folder that `patn-augment generate` wrote, plain or of tars, of which only the generated images
+                are used; or
                 another `ImageSource`. For images made on the fly see `AugmentedDataset.on_the_fly`.
             rate: share of items to swap, 0 to 1.
             seed: of all draws.
@@ -91,7 +92,7 @@ class AugmentedDataset(Dataset[Any]):
         if keys is not None and not 2 <= len(keys) <= 4:
             raise InputError(f"keys {keys!r}: expected those of image, pid, camid and path")
         self.dataset = dataset
-        self.source = GeneratedFolder(source, label, camera) if isinstance(source, (str, Path)) else source
+        self.source = open_images(source, label, camera) if isinstance(source, (str, Path)) else source
         self.rate, self.seed = float(rate), seed
         self.transform = transform
         self.keys = None if keys is None else Keys(*keys)

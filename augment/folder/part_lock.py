@@ -32,8 +32,7 @@ def part_lock(out: Path, shard: tuple[int, int]) -> Iterator[None]:
     held = _acquire(lock, path, out)
     try:
         if held and not isinstance(lock, SoftFileLock):  # which tells of its holder itself
-            with suppress(OSError):
-                path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
+            sign_lock(path)
         yield
     finally:
         lock.release()
@@ -45,7 +44,7 @@ def _acquire(lock: FileLock, path: Path, out: Path) -> bool:
         lock.acquire(timeout=0)
     except Timeout:
         print(
-            f"{out}: {_holder(path)} is making this part: waiting for it. If it is gone, stop this one and remove "
+            f"{out}: {holder_of(path)} is making this part: waiting for it. If it is gone, stop this one and remove "
             f"{path}",
             file=sys.stderr,
             flush=True,
@@ -73,8 +72,14 @@ def _prefix(out: Path) -> Path:
     return out.with_name(f".{known}.part-")
 
 
-def _holder(path: Path) -> str:
-    """`process 12 of host a`, as far as it is told."""
+def sign_lock(path: Path) -> None:
+    """Write who holds a lock into its file."""
+    with suppress(OSError):
+        path.write_text(f"{os.getpid()}\n{socket.gethostname()}\n")
+
+
+def holder_of(path: Path) -> str:
+    """`process 12 of host a`, as far as the file of a lock tells."""
     try:
         process, host = path.read_text().split("\n")[:2]
     except (OSError, ValueError):

@@ -8,13 +8,15 @@ The last chunk is filled up with copies of its last image.
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, overload
 
 import numpy as np
 import torch
@@ -28,8 +30,11 @@ from reid_eval.runtime import ProgressBar, atomic_path
 from reid_eval.transforms import to_float, to_pictures
 
 CHUNK = 8
+AHEAD = 2
+"""Chunks that are read and written beside the one that is computed, at least."""
 WORKERS = min(8, os.cpu_count() or 1)
 Generator = PoseGenerator
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,13 +110,38 @@ def is_complete(path: Path) -> bool:
     return (head, tail) == (b"\xff\xd8", b"\xff\xd9") or (path.suffix.lower() not in (".jpg", ".jpeg") and tail != b"")
 
 
-def chunks_of(tasks: Sequence[Task], size: int = CHUNK, shard: tuple[int, int] = (0, 1)) -> list[Sequence[Task]]:
+class Chunks(Sequence[Sequence[Task]]):
+    """A plan's tasks cut into chunks, of which a shard has every so many; see `chunks_of`."""
+
+    def __init__(self, tasks: Sequence[Task], size: int, starts: range) -> None:
+        self.tasks, self.size, self.starts = tasks, size, starts
+
+    @property
+    def images(self) -> int:
+        """How many tasks all of them have."""
+        short = bool(self.starts) and self.starts[-1] + self.size - len(self.tasks)
+        return len(self.starts) * self.size - max(0, short)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    @overload
+    def __getitem__(self, place: int) -> Sequence[Task]: ...
+    @overload
+    def __getitem__(self, place: slice) -> Chunks: ...
+    def __getitem__(self, place: int | slice) -> Sequence[Task] | Chunks:
+        if isinstance(place, slice):
+            return Chunks(self.tasks, self.size, self.starts[place])
+        start = self.starts[place]
+        return self.tasks[start : start + self.size]
+
+
+def chunks_of(tasks: Sequence[Task], size: int = CHUNK, shard: tuple[int, int] = (0, 1)) -> Chunks:
     """Cut all tasks of a plan into chunks of `size`, and keep those of shard `index, count`."""
-    chunks = [tasks[start : start + size] for start in range(0, len(tasks), size)]
-    return chunks[shard[0] :: shard[1]]
+    return Chunks(tasks, size, range(0, len(tasks), size)[shard[0] :: shard[1]])
 
 
-def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Settings, bar: ProgressBar) -> None:
+def render(chunks: Iterable[Sequence[Task]], generator: Generator, settings: Settings, bar: ProgressBar) -> None:
     """Make the images of chunks whose outputs are not all there yet.
 
     Args:
@@ -123,38 +153,68 @@ def render(chunks: Sequence[Sequence[Task]], generator: Generator, settings: Set
     Raises:
         InputError: an image cannot be read, or the generator gave what is no image.
     """
-    todo = [chunk for chunk in chunks if not all(is_complete(task.output) for task in chunk)]
-    bar.skip(sum(map(len, chunks)) - sum(map(len, todo)))
-    per_step = max(1, settings.batch_size // settings.chunk)
-    steps = [todo[start : start + per_step] for start in range(0, len(todo), per_step)]
+
+    def save(pixels: NDArray[np.uint8], task: Task, size: tuple[int, int]) -> None:
+        save_image(pixels, task.output, size, settings.jpeg_quality)
+
+    for chunk, _ in pipe(_missing(chunks, bar), generator, settings, save):
+        bar.advance(len(chunk))
+
+
+def pipe(
+    chunks: Iterable[Sequence[Task]],
+    generator: Generator,
+    settings: Settings,
+    finish: Callable[[NDArray[np.uint8], Task, tuple[int, int]], T],
+) -> Iterator[tuple[Sequence[Task], list[T]]]:
+    """Generate chunks, in their order, each with what became of its images.
+
+    While the generator works on one chunk, the following ones are read and those before it are finished, in threads; a
+    few of each are held, however many there are.
+
+    Args:
+        chunks: from `chunks_of`.
+        generator: of images of the size in `settings`, on its device.
+        settings: see there.
+        finish: takes an image, uint8 RGB `[H, W, 3]` at the network's size, its task, and (H, W) of its photo.
+
+    Raises:
+        InputError: an image cannot be read, or the generator gave what is no image.
+    """
+    ahead = max(AHEAD, settings.batch_size // settings.chunk)
+    ending: deque[tuple[Sequence[Task], list[Future[T]]]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool, repeatable():
-        saving: list[Future[None]] = []
-        for step, loaded in _prefetch(steps, settings.size, pool):
-            images = [compute(generator, part, settings) for part in loaded]
-            for future in saving:
-                future.result()
-            saving = [
-                pool.submit(save_image, image, task.output, one.size, settings.jpeg_quality)
-                for chunk, part, batch in zip(step, loaded, images, strict=True)
-                for task, one, image in zip(chunk, part, batch, strict=False)  # the batch may have been filled up
-            ]
-            bar.advance(sum(map(len, step)))
-        for future in saving:
-            future.result()
+        for chunk, loaded in _prefetch(chunks, settings.size, pool, ahead):
+            images = compute(generator, loaded, settings)  # maybe more than were asked for: the last one filled up
+            ends = zip(images, chunk, loaded, strict=False)
+            ending.append((chunk, [pool.submit(finish, image, task, one.size) for image, task, one in ends]))
+            while len(ending) > ahead:
+                done, futures = ending.popleft()
+                yield done, [future.result() for future in futures]
+        for done, futures in ending:
+            yield done, [future.result() for future in futures]
+
+
+def _missing(chunks: Iterable[Sequence[Task]], bar: ProgressBar) -> Iterator[Sequence[Task]]:
+    for chunk in chunks:
+        if all(is_complete(task.output) for task in chunk):
+            bar.skip(len(chunk))
+        else:
+            yield chunk
 
 
 def _prefetch(
-    steps: Sequence[Sequence[Sequence[Task]]], size: tuple[int, int], pool: ThreadPoolExecutor
-) -> Iterator[tuple[Sequence[Sequence[Task]], list[list[Loaded]]]]:
-    """Each step with its images; the next step is read while the caller computes this one."""
-
-    def begin(step: Sequence[Sequence[Task]]) -> list[list[Future[Loaded]]]:
-        return [[pool.submit(load_task, task, size) for task in chunk] for chunk in step]
-
-    ahead = begin(steps[0]) if steps else []
-    for number, step in enumerate(steps):
-        now, ahead = ahead, begin(steps[number + 1]) if number + 1 < len(steps) else []
-        yield step, [[future.result() for future in chunk] for chunk in now]
+    chunks: Iterable[Sequence[Task]], size: tuple[int, int], pool: ThreadPoolExecutor, ahead: int
+) -> Iterator[tuple[Sequence[Task], list[Loaded]]]:
+    """Each chunk with its images; so many more are read while the caller works on it."""
+    reading: deque[tuple[Sequence[Task], list[Future[Loaded]]]] = deque()
+    for chunk in chunks:
+        reading.append((chunk, [pool.submit(load_task, task, size) for task in chunk]))
+        if len(reading) > ahead:
+            now, futures = reading.popleft()
+            yield now, [future.result() for future in futures]
+    for now, futures in reading:
+        yield now, [future.result() for future in futures]
 
 
 def load_task(task: Task, size: tuple[int, int]) -> Loaded:
@@ -191,16 +251,33 @@ def save_image(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], q
 
     If another shard finished the folder meanwhile, it swept away what this one was writing; the image is there then.
     """
-    image = Image.fromarray(pixels)
-    if (image.height, image.width) != size:
-        image = image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    options: dict[str, Any] = {"quality": quality} if output.suffix.lower() in (".jpg", ".jpeg") else {}
     try:
         with atomic_path(output, durable=False) as temporary:
-            image.save(temporary, **options)
+            temporary.write_bytes(encode_image(pixels, output.suffix, size, quality))
     except FileNotFoundError:
         if not is_complete(output):
             raise
+
+
+def encode_image(pixels: NDArray[np.uint8], suffix: str, size: tuple[int, int], quality: int) -> bytes:
+    """A file's bytes of uint8 RGB `[H, W, 3]`, resized to `size` (H, W); `quality` is JPEG's."""
+    jpeg = suffix.lower() in (".jpg", ".jpeg")
+    kind = "JPEG" if jpeg else Image.registered_extensions()[suffix.lower()]
+    buffer = io.BytesIO()
+    _resized(Image.fromarray(pixels), size).save(buffer, kind, **({"quality": quality} if jpeg else {}))
+    return buffer.getvalue()
+
+
+def as_stored(pixels: NDArray[np.uint8], output: Path, size: tuple[int, int], quality: int) -> NDArray[np.uint8]:
+    """What `save_image` leaves of an image for those who read it at its own size again: uint8 RGB `[H, W, 3]`."""
+    with Image.open(io.BytesIO(encode_image(pixels, output.suffix, size, quality))) as stored:
+        return np.array(_resized(stored.convert("RGB"), pixels.shape[:2]))
+
+
+def _resized(image: Image.Image, size: tuple[int, ...]) -> Image.Image:
+    if (image.height, image.width) == tuple(size):
+        return image
+    return image.resize((size[1], size[0]), Image.Resampling.BICUBIC)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from augment.folder.render import (
     Loaded,
     Settings,
     Task,
+    as_stored,
     compute,
     is_complete,
     load_task,
@@ -173,7 +174,8 @@ def _render_chunk(
     for attempt in range(judging.retries + 1):
         images = compute(generator, [one for _, one in pending], settings)[: len(pending)]
         again: list[tuple[Asked, Loaded]] = []
-        for (asked, one), image, verdict in zip(pending, images, _judge(judging.gate, pending, images), strict=True):
+        verdicts = _judge(judging.gate, pending, images, settings.jpeg_quality, pool)
+        for (asked, one), image, verdict in zip(pending, images, verdicts, strict=True):
             attempts.append(_row(asked, attempt, verdict))
             tried[asked.index].append(asked.pose)
             if verdict.ok:
@@ -189,7 +191,15 @@ def _render_chunk(
     return sorted(attempts, key=lambda row: (row["index"], row["attempt"]))
 
 
-def _judge(gate: Gate, pending: Sequence[tuple[Asked, Loaded]], images: np.ndarray) -> list[Verdict]:
+def _judge(
+    gate: Gate, pending: Sequence[tuple[Asked, Loaded]], images: np.ndarray, quality: int, pool: ThreadPoolExecutor
+) -> list[Verdict]:
+    """Verdicts on the images as a reader of the folder will find them: JPEG moves some across a threshold."""
+    stored = pool.map(
+        lambda item: as_stored(item[1], item[0][0].task.output, item[0][1].size, quality),
+        zip(pending, images, strict=True),
+    )
+    images = np.stack(list(stored))
     joints = np.stack([one.joints for _, one in pending])
     photos = np.stack([one.image for _, one in pending])
     return gate.judge(images, joints[:, 1], photos, joints[:, 0])

@@ -1,12 +1,14 @@
-"""What the gate means for a plan: other poses to try, and the plan as it was carried out in the end."""
+"""What the gate means for a plan: other poses to try, and the plan as it was carried out. Writes and reads its log."""
 
 from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,18 @@ import pandas as pd
 from augment.folder.carry import Source
 from augment.folder.render import Task
 from augment.gate.attempts import Asked
-from augment.gate.judge import NUMBERS, REASONS, Gate
+from augment.gate.judge import NUMBERS, REASONS, Gate, Verdict
 from augment.plan.donors import PosePool, kept_pool, library_pool, redraw_pose
 from augment.plan.file import LIBRARY
 from augment.pose.library import frame_of
+from reid_eval.foreign import reason_of
+from reid_eval.foreign_csv import read_csv
+from reid_eval.runtime import InputError
 
 RETRIES = 2
-DRAWS = 2
-"""Raise it when rejected images begin to be tried in other poses: what was made before is another result."""
+DRAWS = 3
+"""Raise it when other images begin to be rejected, or to be tried in other poses: what was made before is another
+result."""
 _LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
 
 
@@ -63,7 +69,7 @@ class Redrawing:
     """
 
     def __init__(self, run: GateRun, source: Source, plan: pd.DataFrame) -> None:
-        self.run, self.data, self.library = run, source.data, source.library
+        self.run, self.source, self.library = run, source, source.library
         made = plan[plan["action"] == "generate"]
         names = ("pid", "condition", "pose", "output")
         self.pids, self.conditions, self.poses, self.outputs = (made[name].tolist() for name in names)
@@ -94,7 +100,7 @@ class Redrawing:
             return None
         pool, old = self._pool(asked.index), asked.task
         name = pool.names[row]
-        donor, frame = (self.data.root / name, None) if pool is self.kept else (None, frame_of(name))
+        donor, frame = (self.source.file(name), None) if pool is self.kept else (None, frame_of(name))
         return Asked(
             asked.index, Task(old.photo, old.source, donor, pool.xy[row], old.output, frame), name, asked.output
         )
@@ -137,7 +143,12 @@ class Outcome:
     facts: dict[str, Any]
 
 
-def outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], layout: str) -> Outcome:
+def outcome(
+    plan: pd.DataFrame,
+    attempts: Sequence[Mapping[str, Any]],
+    layout: str,
+    renamed: Mapping[str, str] | None = None,
+) -> Outcome:
     """The plan as it was carried out.
 
     An image that was given up is left out. If its identity has dropped images (`replace`), the first of them by path
@@ -147,8 +158,11 @@ def outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], layout: s
         plan: as it was asked.
         attempts: from `augment.gate.attempts.read_records`.
         layout: of the data set.
+        renamed: as `ReidData.renamed`.
     """
     from augment.plan.sampler import output_path
+
+    names = renamed or {}
 
     accepted = {one["output"]: one["pose"] for one in attempts if one["accepted"]}
     table = plan.astype({"action": object, "pose": object, "output": object})  # pandas' str takes no empty lists
@@ -159,15 +173,18 @@ def outcome(plan: pd.DataFrame, attempts: Sequence[Mapping[str, Any]], layout: s
     for pid, count in table.loc[lost, "pid"].value_counts().sort_index().items():
         dropped = table[(table["action"] == "drop") & (table["pid"] == pid)].sort_values("image").index[:count]
         table.loc[dropped, "action"] = "keep"
-        table.loc[dropped, "output"] = [output_path(image, layout) for image in table.loc[dropped, "image"]]
+        table.loc[dropped, "output"] = [
+            output_path(names.get(image, image), layout) for image in table.loc[dropped, "image"]
+        ]
         restored += table.loc[dropped, "image"].tolist()
     given_up = tuple(sorted(table.loc[lost, "output"]))
     return Outcome(
-        table[~lost].reset_index(drop=True), given_up, tuple(sorted(restored)), _facts(attempts, int(made.sum()))
+        table[~lost].reset_index(drop=True), given_up, tuple(sorted(restored)), attempt_facts(attempts, int(made.sum()))
     )
 
 
-def _facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
+def attempt_facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str, Any]:
+    """Counts, reasons and rates of the attempts at so many images, for a manifest."""
     rejected = [one for one in attempts if not one["accepted"]]
     accepted = len(attempts) - len(rejected)
     first = sum(one["accepted"] and one["attempt"] == 0 for one in attempts)
@@ -191,3 +208,29 @@ def log_text(attempts: Sequence[Mapping[str, Any]]) -> str:
     for one in attempts:
         writer.writerow({**one, "reasons": "+".join(one["reasons"]), "accepted": int(one["accepted"])})
     return buffer.getvalue()
+
+
+def read_log(path: Path) -> dict[str, Verdict]:
+    """The verdict on every image that was accepted, by output, from `augmentation/gate.csv`.
+
+    Raises:
+        InputError: it cannot be read, or is no such log.
+    """
+    try:
+        table = read_csv(path)
+        if tuple(table.columns) != _LOG_COLUMNS:
+            raise ValueError(f"its columns are not {','.join(_LOG_COLUMNS)}")
+        accepted = table[table["accepted"] == "1"]
+        columns = [[_number(text) for text in accepted[name]] for name in NUMBERS]
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read the gate's log {path}: {reason_of(error)}") from None
+    errors, drifts, contrasts, saturated, noises = columns
+    each = zip(accepted["output"].tolist(), errors, drifts, contrasts, saturated, noises, strict=True)
+    return {output: Verdict(a, b, c, d, e, ()) for output, a, b, c, d, e in each}
+
+
+def _number(text: str) -> float:
+    value = float(text) if text else math.nan
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is no finite number")
+    return value

@@ -37,7 +37,7 @@ class GatedRendering:
         attempts = read_records(work.out, _chunks(work), self._redraw(work))
         if attempts is None:
             return None
-        found = outcome(work.plan, attempts, work.source.data.layout)
+        found = outcome(work.plan, attempts, work.source.data.layout, work.source.data.renamed)
         reports = {"gate_given_up": found.given_up, "gate_kept_instead": found.kept_instead}
         return Carried(found.plan, reports, found.facts, {GATE_LOG: log_text(attempts)})
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from augment.estimators.base import Estimator
 from augment.estimators.build import COMMAND, build_estimator
+from augment.folder.manifest import MANIFEST, read_manifest
 from augment.gate.calibrate import COUNT, FALSE_ALARMS, VERSION, calibrate
 from augment.gate.judge import Gate, GateThresholds
 from augment.pose.keypoints import Keypoints, load_annotations
@@ -33,12 +34,11 @@ class _Rates(BaseModel):
     colour_same: _Share
 
 
-class _File(BaseModel):
-    """What a file of thresholds holds; the fields are those of `GateThresholds`."""
+class _Limits(BaseModel):
+    """Thresholds in a file; the fields are those of `GateThresholds`."""
 
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
-    version: Literal[VERSION]  # type: ignore[valid-type]
     pose: float
     colour: float
     contrast: float
@@ -50,6 +50,12 @@ class _File(BaseModel):
     images: Annotated[int, Field(ge=0, le=LARGEST_INTEGER)] = 0
     rates: _Rates | None = None
     note: Annotated[str, Field(max_length=4096)] | None = None
+
+
+class _File(_Limits):
+    """What a file of thresholds holds."""
+
+    version: Literal[VERSION]  # type: ignore[valid-type]
 
 
 def write_thresholds(path: Path, thresholds: GateThresholds) -> None:
@@ -69,18 +75,41 @@ def read_thresholds(path: Path) -> GateThresholds:
             raise ValueError("it is no JSON object")
         if value.get("version") != VERSION:
             raise ValueError("set by another version of patn-augment: set it anew")
-        told = _File.model_validate(value).model_dump(exclude={"version", "size"})
-        height, width = value["size"]
+        return _limits(_File.model_validate(value))
     except (OSError, ValueError) as error:
-        reason = (
-            problems_of(error).replace("Value error, ", "")[:500]
-            if isinstance(error, ValidationError)
-            else reason_of(error)
-        )
         raise InputError(
-            f"{path} holds no thresholds of the gate ({reason}): see patn-augment calibrate-gate"
+            f"{path} holds no thresholds of the gate ({_reason(error)}): see patn-augment calibrate-gate"
         ) from None
-    return GateThresholds(**told, size=(height, width))
+
+
+def folder_thresholds(out: Path) -> GateThresholds | None:
+    """The thresholds that an augmented folder was made with, as its manifest tells; None where no gate was asked.
+
+    A program that was the estimator is called `command` there, without its arguments.
+
+    Raises:
+        InputError: no finished folder, or what its manifest tells are no thresholds.
+    """
+    gate = read_manifest(out).job.arguments.get("gate")
+    if gate is None:
+        return None
+    try:
+        return _limits(_Limits.model_validate(gate["thresholds"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{out / MANIFEST} holds no thresholds of the gate ({_reason(error)}): verify the folder"
+        ) from None
+
+
+def _limits(read: _Limits) -> GateThresholds:
+    told = read.model_dump(exclude={"version", "size"})
+    return GateThresholds(**told, size=(read.size[0], read.size[1]))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        return problems_of(error).replace("Value error, ", "")[:500]
+    return reason_of(error)
 
 
 def describe(limits: GateThresholds) -> str:
@@ -112,7 +141,7 @@ def open_estimator(name: str, weights: Path | None, device: str) -> tuple[Estima
 def open_gate(
     data: ReidData,
     keypoints: Keypoints,
-    thresholds: Path | None,
+    thresholds: Path | GateThresholds | None,
     size: tuple[int, int],
     device: str,
     say: Say,
@@ -124,7 +153,7 @@ def open_gate(
     Args:
         data: the data set.
         keypoints: of its images.
-        thresholds: the file, or None.
+        thresholds: the file, those that a folder was made with, or None.
         size: (H, W) of the images that are to be judged.
         device: of the estimator.
         say: told what was set.
@@ -136,14 +165,16 @@ def open_gate(
             of a program that the caller does not name.
     """
     if thresholds is not None:
-        limits = read_thresholds(thresholds)
+        limits = thresholds if isinstance(thresholds, GateThresholds) else read_thresholds(thresholds)
+        where = "the folder" if isinstance(thresholds, GateThresholds) else str(thresholds)
         if limits.size != size:
             own, asked = ("x".join(map(str, sides)) for sides in (limits.size, size))
-            raise InputError(f"{thresholds} holds for images of {own}, these are {asked}: set it anew for that size")
-        _check_named(thresholds, limits, estimator)
-        opened, sha256 = open_estimator(limits.estimator, weights, device)
+            raise InputError(f"{where} holds for images of {own}, these are {asked}: set it anew for that size")
+        _check_named(where, limits, estimator)
+        program = limits.estimator == COMMAND.rstrip(":")  # as a manifest tells it
+        opened, sha256 = open_estimator(str(estimator) if program else limits.estimator, weights, device)
         if limits.estimator_sha256 not in (None, sha256):
-            raise InputError(f"{thresholds} was set with other weights of {limits.estimator}: set it anew")
+            raise InputError(f"{where} was set with other weights of {limits.estimator}: set it anew")
         return Gate(opened, limits)
     name = estimator or "synth"
     opened, sha256 = open_estimator(name, weights, device)
@@ -152,9 +183,17 @@ def open_gate(
     return Gate(opened, limits)
 
 
-def _check_named(thresholds: Path, limits: GateThresholds, named: str | None) -> None:
+def _check_named(thresholds: str, limits: GateThresholds, named: str | None) -> None:
     """A program is started only if the caller names it, word for word; what ships is told by its hash."""
     own = limits.estimator
+    if own == COMMAND.rstrip(":"):
+        if named is None or not named.startswith(COMMAND):
+            raise InputError(
+                f"{thresholds} was made with a program as the gate's estimator, and no file starts one: name the "
+                "program as estimator",
+                "estimator",
+            )
+        return
     if named is None and own.startswith(COMMAND):
         raise InputError(
             f"{thresholds} was set with a program ({own[:200]!r}), no file starts one: name the program as estimator",

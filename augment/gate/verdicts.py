@@ -9,24 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from augment.folder.layout import folder_plan
 from augment.folder.manifest import read_manifest
 from augment.gate.judge import NUMBERS, Gate, Verdict, reason_counts
-from augment.gate.thresholds import open_gate
+from augment.gate.thresholds import folder_thresholds, open_gate
+from augment.plan.donors import stable_hash
 from augment.pose.keypoints import load_annotations
 from augment.quality.material import folder_material, generated_outputs
 from augment.quality.metrics import Material
+from augment.quality.sheet import who_and_where
 from augment.runs import Say
 from reid_eval.datasets import read_dataset
 from reid_eval.runtime import progress, write_text
 
 _BATCH = 32
+_WORDS = {"pose": "another pose", "identity": "other colours", "statistics": "broken"}
+"""What an image that fails a test of `REASONS` shows, for people."""
 
 
 def folder_gate(
     out: Path, thresholds: Path | None, weights: Path | None, device: str, say: Say, estimator: str | None = None
 ) -> Gate:
-    """A gate for an augmented folder: thresholds from a file, or set on the real images that are in it.
+    """A gate for an augmented folder: thresholds from a file, those it was made with, or set on its real images.
 
     Args:
         out: the folder, finished.
@@ -36,7 +42,10 @@ def folder_gate(
     data, keypoints = read_dataset(out), load_annotations(out)
     real = data.train["source"].to_numpy() != "generated"
     kept = replace(data, train=data.train[real].reset_index(drop=True))
-    return open_gate(kept, keypoints, thresholds, size, device, say, weights, estimator)
+    own = folder_thresholds(out) if thresholds is None else None
+    if own is not None:
+        say("Gate: with the thresholds that the folder was made with.")
+    return open_gate(kept, keypoints, thresholds or own, size, device, say, weights, estimator)
 
 
 def judge_folder(out: Path, gate: Gate) -> dict[str, Verdict]:
@@ -80,27 +89,44 @@ def write_verdicts(path: Path, verdicts: dict[str, Verdict]) -> None:
     write_text(path, buffer.getvalue())
 
 
-def verdict_sheet(out: Path, verdicts: dict[str, Verdict], target: Path, count: int = 48, columns: int = 8) -> None:
-    """PNG: rejected images above, accepted ones below, each beside its pose, with what it failed."""
+def verdict_sheet(out: Path, verdicts: dict[str, Verdict], target: Path, count: int = 48, columns: int = 6) -> None:
+    """PNG: rejected images above, accepted ones below, a tile an image: photo, generated, with the pose asked for.
+
+    Under it stand who it is, the camera, and what it failed, in words. People take turns, so that nobody fills it.
+    """
     from augment.pictures import grid, save_sheet
     from augment.pose.draw import draw_skeleton
 
     material, outputs = folder_material(out, crowd=False), generated_outputs(out)
-    order = sorted(range(len(outputs)), key=lambda i: (verdicts[outputs[i]].ok, i))
-    bad = sum(not verdict.ok for verdict in verdicts.values())
-    chosen = order[:bad][: count // 2] + order[bad:][: count - min(bad, count // 2)]
+    plan, layout = folder_plan(out), read_manifest(out).job.layout
+    made = plan[plan["action"] == "generate"].reset_index(drop=True)
+    fine = np.array([verdicts[output].ok for output in outputs])
+    bad = _mixed(made[~fine])[: count // 2]
+    chosen = bad + _mixed(made[fine])[: count - len(bad)]
     rows, captions = [], []
     for start in range(0, len(chosen), columns):
         part = chosen[start : start + columns]
-        cells = []
+        cells, texts = [], []
         for i in part:
-            frame = (40, 160, 60) if verdicts[outputs[i]].ok else (210, 40, 40)
+            verdict, row = verdicts[outputs[i]], made.iloc[i]
+            frame = (40, 160, 60) if verdict.ok else (210, 40, 40)
             pair = [material.conditions[i], material.generated[i]]
             pair.append(draw_skeleton(material.generated[i], material.poses[i]))
             cells.append(_framed(np.hstack(pair), frame))
+            who = who_and_where(row["condition"], row["pid"], row["camid"], layout)
+            texts.append(f"{who}\n{', '.join(_WORDS[reason] for reason in verdict.reasons) or 'accepted'}")
         rows.append(cells)
-        captions.append(" ".join("".join(r[0] for r in verdicts[outputs[i]].reasons) or "-" for i in part))
-    save_sheet(grid(rows, row_captions=captions, scale=1), target)
+        captions.append(texts)
+    save_sheet(grid(rows, captions=captions, scale=1), target)
+
+
+def _mixed(made: pd.DataFrame) -> list[int]:
+    """Rows of generated images, the first of each person, then the second of each, in the order of hashes."""
+    keys = [stable_hash("verdicts", output) for output in made["output"]]
+    turns = made.assign(key=keys).sort_values("key")
+    turns = turns.assign(turn=turns.groupby("pid").cumcount()).sort_values(["turn", "key"])
+    mixed: list[int] = turns.index.tolist()
+    return mixed
 
 
 def _framed(image: np.ndarray, colour: tuple[int, int, int], width: int = 3) -> np.ndarray:

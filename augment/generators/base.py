@@ -7,6 +7,7 @@ Images are float `[B, 3, H, W]` in [-1, 1]. A pose is what the generator asks fo
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -141,6 +142,10 @@ def check_generator(found: object, source: str) -> PoseGenerator:
     Raises:
         InputError: what is missing or of another kind, all of it.
     """
+    if isinstance(found, (str, PurePath)):
+        raise InputError(
+            f"{str(found)[:200]!r} is the name of a generator, not one: open it first, with augment.load_generator(...)"
+        )
     problems = [f"no attribute {name}" for name in ATTRIBUTES if not hasattr(found, name)]
     problems += [f"no method {name}" for name in METHODS if not callable(getattr(found, name, None))]
     if not problems:

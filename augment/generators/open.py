@@ -26,6 +26,7 @@ from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.generators.warp import WarpGenerator
 from augment.generators.weights import available_weights
 from augment.runs import Say
+from reid_eval.alike import did_you_mean
 from reid_eval.runtime import InputError, resolve_device, sha256_bytes
 
 GROUP = "patn_augment.generators"
@@ -146,7 +147,8 @@ def _without_engine(generator: PoseGenerator, asked: How) -> How:
             raise InputError(f"generator {generator.name} is no PATN: it has no {wanted} engine")
     if asked.precision == "int8":
         raise InputError(f"generator {generator.name} is no PATN: it has no int8 engine")
-    return How(PLAIN.backend, PLAIN.form, PLAIN.precision if asked.precision == AUTO else asked.precision)
+    precision = PLAIN.precision if asked.precision == AUTO else asked.precision
+    return How(PLAIN.backend, PLAIN.form, precision)
 
 
 def is_code(spec: Path | str) -> bool:
@@ -196,8 +198,9 @@ def _entry(name: str) -> Callable[..., Any]:
         return CONTROLS[name]
     points = {point.name: point for point in metadata.entry_points(group=GROUP)}
     if name not in points:
-        known = ", ".join(sorted({*CONTROLS, *points}))
-        raise InputError(f"no generator {ENTRY}{name}: installed are {known}")
+        known = sorted({*CONTROLS, *points})
+        meant = did_you_mean(name, known)
+        raise InputError(f"no generator {ENTRY}{name}: {meant}installed are {', '.join(known)}")
     try:
         found: Callable[..., Any] = points[name].load()
     except Exception as error:  # somebody else's code may raise anything

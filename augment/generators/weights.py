@@ -17,6 +17,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from reid_eval.alike import did_you_mean
 from reid_eval.datasets.names import distinct_names, image_stem, is_image
 from reid_eval.foreign import parse_json, read_foreign, reason_of
 from reid_eval.limits import LONGEST_NAME, MOST_HEADER_BYTES, MOST_WEIGHTS_BYTES
@@ -276,8 +277,11 @@ def _read_bytes(name_or_path: Path | str, key: str) -> tuple[str, bytes]:
     if isinstance(name_or_path, str) and path.name == name_or_path and path.suffix != ".safetensors":
         entry = _folder() / f"{name_or_path}.safetensors"
         if len(name_or_path) > LONGEST_NAME or not entry.is_file():
-            names = ", ".join(available_weights(key)) or "none"
-            raise InputError(f"no weights named {name_or_path[:200]!r}: give a .safetensors file or one of: {names}")
+            known = available_weights(key)
+            names, meant = ", ".join(known) or "none", did_you_mean(name_or_path, known)
+            raise InputError(
+                f"no weights named {name_or_path[:200]!r}: {meant}give a .safetensors file or one of: {names}"
+            )
         return f"weights {name_or_path!r}", entry.read_bytes()
     try:
         return str(path), read_foreign(path, MOST_WEIGHTS_BYTES)

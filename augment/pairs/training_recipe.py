@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from augment.runs import recipes_folder
+from reid_eval.alike import unknown_keys
 from reid_eval.limits import LARGEST_INTEGER, MOST_SIDE, MOST_STREAM_PIXELS
 from reid_eval.runtime import InputError
 from reid_eval.yaml_recipes import plain_number, problems_of, read_recipe, recipe_file
@@ -111,7 +112,7 @@ class Recipe(BaseModel):
         values = {key: plain_number(value) if key not in _WORDS else value for key, value in self.train.items()}
         if unknown := sorted(set(self.train) - known):
             raise InputError(
-                f"recipe: unknown keys under train: {', '.join(unknown)}; known: {', '.join(sorted(known))}"
+                f"recipe: unknown keys under train: {unknown_keys(unknown, known)}; known: {', '.join(sorted(known))}"
             )
         try:
             return TypeAdapter(PATNTrainSettings).validate_python(values)
@@ -131,7 +132,19 @@ def load_recipe(name: str, overrides: tuple[str, ...] = ()) -> Recipe:
         InputError: unreadable YAML, unknown keys, values of the wrong type; all of them in one message.
     """
     path = recipe_file(name, "patn_", "recipe", recipes_folder())
-    raw = read_recipe(path, "a recipe is a mapping with the keys data and train", overrides)
+    return check_recipe(read_recipe(path, "a recipe is a mapping with the keys data and train", overrides), str(path))
+
+
+def check_recipe(raw: dict[str, Any], path: str) -> Recipe:
+    """A recipe from plain values.
+
+    Args:
+        raw: a mapping with the keys data and train.
+        path: where it is from, for messages.
+
+    Raises:
+        InputError: as `load_recipe`.
+    """
     faults = []
     try:
         recipe = Recipe.model_validate(raw)

@@ -3,6 +3,10 @@
 Every draw is by rendezvous hashing: each candidate gets a number from a hash of seed, candidate and draw, and the
 highest wins. It is uniform, the same on every machine and with every numpy, and a new identity takes its share of the
 draws while all others stay as they were; a random generator over a list would reshuffle everything.
+
+Where very many lend poses (`MANY`), an identity draws from some of them only: those that follow its own hash in the
+order of theirs. Each comes into as many such windows as any other, to a few percent, and a million images cost what
+their own windows cost and not a million times a million numbers.
 """
 
 from __future__ import annotations
@@ -24,6 +28,11 @@ from reid_eval.runtime import InputError
 POSE_SOURCES = ("dataset", "identity", "camera", "diverse", "library")
 DIVERSE_CANDIDATES = 128
 """`diverse` looks at so many donors an identity, drawn from all; with more, every identity gets the same outliers."""
+MANY = 16_384
+"""Pools of fewer are looked at in full by every draw."""
+WINDOW = 512
+"""Candidates of an identity in larger ones; more where it is asked for many images."""
+_BLOCK = 1 << 16  # poses that are normalised at a time: float64 of a million would take a gigabyte
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]
@@ -31,7 +40,7 @@ Mask = NDArray[np.bool_]
 
 def stable_hash(*parts: object) -> int:
     """64 bits of SHA-256 of the parts' text: the same in every process, version and machine."""
-    text = "\x1f".join(str(part) for part in parts)
+    text = "\x1f".join(map(str, parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
@@ -53,7 +62,7 @@ class PosePool:
     seed: int
 
     def __len__(self) -> int:
-        return len(self.names)
+        return len(self.pids)
 
     @cached_property
     def places(self) -> dict[str, int]:
@@ -73,8 +82,44 @@ class PosePool:
     @cached_property
     def credible(self) -> NDArray[np.bool_]:
         """Poses that look like a pedestrian's, not like a detector's mistake, bool `[N]`: upright, of a common size."""
-        size = torso(self.xy)
-        return upright(self.xy) & (abs(np.log2(np.maximum(size, 1) / max(np.median(size), 1))) < 0.8)
+        blocks = [self.xy[start : start + _BLOCK] for start in range(0, len(self.xy), _BLOCK)] or [self.xy]
+        size = np.concatenate([torso(block) for block in blocks])
+        stands = np.concatenate([upright(block) for block in blocks])
+        return stands & (abs(np.log2(np.maximum(size, 1) / max(np.median(size), 1))) < 0.8)
+
+    @cached_property
+    def _order(self) -> dict[int | None, tuple[Rows, NDArray[np.uint64]]]:
+        """Rows in the order of their keys, and those keys: of all (None), and of each camera."""
+        order = np.argsort(self.keys, kind="stable")
+        parts: dict[int | None, Rows] = {None: order}
+        parts.update({int(camid): order[self.camids[order] == camid] for camid in np.unique(self.camids)})
+        return {name: (rows, self.keys[rows]) for name, rows in parts.items()}
+
+    def window(self, pid: int, own: Rows, count: int, by_camera: bool) -> tuple[PosePool, Rows | None]:
+        """The candidates of one identity, and their rows here, its own first; all of them and None where not many.
+
+        Args:
+            pid: the identity.
+            own: rows of its photos, which are always among them.
+            count: how many images it is asked for.
+            by_camera: have as many of each camera of the photos, and none of others.
+        """
+        if len(self) < MANY:
+            return self, None
+        wide, start = max(WINDOW, 2 * count), np.uint64(stable_hash(self.seed, "window", pid))
+        groups: list[int | None] = list(np.unique(self.camids[own]).tolist()) if by_camera else [None]
+        parts = []
+        for group in groups:
+            rows, keys = self._order[group]
+            first = int(np.searchsorted(keys, start))
+            parts += [rows[first : first + wide], rows[: max(0, min(first, first + wide - len(rows)))]]
+        others = np.concatenate(parts)
+        rows = np.concatenate([own, others[~np.isin(others, own)] if len(own) else others])
+        part = PosePool((), self.pids[rows], self.camids[rows], self.xy[rows], self.seed)
+        part.__dict__["keys"] = self.keys[rows]  # what is known of all of them, and is of all of them
+        if "credible" in self.__dict__:
+            part.__dict__["credible"] = self.credible[rows]
+        return part, rows
 
     def scores(self, *draw: object) -> NDArray[np.uint64]:
         """Each candidate's number in this draw, uint64 `[N]`: the finaliser of splitmix64 over both hashes."""
@@ -124,7 +169,10 @@ def draw_poses(
     Raises:
         InputError: `exclude`, and there is but one image to choose from.
     """
-    conditions = [-1] * len(own) if library else own.tolist()
+    if source == "diverse" and len(pool) >= MANY:
+        assert len(pool.credible)  # of all, before it is asked of a part
+    pool, rows = pool.window(pid, own[:0] if library else own, count, source == "camera")
+    conditions = [-1] * len(own) if library else (own if rows is None else np.arange(len(own))).tolist()
     had: list[set[int]] = [set() for _ in conditions]
     enough = -(-count // len(own)) + 1 if len(own) else 0  # so many for each photo's turns, itself left out
     draw = _Diverse(pool, pid, enough) if source == "diverse" and not library else _Hashed(pool, pid)
@@ -132,14 +180,14 @@ def draw_poses(
     for number in range(count):
         turns = [(number + step) % len(conditions) for step in range(len(conditions))]
         open_ = ((turn, draw.allowed(conditions[turn], source, exclude)) for turn in turns)
-        found = next(((turn, mask) for turn, mask in open_ if int(mask.sum()) > len(had[turn])), None)
+        found = next(((turn, mask) for turn, mask in open_ if np.count_nonzero(mask) > len(had[turn])), None)
         if found is None:  # all pairs are there: once more from the start, so that none comes again before all did
             had = [set() for _ in conditions]
             found = turns[0], draw.allowed(conditions[turns[0]], source, exclude)
         turn, allowed = found
         row = draw(number, allowed, had[turn])
         had[turn].add(row)
-        chosen.append((turn, row))
+        chosen.append((turn, row if rows is None else int(rows[row])))
     return chosen
 
 
@@ -154,11 +202,13 @@ class _Hashed:
         return _allowed(self.pool, self.pid, condition, source, exclude)
 
     def __call__(self, number: int, allowed: Mask, taken: set[int]) -> int:
-        free = allowed.copy()
+        free = allowed & self.unused
         free[list(taken)] = False
-        if not (free & self.unused).any():
+        if not free.any():
             self.unused |= allowed
-        candidates = np.flatnonzero(free & self.unused)
+            free = allowed & self.unused
+            free[list(taken)] = False
+        candidates = np.flatnonzero(free)
         row = int(candidates[np.argmax(self.pool.scores(self.pid, number)[candidates])])
         self.unused[row] = False
         return row

@@ -21,6 +21,7 @@ from reid_eval.runtime import InputError, write_text
 COLUMNS = ("action", "pid", "camid", "image", "condition", "pose", "output")
 TRAIN = "bounding_box_train"
 LIBRARY = "library:"
+_BLOCK = 1 << 14
 LONGEST_FILE_NAME = 255
 """In bytes: what file systems take."""
 _FILLED = {
@@ -29,6 +30,9 @@ _FILLED = {
     "generate": ("condition", "pose", "output"),
 }
 _WHOLE = re.compile(r"-?[0-9]{1,18}")
+_PLAIN = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-z0-9_.-]*)*")
+"""Paths that nothing can be wrong with: nearly all are; the others are looked at closely."""
+_PLAIN_OUTPUT = re.compile(TRAIN + r"/(?:[A-Za-z0-9_-]+/)?[A-Za-z0-9_-]*?(_gen[0-9]{4,})?\.jpg")
 _TEXTS = ("image", "condition", "pose", "output")
 
 
@@ -105,27 +109,37 @@ def wrong_outputs(plan: pd.DataFrame, layout: str) -> Iterator[tuple[int, str]]:
         plan: the plan; rows are counted from 1 with the header.
         layout: of the data set, see `reid_eval.read_dataset`.
     """
-    for number, row in enumerate(plan[list(COLUMNS)].to_dict("records"), start=2):
+    for number, row in _records(plan):
         if row["action"] != "drop" and (error := _misread(row, layout)):
             yield number, f"output {row['output']!r} {error}"
 
 
 def _misread(row: dict[Hashable, Any], layout: str) -> str | None:
     """Why a row's output is read back as something else, or None."""
-    output, folders = PurePosixPath(str(row["output"])), layout == "folders"
-    if len(output.parts) != (3 if folders else 2):
+    path, folders = str(row["output"]), layout == "folders"
+    parts = path.split("/") if _PLAIN.fullmatch(path) else PurePosixPath(path).parts
+    if len(parts) != (3 if folders else 2):
         return f"does not fit the layout {layout}: make the plan with that layout"
     if row["action"] == "generate" and row["pid"] < 1:
         return f"is of pid {row['pid']}, which is nobody: distractors and junk are not generated"
     if folders:
         own = PurePosixPath(str(row["condition"] or row["image"])).parent.name
-        return None if output.parent.name == own else f"lies in the folder of another person than {own}"
+        return None if parts[-2] == own else f"lies in the folder of another person than {own}"
     grammar = GRAMMARS[layout]
-    said = grammar.parse(output.name)
+    said = grammar.parse(parts[-1])
     if said is None:
         return f"does not follow {layout}'s grammar ({grammar.example})"
     wrong = [name for name in ("pid", "camid") if getattr(said, name) != row[name]]
     return f"says {wrong[0]} {getattr(said, wrong[0])}, the row {row[wrong[0]]}" if wrong else None
+
+
+def check_rows(what: str, plan: pd.DataFrame) -> None:
+    """Check a plan's rows by themselves.
+
+    Raises:
+        InputError: as `read_plan`; `what` names the plan.
+    """
+    fail(what, _bad_rows(plan))
 
 
 def fail(what: str, errors: Iterator[tuple[int, str]]) -> None:
@@ -139,6 +153,8 @@ def fail(what: str, errors: Iterator[tuple[int, str]]) -> None:
 
 def path_error(path: str) -> str | None:
     """Why a relative POSIX path from a file must not be followed, or None if it is harmless."""
+    if len(path) <= LONGEST_IMAGE_NAME and _PLAIN.fullmatch(path):
+        return None
     if path.startswith("/") or path[1:2] == ":":
         return "is absolute"
     if len(path) > LONGEST_IMAGE_NAME:
@@ -152,16 +168,24 @@ def path_error(path: str) -> str | None:
 
 
 def _bad_rows(plan: pd.DataFrame) -> Iterator[tuple[int, str]]:
-    seen: set[tuple[str, str]] = set()
-    for number, record in enumerate(plan[list(COLUMNS)].to_dict("records"), start=2):
+    seen: dict[str, set[str]] = {"image": set(), "output": set()}
+    for number, record in _records(plan):
         if record["action"] not in _FILLED:
             yield number, f"action {record['action']!r} is not one of {', '.join(_FILLED)}"
             continue
         yield from ((number, error) for error in _bad_fields(record))
-        for key in (("image", record["image"]), ("output", record["output"])):
-            if key[1] and key in seen:
-                yield number, f"{key[0]} {key[1]} is there twice"
-            seen.add(key)
+        for what, names in seen.items():
+            if record[what] and record[what] in names:
+                yield number, f"{what} {record[what]} is there twice"
+            names.add(record[what])
+
+
+def _records(plan: pd.DataFrame) -> Iterator[tuple[int, dict[Hashable, Any]]]:
+    """Rows as dicts, numbered from 1 with the header; a million of them at once would take gigabytes."""
+    for start in range(0, len(plan), _BLOCK):
+        columns = [plan[name].iloc[start : start + _BLOCK].to_numpy(object).tolist() for name in COLUMNS]
+        for number, row in enumerate(zip(*columns, strict=True), start=start + 2):
+            yield number, dict(zip(COLUMNS, row, strict=True))
 
 
 def _bad_fields(record: dict[Hashable, Any]) -> Iterator[str]:
@@ -182,6 +206,8 @@ def _bad_fields(record: dict[Hashable, Any]) -> Iterator[str]:
 
 def _bad_output(path: str, generated: bool) -> str | None:
     """What is wrong with the name of an output in any layout, or None."""
+    if len(path) < LONGEST_FILE_NAME and (plain := _PLAIN_OUTPUT.fullmatch(path)) and bool(plain[1]) == generated:
+        return None
     parts = path.split("/")
     if parts[0] != TRAIN or len(parts) not in (2, 3) or any(part.startswith(".") for part in parts):
         return f"is not an image in {TRAIN}"
@@ -199,17 +225,18 @@ def _bad_output(path: str, generated: bool) -> str | None:
 def _misfits(
     plan: pd.DataFrame, train: pd.DataFrame, keypoints: Keypoints, library: Keypoints | None
 ) -> Iterator[tuple[int, str]]:
-    known = dict(zip(train["path"], zip(train["pid"], train["camid"], strict=True), strict=True))
-    kept = set(plan.loc[plan["action"] == "keep", "image"])
-    paths = train["path"].tolist()
+    paths = train["path"].to_numpy(object).tolist()
+    known = {path: place for place, path in enumerate(paths)}
+    pids, camids = train["pid"].tolist(), train["camid"].tolist()
     rows = keypoints.rows(paths)
-    good = {path for path, row in zip(paths, rows, strict=True) if row >= 0 and keypoints.usable[row]}
+    good = ((rows >= 0) & np.append(keypoints.usable, False)[rows]).tolist()
+    kept = set(plan.loc[plan["action"] == "keep", "image"].to_numpy(object).tolist())
     lent = {LIBRARY + name for name, ok in zip(library.names, library.usable, strict=True) if ok} if library else set()
-    for number, row in enumerate(plan.to_dict("records"), start=2):
+    for number, row in _records(plan):
         source = row["condition"] or row["image"]
         if row["image"] and source not in known:
             yield number, f"{source} is not a training image of this data set"
-        elif known.get(source, here := (row["pid"], row["camid"])) != here:
+        elif (place := known.get(source)) is not None and (pids[place], camids[place]) != (row["pid"], row["camid"]):
             yield number, f"pid {row['pid']}, camid {row['camid']} are not those of {source}"
         if row["action"] == "generate":
             for what, name in (("condition", row["condition"]), ("pose", row["pose"])):
@@ -217,5 +244,8 @@ def _misfits(
                     yield number, f"{what} {name} is not a training image of this data set"
                 elif not (name in kept if not name.startswith(LIBRARY) else name in lent):
                     yield number, f"{what} {name} is not kept by this plan, so it must not be used"
-                elif name not in good and name not in lent:
-                    yield number, f"{what} {name} has no usable keypoints (both shoulders and both hips)"
+                elif name not in lent and not good[known[name]]:
+                    yield (
+                        number,
+                        f"{what} {name} has no usable keypoints (both shoulders and both hips, in a plausible pose)",
+                    )

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from decimal import ROUND_HALF_UP, Decimal
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -24,8 +26,10 @@ from numpy.typing import NDArray
 from augment.plan.donors import POSE_SOURCES, PosePool, draw_poses, library_pool, stable_hash
 from augment.plan.file import COLUMNS, TRAIN, check_plan, read_plan, write_plan
 from augment.pose.keypoints import Keypoints
+from augment.pose.skeleton import usable
 from reid_eval.datasets import ReidData
-from reid_eval.datasets.names import image_stem
+from reid_eval.datasets.as_market import renamed_output
+from reid_eval.datasets.names import base_name, image_stem
 from reid_eval.runtime import InputError, first_five
 
 __all__ = [
@@ -87,24 +91,81 @@ def make_plan(
     _check_arguments(ratio, mode, pose_source, library, train)
     rows = keypoints.rows(train["path"].tolist())
     good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
-    table = train.assign(row=rows, good=good, drop=False)
-    groups = table.groupby("pid").groups
-    wanted: dict[int, int] = {}
-    people = table[table["pid"] > 0]
-    for pid in people["pid"].unique().tolist():
-        images = people.loc[groups[pid]]
-        wanted[pid] = count = _count(images["good"].to_numpy(), ratio, mode)
-        if mode == "replace":
-            table.loc[_by_hash(images[images["good"]], seed, "drop")[:count], "drop"] = True
-    kept = table[table["good"] & ~table["drop"] & (table["pid"] > 0)]
+    pids, paths = train["pid"].to_numpy(np.int64), train["path"].tolist()
+    people = {pid: own for pid, own in _by_value(pids).items() if pid > 0}
+    wanted = {pid: _count(good[own], ratio, mode) for pid, own in people.items()}
+    drop = np.zeros(len(train), dtype=bool)
+    for pid, count in wanted.items() if mode == "replace" else ():
+        usable = people[pid][good[people[pid]]].tolist()
+        drop[sorted(usable, key=lambda row, of=pid: stable_hash(seed, "drop", of, paths[row]))[:count]] = True  # type: ignore[misc]
+    kept = np.flatnonzero(good & ~drop & (pids > 0))
+    camids = train["camid"].to_numpy(np.int64)
+    pool = PosePool([paths[row] for row in kept.tolist()], pids[kept], camids[kept], keypoints.xy[rows[kept]], seed)
     lender = library_pool(library, seed) if pose_source == "library" and library is not None else None
-    pool = _pool(kept, keypoints, seed)
-    records = [_image_record(image, layout) for image in table.itertuples()]
+    columns = _images(paths, pids, camids, drop, layout)
+    how = (pose_source, exclude_same_image, layout, suffix)
+    _add_generated(columns, pool, lender, {pid: count for pid, count in sorted(wanted.items()) if count}, how)
+    order = np.argsort(np.array(columns[1], np.int64), kind="stable")  # images first, by path; then by number
+    return pd.DataFrame({name: _in_order(columns, place, order) for place, name in enumerate(COLUMNS)})
+
+
+def _add_generated(
+    columns: list[list[Any]],
+    pool: PosePool,
+    lender: PosePool | None,
+    wanted: dict[int, int],
+    how: tuple[str, bool, str, str],
+) -> None:
+    """Append the rows of so many generated images of each identity: its kept photos take turns as condition."""
+    source, exclude, layout, suffix = how
+    lent = pool if lender is None else lender
+    own_rows = _by_value(pool.pids)
     for pid, count in wanted.items():
-        if count:
-            records += _generated(pool, lender, pid, count, pose_source, exclude_same_image, layout, suffix)
-    plan = pd.DataFrame(records, columns=[*COLUMNS, "order"])
-    return plan.sort_values(["pid", "order", "image", "output"], ignore_index=True)[list(COLUMNS)]
+        own = _turns(pool, pid, own_rows[pid])
+        pairs = draw_poses(lent, pid, own, count, source, exclude, lender is not None)
+        for number, (turn, row) in enumerate(pairs):
+            name, camid = pool.names[own[turn]], int(pool.camids[own[turn]])
+            output = output_path(name, layout, number, suffix)
+            for column, value in zip(columns, ("generate", pid, camid, "", name, lent.names[row], output), strict=True):
+                column.append(value)
+
+
+def _turns(pool: PosePool, pid: int, own: NDArray[np.int64]) -> NDArray[np.int64]:
+    """An identity's photos in the order in which they take their turns."""
+    ordered = sorted(own.tolist(), key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
+    return np.array(ordered, np.int64)
+
+
+def _by_value(values: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Rows of each value, ascending."""
+    order = np.argsort(values, kind="stable")
+    found, starts = np.unique(values[order], return_index=True)
+    return dict(zip(found.tolist(), np.split(order, starts[1:]), strict=True)) if len(values) else {}
+
+
+def _images(
+    paths: list[str], pids: NDArray[np.int64], camids: NDArray[np.int64], drop: NDArray[np.bool_], layout: str
+) -> list[list[Any]]:
+    """The columns of a plan's rows of images that are there, by path."""
+    order = sorted(range(len(paths)), key=paths.__getitem__)
+    names = [paths[row] for row in order]
+    gone = drop[order].tolist()
+    nothing = [""] * len(order)
+    return [
+        ["drop" if one else "keep" for one in gone],
+        pids[order].tolist(),
+        camids[order].tolist(),
+        names,
+        nothing,
+        list(nothing),
+        ["" if one else output_path(name, layout) for name, one in zip(names, gone, strict=True)],
+    ]
+
+
+def _in_order(columns: list[list[Any]], place: int, order: NDArray[np.int64]) -> pd.Series:
+    """One column, which is given up here: all of them, twice, would take more than the plan."""
+    values, columns[place] = columns[place], []
+    return pd.Series([values[row] for row in order.tolist()])
 
 
 def replaced_count(n: int, ratio: float, mode: str = "replace") -> int:
@@ -113,8 +174,13 @@ def replaced_count(n: int, ratio: float, mode: str = "replace") -> int:
     The product is taken in decimals, of the ratio as it is written: 0.29 of 50 is 14.5, hence 15, where binary
     floating point gives 14.499999 and 14.
     """
-    count = int((Decimal(str(ratio)) * n).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+    count = _rounded(n, ratio)
     return min(count, n - 1) if mode == "replace" else count
+
+
+@lru_cache(maxsize=4096)
+def _rounded(n: int, ratio: float) -> int:
+    return int((Decimal(str(ratio)) * n).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
 def output_path(image: str, layout: str, generated: int | None = None, suffix: str = ".jpg") -> str:
@@ -122,9 +188,8 @@ def output_path(image: str, layout: str, generated: int | None = None, suffix: s
 
     Names stay what they are in every layout; in `folders` so does the identity's folder.
     """
-    path = PurePosixPath(image)
-    name = path.name if generated is None else f"{image_stem(path.name)}_gen{generated:04d}{suffix}"
-    return f"{TRAIN}/{path.parent.name}/{name}" if layout == "folders" else f"{TRAIN}/{name}"
+    name = base_name(image) if generated is None else f"{image_stem(image)}_gen{generated:04d}{suffix}"
+    return f"{TRAIN}/{PurePosixPath(image).parent.name}/{name}" if layout == "folders" else f"{TRAIN}/{name}"
 
 
 @dataclass(frozen=True)
@@ -141,6 +206,8 @@ class PlanSummary:
     """No image has usable keypoints: nothing was dropped or generated."""
     identities_short: tuple[int, ...]
     """Fewer images were replaced than the ratio asks, since too few have usable keypoints."""
+    implausible_images: tuple[str, ...]
+    """Of those, the ones that have both shoulders and both hips, in a pose that no pedestrian has."""
     donors: int
     """Different images or library rows that lend a pose."""
     donor_uses_max: int
@@ -158,12 +225,20 @@ class PlanSummary:
     @property
     def message(self) -> str:
         """A few lines for the user: counts first, then whatever is out of the ordinary."""
-        lines = [
-            f"{self.identities} identities: {self.kept} images kept, {self.dropped} dropped, {self.generated} to "
-            f"generate in poses of {self.donors} donors (none used more than {self.donor_uses_max} times)"
-        ]
+        uses = f"{self.donors} donors (none used more than {self.donor_uses_max} times)"
+        made = f"{self.generated} to generate in poses of {uses}"
+        if not self.generated:
+            made = "nothing to generate, so that what is written is a copy of the data set"
+        lines = [f"{self.identities} identities: {self.kept} images kept, {self.dropped} dropped, {made}"]
+        implausible = set(self.implausible_images)
+        lacking = tuple(path for path in self.unusable_images if path not in implausible)
         for items, what in (
-            (self.unusable_images, "images have no usable keypoints (both shoulders and both hips) and are kept"),
+            (lacking, "images have no usable keypoints (both shoulders and both hips) and are kept"),
+            (
+                self.implausible_images,
+                "images have implausible poses (too small in the image, not upright, or limbs too long; see "
+                "docs/poses.md): they are kept, and lend none",
+            ),
             (self.identities_without_usable, "identities have no image with usable keypoints and stay as they are"),
             (self.identities_short, "identities have too few usable images for the ratio and keep more"),
         ):
@@ -190,13 +265,14 @@ def summarise(
     """Count what a plan does; the arguments are those of `make_plan`."""
     rows = keypoints.rows(train["path"].tolist())
     good = (rows >= 0) & np.append(keypoints.usable, False)[rows]
-    people = train.assign(good=good)[train["pid"] > 0]
+    whole = (rows >= 0) & np.append(usable(keypoints.xy), False)[rows]
+    people = train.assign(good=good, whole=whole)[train["pid"] > 0]
     made = plan[plan["action"] == "generate"]
     made_of = made["pid"].value_counts().to_dict()
     counts = people.groupby("pid")["good"].agg(["sum", "size"])
     sizes = list(zip(counts.index.tolist(), counts["sum"].tolist(), counts["size"].tolist(), strict=True))
-    none = [pid for pid, usable, _ in sizes if not usable]
-    short = [pid for pid, usable, n in sizes if usable and made_of.get(pid, 0) < replaced_count(n, ratio, mode)]
+    none = [pid for pid, enough, _ in sizes if not enough]
+    short = [pid for pid, enough, n in sizes if enough and made_of.get(pid, 0) < replaced_count(n, ratio, mode)]
     uses = Counter(made["pose"])
     home = {"identity": "pid", "camera": "camid"}.get(pose_source)
     strangers = int((made["pose"].map(train.set_index("path")[home]).to_numpy() != made[home]).sum()) if home else 0
@@ -206,6 +282,7 @@ def summarise(
         dropped=int((plan["action"] == "drop").sum()),
         generated=len(made),
         unusable_images=tuple(people.loc[~people["good"], "path"]),
+        implausible_images=tuple(people.loc[people["whole"] & ~people["good"], "path"]),
         identities_without_usable=tuple(none),
         identities_short=tuple(short),
         donors=len(uses),
@@ -219,8 +296,19 @@ def summarise(
 def plan_dataset(data: ReidData, keypoints: Keypoints, **arguments: Any) -> tuple[pd.DataFrame, PlanSummary]:
     """`make_plan` of a data set's training split in its layout, and its summary; arguments as there."""
     plan = make_plan(data.train, keypoints, layout=data.layout, **arguments)
+    if data.renamed:
+        plan["output"] = renamed_outputs(plan, data.renamed)
     told = {name: arguments[name] for name in ("ratio", "mode", "pose_source") if name in arguments}
     return plan, summarise(plan, data.train, keypoints, **told)
+
+
+def renamed_outputs(plan: pd.DataFrame, renamed: Mapping[str, str]) -> list[str]:
+    """The outputs of a plan under the new names of their photos; empty where a row writes nothing."""
+    photos = plan["condition"].where(plan["action"] == "generate", plan["image"])
+    return [
+        renamed_output(output, renamed[photo]) if output else ""
+        for output, photo in zip(plan["output"], photos, strict=True)
+    ]
 
 
 def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoints | None, train: pd.DataFrame) -> None:
@@ -241,41 +329,8 @@ def _check_arguments(ratio: float, mode: str, pose_source: str, library: Keypoin
 
 
 def _count(good: NDArray[np.bool_], ratio: float, mode: str) -> int:
-    usable = int(good.sum())
-    if not usable:
+    enough = int(good.sum())
+    if not enough:
         return 0
     count = replaced_count(len(good), ratio, mode)
-    return min(count, usable - 1) if mode == "replace" else count
-
-
-def _by_hash(images: pd.DataFrame, seed: int, what: str) -> list[Any]:
-    """Index labels of the images in the order of their hashes."""
-    keys = [stable_hash(seed, what, pid, path) for pid, path in zip(images["pid"], images["path"], strict=True)]
-    return [label for _, label in sorted(zip(keys, images.index, strict=True))]
-
-
-def _pool(kept: pd.DataFrame, keypoints: Keypoints, seed: int) -> PosePool:
-    pids, camids = kept["pid"].to_numpy(np.int64), kept["camid"].to_numpy(np.int64)
-    return PosePool(kept["path"].tolist(), pids, camids, keypoints.xy[kept["row"].to_numpy(np.int64)], seed)
-
-
-def _image_record(image: Any, layout: str) -> tuple[Any, ...]:
-    action, output = ("drop", "") if image.drop else ("keep", output_path(image.path, layout))
-    return action, image.pid, image.camid, image.path, "", "", output, 0
-
-
-def _generated(
-    pool: PosePool, lender: PosePool | None, pid: int, count: int, source: str, exclude: bool, layout: str, suffix: str
-) -> list[tuple[Any, ...]]:
-    """Rows of one identity's generated images: its kept photos take turns as condition."""
-    own: list[int] = np.flatnonzero(pool.pids == pid).tolist()
-    own.sort(key=lambda row: stable_hash(pool.seed, "turn", pid, pool.names[row]))
-    lent = pool if lender is None else lender
-    pairs = draw_poses(lent, pid, np.array(own, dtype=np.int64), count, source, exclude, lender is not None)
-    return [
-        (
-            "generate", pid, pool.camids[own[turn]], "", pool.names[own[turn]], lent.names[row],
-            output_path(pool.names[own[turn]], layout, number, suffix), 1 + number,
-        )
-        for number, (turn, row) in enumerate(pairs)
-    ]  # fmt: skip
+    return min(count, enough - 1) if mode == "replace" else count

@@ -65,6 +65,46 @@ def upright(xy: Array) -> NDArray[np.bool_]:
     return np.asarray((-top[..., 1] > np.abs(top[..., 0])) & (head <= top[..., 1]) & (reach <= 4))
 
 
+LEAST_TORSO = 12 / 128
+"""Of a torso, in heights of its image: two standard deviations of a joint's Gaussian (6 pixels of 128). Below that the
+maps of shoulders and hips run into each other, and a generator is shown a blot. A standing person has it from about
+3/10 of the image's height on."""
+MOST_TORSOS = {
+    (2, 3): 1.29, (5, 6): 1.29,
+    (3, 4): 1.01, (6, 7): 1.01,
+    (8, 9): 1.70, (11, 12): 1.70,
+    (9, 10): 1.71, (12, 13): 1.71,
+    (2, 5): 1.80, (8, 11): 1.33,
+}  # fmt: skip
+"""Joints to the longest that the way between them may be, in torso lengths: twice what adults have (Drillis & Contini
+1966, in body heights: upper arm 0.186, forearm 0.146, thigh 0.245, shin 0.246, shoulders 0.259, hips 0.191, from the
+shoulders to the hips 0.288). Seen from any side a limb only looks shorter; twice is for a torso that leans by 60
+degrees towards the camera or away from it."""
+
+
+def plausible(xy: Array, heights: NDArray[np.floating] | None = None) -> NDArray[np.bool_]:
+    """Whether usable poses can be those of people, large enough to be drawn from: `[N, 18, 2]` to `[N]`.
+
+    A pose that is not `upright`, of which a limb is longer than `MOST_TORSOS`, or whose torso is shorter than
+    `LEAST_TORSO`, is a detector's mistake as a rule. A pose that lacks a shoulder or a hip is not plausible.
+
+    Args:
+        xy: (x, y) pixels, NaN missing.
+        heights: `[N]`, of the images in pixels, NaN where it is not known; None: of no image.
+    """
+    fine = usable(xy)
+    people = np.asarray(xy, np.float64)[fine]
+    length = torso(people)
+    good = upright(people) if len(people) else np.zeros(0, bool)
+    for (a, b), most in MOST_TORSOS.items():
+        limb = np.linalg.norm(people[:, a] - people[:, b], axis=-1)
+        good &= ~(limb > most * length)  # NaN, where a joint is missing, is no mistake
+    if heights is not None:
+        good &= ~(length < LEAST_TORSO * np.asarray(heights, np.float64)[fine])
+    fine[fine] = good
+    return fine
+
+
 def pose_distance(a: Array, b: Array) -> NDArray[np.float64]:
     """Distance between normalised poses: root mean square over the joints that both have.
 

@@ -7,23 +7,35 @@ their kin load as they are. On disk y comes first; in memory it is (x, y), every
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterable, Sequence
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment.pose.skeleton import JOINT_COUNT, JOINTS, usable
-from reid_eval.foreign import parse_json, read_lines, reason_of
+from reid_eval.datasets.names import base_name
+from reid_eval.foreign import iter_lines, parse_json, reason_of
 from reid_eval.limits import LARGEST_COORDINATE, LONGEST_CELL, LONGEST_IMAGE_NAME
 from reid_eval.runtime import InputError, first_five, write_text
 from reid_eval.shown import is_harmless
 
 HEADER = "name:keypoints_y:keypoints_x"
 MISSING = -1
+MOST_BAD_ROWS = 1000
+"""That are looked for in a file."""
+_BLOCK = 4096
+"""Rows that are read at a time."""
+_NUMBER = r"(?:-1|0|[1-9]\d{0,5})(?:\.\d{1,20})?"
+_LIST = rf"[ \t]{{0,9}}\[ {{0,9}}({_NUMBER}(?:, {{0,9}}{_NUMBER}){{{JOINT_COUNT - 1}}}) {{0,9}}\][ \t]{{0,9}}"
+_PLAIN_ROW = re.compile(rf"(.*):{_LIST}:{_LIST}", re.ASCII)
+"""Almost all rows; others are looked at one by one."""
 _COLUMNS = {"y": "column 2 (keypoints_y)", "x": "column 3 (keypoints_x)"}
 
 
@@ -34,10 +46,13 @@ class Keypoints:
     Attributes:
         names: N image names, as the file has them: usually the file name alone, else its path in the data set.
         xy: float32 `[N, 18, 2]`, (x, y) in pixels of that image; a missing joint is NaN, NaN.
+        plausible: bool `[N]`, whether the pose can be a person's, see `augment.pose.geometry.plausible`; None: nobody
+            has looked. No file holds it.
     """
 
     names: tuple[str, ...]
     xy: NDArray[np.float32]
+    plausible: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         if self.xy.shape != (len(self.names), JOINT_COUNT, 2):
@@ -46,6 +61,10 @@ class Keypoints:
     def __len__(self) -> int:
         return len(self.names)
 
+    def __repr__(self) -> str:
+        """A line, not the joints."""
+        return f"Keypoints({len(self)} images, {int(self.usable.sum())} usable)"
+
     @cached_property
     def index(self) -> dict[str, int]:
         """Row number of each name."""
@@ -53,8 +72,14 @@ class Keypoints:
 
     @cached_property
     def usable(self) -> NDArray[np.bool_]:
-        """Bool `[N]`: both shoulders and both hips seen (the authors' rule)."""
-        return usable(self.xy)
+        """Bool `[N]`: both shoulders and both hips seen (the authors' rule), and not found to be implausible."""
+        whole = usable(self.xy)
+        return whole if self.plausible is None else whole & self.plausible
+
+    @property
+    def implausible(self) -> tuple[str, ...]:
+        """Names of the rows with both shoulders and both hips, in a pose that was found to be no person's."""
+        return tuple(self.names[row] for row in np.flatnonzero(usable(self.xy) & ~self.usable).tolist())
 
     def rows(self, paths: Sequence[str]) -> NDArray[np.int64]:
         """Row number of each image path, -1 where there is none; a row may carry the path or only the file name.
@@ -63,23 +88,27 @@ class Keypoints:
             InputError: two of the paths share a file name, and the row carries only that.
         """
         rows = np.full(len(paths), -1, dtype=np.int64)
-        claimed: dict[int, str] = {}
+        claimed: list[int | None] = [None] * len(self)
         for i, path in enumerate(paths):
             row = self.index.get(path)
             if row is None:
-                row = self.index.get(PurePosixPath(path).name, -1)
-                if row >= 0 and claimed.setdefault(row, path) != path:
-                    raise InputError(
-                        f"keypoints row {self.names[row]!r} fits both {claimed[row]} and {path}: "
-                        "write the rows of equally named images with their folders"
-                    )
+                row = self.index.get(base_name(path), -1)
+                if row >= 0:
+                    first = claimed[row]
+                    if first is not None and paths[first] != path:
+                        raise InputError(
+                            f"keypoints row {self.names[row]!r} fits both {paths[first]} and {path}: "
+                            "write the rows of equally named images with their folders"
+                        )
+                    claimed[row] = i
             rows[i] = row
         return rows
 
     def take(self, rows: Sequence[int] | NDArray[np.int64], names: Sequence[str] | None = None) -> Keypoints:
         """The given rows, in that order, under new names if some are given."""
         taken = [self.names[row] for row in rows] if names is None else names
-        return Keypoints(tuple(taken), self.xy[np.asarray(rows, dtype=np.int64)])
+        index = np.asarray(rows, dtype=np.int64)
+        return Keypoints(tuple(taken), self.xy[index], None if self.plausible is None else self.plausible[index])
 
 
 @dataclass(frozen=True)
@@ -90,6 +119,8 @@ class Match:
     """Row number of each image, -1 without one."""
     images_without_row: tuple[str, ...]
     rows_without_image: tuple[str, ...]
+    judged: Keypoints | None = None
+    """The rows, with `plausible`, where `augment.pose.check` made this."""
 
     @property
     def message(self) -> str:
@@ -141,26 +172,19 @@ def read_keypoints(path: Path | str, size: tuple[int, int] | None = None) -> Key
     """
     path = Path(path)
     try:
-        lines = read_lines(path)
+        lines = iter_lines(path)
+        header = next(lines, "")
+        if header.replace(" ", "") != HEADER:
+            raise InputError(f"{path}: row 1, column 1: the header is {header[:200]!r}, expected {HEADER!r}")
+        rows = _Rows(str(path), size)
+        for number, block in _blocks(lines):
+            rows.add(number, block)
     except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"cannot read keypoints {path}: {reason_of(error)}") from None
-    if not lines or lines[0].replace(" ", "") != HEADER:
-        header = lines[0][:200] if lines else ""
-        raise InputError(f"{path}: row 1, column 1: the header is {header!r}, expected {HEADER!r}")
-    poses: dict[str, NDArray[np.float32]] = {}
-    first, wrong = "", 0  # a message a row would be much
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip():
-            continue
-        try:
-            name, pose = _parse_row(line, size)
-            _insert(poses, name, pose)
-        except ValueError as error:
-            first, wrong = first or f"row {number}, {error}", wrong + 1
-    if wrong:
-        more = f" (and {wrong - 1} more bad rows)" if wrong > 1 else ""
-        raise InputError(f"{path}: {first}{more}")
-    return _table(poses)
+    rows.check()
+    return rows.table()
 
 
 def write_keypoints(path: Path | str, keypoints: Keypoints) -> None:
@@ -227,14 +251,98 @@ def load_annotations(
     files = find_annotations(root, override)
     if not files:
         raise InputError(
-            f"{root} has no keypoints (market-annotation-*.csv, keypoints-*.csv): name a file of keypoints", "keypoints"
+            f"{root} has no keypoints (market-annotation-*.csv, keypoints-*.csv): make them with `patn-augment poses "
+            f"{shlex.quote(str(root))}`, or name a file of keypoints",
+            "keypoints",
         )
     return merge(read_keypoints(file, size) for file in files)
 
 
+class _Rows:
+    """What has been read of a file: many rows at a time, and one by one those that are not as almost all are.
+
+    Args:
+        path: of the file, for messages.
+        size: (H, W) of the images, or None.
+    """
+
+    def __init__(self, path: str, size: tuple[int, int] | None) -> None:
+        self.path, self.size = path, size
+        self.places: dict[str, int] = {}
+        """Number of each name's pose, in the order of the file."""
+        self.poses = np.empty((_BLOCK, JOINT_COUNT, 2), dtype=np.float32)
+        """`[>= N, 18, 2]`, doubled when it is full."""
+        self.first, self.wrong = "", 0
+
+    def add(self, number: int, lines: list[str]) -> None:
+        """Take some lines, the first of them row `number` of the file.
+
+        Raises:
+            InputError: `MOST_BAD_ROWS` rows are bad by now.
+        """
+        found = [_PLAIN_ROW.fullmatch(line) for line in lines]
+        numbers = ",".join(f"{row[2]},{row[3]}" for row in found if row)
+        values = np.array([*map(float, numbers.split(","))] if numbers else [], dtype=np.float64)
+        plain = values.reshape(-1, 2, JOINT_COUNT)[:, ::-1].transpose(0, 2, 1)
+        good = iter(_good_poses(plain, self.size).tolist())
+        quick = iter(np.where(plain == MISSING, np.nan, plain).astype(np.float32))
+        for place, (line, row) in enumerate(zip(lines, found, strict=True), start=number):
+            pose, fine = (next(quick), next(good)) if row else (None, False)
+            try:
+                if row and fine and pose is not None:
+                    self._insert(_checked_name(row[1].strip()), pose)
+                elif line.strip():
+                    self._insert(*_parse_row(line, self.size))
+            except ValueError as error:
+                self.first, self.wrong = self.first or f"row {place}, {error}", self.wrong + 1
+                if self.wrong >= MOST_BAD_ROWS:  # a message each would take minutes, and nobody reads it
+                    self.check()
+
+    def check(self) -> None:
+        """Raise `InputError` if a row is bad."""
+        if self.wrong:
+            least = "at least " if self.wrong >= MOST_BAD_ROWS else ""
+            more = f" (and {least}{self.wrong - 1} more bad rows)" if self.wrong > 1 else ""
+            raise InputError(f"{self.path}: {self.first}{more}")
+
+    def table(self) -> Keypoints:
+        """All rows."""
+        return Keypoints(tuple(self.places), self.poses[: len(self.places)])
+
+    def _insert(self, name: str, pose: NDArray[np.float32]) -> None:
+        place = self.places.get(name)
+        if place is None:
+            place = self.places[name] = len(self.places)
+            if place == len(self.poses):
+                self.poses = np.concatenate([self.poses, np.empty_like(self.poses)])
+            self.poses[place] = pose
+        elif not np.array_equal(self.poses[place], pose, equal_nan=True):
+            raise ValueError(_twice(name))
+
+
+def _blocks(lines: Iterator[str]) -> Iterator[tuple[int, list[str]]]:
+    """(row, lines): some lines at a time, rows counted from 2, which is the first after the header."""
+    number = 2
+    while block := list(itertools.islice(lines, _BLOCK)):
+        yield number, block
+        number += len(block)
+
+
+def _good_poses(xy: NDArray[np.float64], size: tuple[int, int] | None) -> NDArray[np.bool_]:
+    """Which of `[n, 18, 2]`, with -1 for missing, lie inside their image and have no half joint: bool `[n]`."""
+    limits = np.array([LARGEST_COORDINATE] * 2 if size is None else size[::-1])
+    missing = xy == MISSING
+    inside = missing | ((xy >= 0) & (xy < limits))
+    return inside.all((1, 2)) & (missing[..., 0] == missing[..., 1]).all(1)
+
+
 def _insert(poses: dict[str, NDArray[np.float32]], name: str, pose: NDArray[np.float32]) -> None:
     if not np.array_equal(poses.setdefault(name, pose), pose, equal_nan=True):
-        raise ValueError(f"column 1 (name): {name!r} is there twice, with different joints")
+        raise ValueError(_twice(name))
+
+
+def _twice(name: str) -> str:
+    return f"column 1 (name): {name!r} is there twice, with different joints"
 
 
 def _table(poses: dict[str, NDArray[np.float32]]) -> Keypoints:
@@ -245,10 +353,7 @@ def _parse_row(line: str, size: tuple[int, int] | None) -> tuple[str, NDArray[np
     fields = line.rsplit(":", 2)
     if len(fields) != 3:
         raise ValueError(f"column {len(fields)}: found {len(fields)} of 3 fields separated by ':'")
-    name = fields[0].strip()
-    if not name or len(name) > LONGEST_IMAGE_NAME or not is_harmless(name):
-        what = "has control characters" if 0 < len(name) <= LONGEST_IMAGE_NAME else f"has {len(name)} characters"
-        raise ValueError(f"column 1 (name): the name {'is empty' if not name else what}")
+    name = _checked_name(fields[0].strip())
     height, width = size or (None, None)
     y, x = _parse_numbers(fields[1], "y", height), _parse_numbers(fields[2], "x", width)
     for joint, (a, b) in enumerate(zip(x, y, strict=True)):
@@ -258,6 +363,13 @@ def _parse_row(line: str, size: tuple[int, int] | None) -> tuple[str, NDArray[np
     xy = np.array([x, y], dtype=np.float32).T
     xy[xy[:, 0] == MISSING] = np.nan
     return name, xy
+
+
+def _checked_name(name: str) -> str:
+    if not name or len(name) > LONGEST_IMAGE_NAME or not is_harmless(name):
+        what = "has control characters" if 0 < len(name) <= LONGEST_IMAGE_NAME else f"has {len(name)} characters"
+        raise ValueError(f"column 1 (name): the name {'is empty' if not name else what}")
+    return name
 
 
 def _parse_numbers(text: str, axis: str, limit: int | None) -> list[float]:

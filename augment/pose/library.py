@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.pose.geometry import mirror
+from augment.pose.geometry import mirror, plausible
 from augment.pose.keypoints import Keypoints, read_keypoints
 from reid_eval.limits import LARGEST_COORDINATE
 from reid_eval.runtime import InputError
@@ -60,6 +60,13 @@ def shipped_library() -> Keypoints:
     if not entry.is_file():
         raise InputError("this installation has no pose library: name a file", "library")
     return read_keypoints(Path(str(entry)))
+
+
+def judged_library(library: Keypoints) -> Keypoints:
+    """A library with whether each pose is plausible, in its frame where the name tells one."""
+    frames = [frame_of(name) for name in library.names]
+    heights = np.array([np.nan if frame is None else frame[0] for frame in frames], np.float64)
+    return Keypoints(library.names, library.xy, plausible(library.xy, heights))
 
 
 def interpolate(a: Pose, b: Pose, share: float) -> Pose:

@@ -62,9 +62,10 @@ def save_pose_space(before: tuple[Poses, Pids], after: tuple[Poses, Pids], targe
     from augment.pictures import save_sheet
 
     space = pose_space()
-    picture = pose_space_picture(space, space.occupancy(*before), space.occupancy(*after))
+    shares = space.coverage(*before), space.coverage(*after)
+    picture = pose_space_picture(space, space.occupancy(*before), space.occupancy(*after), shares)
     save_sheet(Image.fromarray(picture), target)
-    return space.coverage(*before), space.coverage(*after)
+    return shares
 
 
 def pose_diversity(xy: NDArray[np.floating], pids: NDArray[np.int64]) -> float:
@@ -114,18 +115,23 @@ def _row(keypoints: Keypoints, row: int) -> Poses:
 
 
 def pose_space_picture(
-    space: PoseSpace, before: NDArray[np.floating], after: NDArray[np.floating]
+    space: PoseSpace,
+    before: NDArray[np.floating],
+    after: NDArray[np.floating],
+    coverage: tuple[float, float] | None = None,
 ) -> NDArray[np.uint8]:
     """Pose space before and after: a skeleton a cell, on a ground as bright as the share of identities that has it.
 
     Args:
         space: the cells.
         before, after: `[cells]` in [0, 1] from `occupancy`.
+        coverage: of both, for the title.
 
     Returns:
-        uint8 RGB: views from left to right, moments downwards; before on the left, after on the right.
+        uint8 RGB: views from left to right, moments downwards; before on the left, after on the right, and how bright
+        a ground is how large a share.
     """
-    from augment.pictures import grid
+    from augment.pictures import colour_strip, grid
 
     views, moments = _table(space.library.names)
     rows = []
@@ -138,8 +144,15 @@ def pose_space_picture(
         rows.append(row)
     captions = [f"{view}°" for view in views] * 2
     names = [moment.strip("/").replace("@", "") for moment in moments]
-    sheet = grid(rows, column_captions=captions, row_captions=names, scale=1, padding=3, gap_every=len(views))
-    return np.asarray(sheet)
+    told = ("", "") if coverage is None else (f" ({100 * share:.1f}% an identity)" for share in coverage)
+    title = "Poses that identities have: before{} on the left, after{} on the right"
+    sheet = grid(
+        rows, title=title.format(*told), column_captions=captions, row_captions=names, scale=1, padding=3,
+        gap_every=len(views),
+    )  # fmt: skip
+    grounds = np.stack([_ground(share) for share in np.linspace(0, 1, 240)])
+    scale = colour_strip(grounds, "no identity has it", "all have it", sheet.width)
+    return np.vstack([np.asarray(sheet), scale])
 
 
 def _table(names: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -148,10 +161,15 @@ def _table(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return views, [*phases, "stand/"]
 
 
+def _ground(share: float) -> NDArray[np.uint8]:
+    """The colour of a share of identities."""
+    empty, full = np.array([24.0, 24.0, 28.0]), np.array([244.0, 226.0, 150.0])
+    return np.asarray((empty + (full - empty) * share**0.5).round(), np.uint8)
+
+
 def _cell(xy: NDArray[np.float32], share: float) -> NDArray[np.uint8]:
     from augment.pose.draw import draw_skeleton
 
-    empty, full = np.array([24.0, 24.0, 28.0]), np.array([244.0, 226.0, 150.0])
-    ground = np.full((128, 64, 3), empty + (full - empty) * share**0.5).round().astype(np.uint8)
+    ground = np.broadcast_to(_ground(share), (128, 64, 3)).copy()
     small: NDArray[np.uint8] = draw_skeleton(ground, xy, thickness=3)[::2, ::2]
     return np.ascontiguousarray(small)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from augment.quality.extras import not_downloaded, read_state
+from reid_eval.alike import did_you_mean
 from reid_eval.runtime import InputError, progress
 
 DETECTORS = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large", "fasterrcnn_resnet50_fpn")
@@ -64,7 +65,7 @@ def _build(name: str, weights: Path | None) -> Any:
     from torchvision.models import detection
 
     if name not in DETECTORS:
-        raise InputError(f"detector {name!r}: choose from {', '.join(DETECTORS)}")
+        raise InputError(f"detector {name!r}: {did_you_mean(name, DETECTORS)}choose from {', '.join(DETECTORS)}")
     make = getattr(detection, name)
     if weights is None:
         try:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from augment.generators.base import PoseGenerator, as_pose, run_generator
 from augment.generators.patn.patn_transfer import PATNTransfer
-from augment.pictures import grid, save_sheet
+from augment.pictures import colour_bar, grid, save_sheet
 from augment.pose.draw import skeleton_image
 from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import Keypoints, find_annotations, load_annotations
@@ -41,7 +41,11 @@ def joints_of(image: Path, keypoints: Path | None, size: tuple[int, int]) -> NDA
     folders = [image.parent, *list(image.resolve().parents)[1:3]]
     root = next((folder for folder in folders if find_annotations(folder)), None)
     if keypoints is None and root is None:
-        raise InputError(f"{image}: its data set has no keypoints file: name one")
+        raise InputError(
+            f"{image}: its data set has no keypoints file: name one, or make it with `patn-augment poses` and the data "
+            "set's folder",
+            "keypoints",
+        )
     table = load_annotations(root or image.parent, keypoints)
     row = _row_of(table, image)
     if row < 0:
@@ -98,7 +102,7 @@ def explain_sheet(
     *,
     keypoints: Path | None = None,
 ) -> list[NDArray[np.float32]]:
-    """Picture of one transfer: condition, its pose, target pose, the mask of each block, result, the pose's image.
+    """Picture of one transfer: condition, its pose, target pose, the mask of each block, result, pose donor.
 
     Without PATN there are no masks. All masks share one scale, from the lowest to the highest value in any of them; a
     second row tells each mask's own range.
@@ -119,8 +123,17 @@ def explain_sheet(
         ("target pose", skeleton_image(target, size)),
         *((f"mask {n}\n{m.min():.2f}-{m.max():.2f}", heat(m, low, high, size)) for n, m in enumerate(masks, 1)),
         ("generated", made),
-        ("the pose's image", other),
+        ("pose donor", other),
     ]
-    sheet = grid([[cell for _, cell in cells]], column_captions=[name for name, _ in cells], scale=_SCALE)
+    large = [(name, picture.repeat(_SCALE, axis=0).repeat(_SCALE, axis=1)) for name, picture in cells]
+    if masks:
+        large.insert(3 + len(masks), ("scale of the masks", _scale_of(low, high, size[0] * _SCALE)))
+    sheet = grid([[picture for _, picture in large]], column_captions=[name for name, _ in large], scale=1)
     save_sheet(sheet, png)
     return masks
+
+
+def _scale_of(low: float, high: float, height: int) -> Picture:
+    """Which colour is which value: the highest at the top."""
+    values = np.linspace(high, low, height, dtype=np.float32)[:, None]
+    return colour_bar(heat(values, low, high, (height, 1))[:, 0], f"{high:.2f} changed", f"{low:.2f} kept", 128)

@@ -24,6 +24,7 @@ from augment.quality.perceptual import Lpips
 from augment.quality.retrieval import Gallery, ranking_network, search
 from augment.quality.similarity import joints_masks, l1, masked, ssim
 from augment.quality.texture import Sharpness, grid, sharpness, surroundings
+from reid_eval.alike import did_you_mean
 from reid_eval.ranking import Ranking
 from reid_eval.runtime import InputError
 
@@ -129,7 +130,9 @@ def measure_quality(material: Material, tools: Tools, names: Sequence[str] | Non
     """
     unknown = [name for name in names or () if name not in METRICS]
     if unknown:
-        raise InputError(f"no metric {unknown[0]!r}: choose from {', '.join(METRICS)}")
+        raise InputError(
+            f"no metric {unknown[0]!r}: {did_you_mean(unknown[0], METRICS)}choose from {', '.join(METRICS)}"
+        )
     report, run = Report(), _Run(material, tools)
     for name in names or METRICS:
         if METRICS[name].pairs_only and material.real is None:

@@ -67,6 +67,30 @@ def sharpness(generated: Images, real: Images, inside: Masks, outside: Masks) ->
     return Sharpness(*(float(value) if np.isfinite(value) else float("nan") for value in ratio))
 
 
+def gradient(images: Images, masks: Masks) -> float:
+    """Mean absolute gradient of luma inside the masks, without periods 2, 4 and 8: how much there is to see.
+
+    As `sharpness`, for images that are not of one scene: of which each has a mask of its own.
+
+    Args:
+        images: uint8 `[N, H, W, 3]`.
+        masks: bool `[N, H, W]`.
+
+    Returns:
+        Grey levels a pixel; NaN where no pixel counts.
+
+    Raises:
+        Unavailable: a side of less than `SMALLEST` pixels.
+    """
+    total, count = 0.0, 0
+    for rows in _blocks(images):
+        mask = _cut(masks[rows])
+        total += _energy(_notched(_cut(images[rows]) @ _LUMA), mask)
+        across, down = mask[:, :, 1:] & mask[:, :, :-1], mask[:, 1:] & mask[:, :-1]
+        count += int(across.sum()) + int(down.sum())
+    return total / count if count else float("nan")
+
+
 def surroundings(masks: Masks) -> Masks:
     """Where the person is surely not: bool `[N, H, W]`, further away from a tube around joints than it is thick.
 

@@ -92,6 +92,25 @@ def render_in_pose_of(
     return renderer.render(*_rows(_shots(settings, names)), posture=posture)
 
 
+def photos_of_shots(
+    settings: SynthSettings, shots: Sequence[Shot], device: torch.device | str = "cpu"
+) -> tuple[NDArray[np.uint8], list[int]]:
+    """Photos of a drawn world, as its data set has them or would have: uint8 `[N, 3, H, W]`, RGB, before the file's
+    compression, and the JPEG quality of each.
+
+    Args:
+        settings: of the data set.
+        shots: N, of `augment.synth.dataset.plan_shots` or `further_shots`.
+        device: where to draw.
+    """
+    settings.check()
+    if not shots:
+        return np.empty((0, 3, *settings.size), np.uint8), []
+    renderer = _renderer(settings, device)
+    drawn = renderer.render(*_rows(list(shots)))
+    return drawn.image.cpu().numpy(), jpeg_qualities(renderer, drawn)
+
+
 def masked_photos(
     data: SynthSettings | Path | str, names: Sequence[str], device: torch.device | str = "cpu"
 ) -> NDArray[np.uint8]:

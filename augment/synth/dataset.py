@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -97,23 +98,71 @@ class Shot:
 
 def plan_shots(settings: SynthSettings) -> list[Shot]:
     """Which images the data set has: name, split and the four numbers that determine the picture."""
-    total = settings.train_ids + settings.test_ids
-    pids = torch.arange(1, total + 1, dtype=torch.int64)
-    draws = hashed_uniforms(settings.seed, "dataset", (pids,), settings.cameras + 2)
-    seen_by = min(settings.cameras, max(settings.images_per_id // 2, 1))
-    shots = []
-    for pid, row in zip(pids.tolist(), draws, strict=True):
-        order = torch.argsort(row[: settings.cameras])[:seen_by] + 1
-        start = 50 + int(row[-1] * 900)
-        for rank in range(settings.images_per_id):
-            camid, turn = int(order[rank % seen_by]), rank // seen_by
-            seq, frame = turn // 4, turn % 4 * 5  # four frames of a walk, then the person comes by again
-            split = "bounding_box_train" if pid <= settings.train_ids else "bounding_box_test"
-            if split == "bounding_box_test" and turn == 0 and seen_by > 1:
-                split = "query"
-            name = f"{pid:04d}_c{camid}s{seq + 1}_{start + 600 * turn + frame:06d}_00.jpg"
-            shots.append(Shot(name, split, pid, camid, seq, frame))
+    sequels = _sequels(settings, range(1, settings.train_ids + settings.test_ids + 1))
+    shots = [sequel.shot(rank) for sequel in sequels for rank in range(settings.images_per_id)]
     return sorted(shots, key=lambda shot: (shot.split, shot.name))
+
+
+def further_shots(settings: SynthSettings, wanted: Mapping[int, Sequence[int | None]]) -> list[Shot]:
+    """Images of training people that the data set does not have: the moments that come after its own.
+
+    Args:
+        settings: of the data set.
+        wanted: pid to a camid for each further image of it, one of those that see the person; None for the next in
+            turn, as the data set deals images to them.
+
+    Raises:
+        InputError: a pid that does not train, or a camera that never sees its person.
+    """
+    shots = []
+    for sequel in _sequels(settings, sorted(wanted)):
+        if sequel.pid > settings.train_ids:
+            raise InputError(f"identity {sequel.pid} does not train: it is tested on, or nobody")
+        # From the first round of its cameras of which the data set has nothing yet
+        first = -(-settings.images_per_id // len(sequel.camids)) * len(sequel.camids)
+        turns = Counter[int]()
+        for number, camid in enumerate(wanted[sequel.pid]):
+            at = number % len(sequel.camids) if camid is None else sequel.place_of(camid)
+            shots.append(sequel.shot(first + turns[at] * len(sequel.camids) + at))
+            turns[at] += 1
+    return sorted(shots, key=lambda shot: (shot.split, shot.name))
+
+
+@dataclass(frozen=True)
+class _Sequel:
+    """When and where a person is seen, without end."""
+
+    pid: int
+    camids: tuple[int, ...]
+    start: int
+    trains: bool
+
+    def shot(self, rank: int) -> Shot:
+        """The image of a rank, from 0."""
+        camid, turn = self.camids[rank % len(self.camids)], rank // len(self.camids)
+        seq, frame = turn // 4, turn % 4 * 5  # four frames of a walk, then the person comes by again
+        split = "bounding_box_train" if self.trains else "bounding_box_test"
+        if not self.trains and turn == 0 and len(self.camids) > 1:
+            split = "query"
+        name = f"{self.pid:04d}_c{camid}s{seq + 1}_{self.start + 600 * turn + frame:06d}_00.jpg"
+        return Shot(name, split, self.pid, camid, seq, frame)
+
+    def place_of(self, camid: int) -> int:
+        """Rank of a camera among those that see the person."""
+        if camid not in self.camids:
+            raise InputError(f"camera {camid} never sees identity {self.pid}")
+        return self.camids.index(camid)
+
+
+def _sequels(settings: SynthSettings, pids: Sequence[int]) -> list[_Sequel]:
+    numbers = torch.tensor(list(pids), dtype=torch.int64)
+    draws = hashed_uniforms(settings.seed, "dataset", (numbers,), settings.cameras + 2)
+    seen_by = min(settings.cameras, max(settings.images_per_id // 2, 1))
+    found = []
+    for pid, row in zip(pids, draws, strict=True):
+        order = torch.argsort(row[: settings.cameras])[:seen_by] + 1
+        found.append(_Sequel(pid, tuple(order.tolist()), 50 + int(row[-1] * 900), pid <= settings.train_ids))
+    return found
 
 
 def encode_jpeg(image: np.ndarray, quality: int) -> bytes:

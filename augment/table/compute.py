@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
 from filelock import FileLock, Timeout
 
+from augment.folder.part_lock import holder_of, sign_lock
 from augment.table.cell_folders import CellFolders
 from augment.table.searching import Searcher
 from augment.table.study import Cell, Study
@@ -24,6 +25,9 @@ from reid_eval.model_file import read_model_file
 from reid_eval.runtime import InputError, hide_progress, resolve_device
 from reid_eval.table import Record
 from reid_eval.table.runner import Runner
+
+_PATIENCE = 1.0
+"""Seconds that stopped workers have."""
 
 
 def compute(
@@ -43,7 +47,8 @@ def compute(
         min(jobs, len(cells)), context, initializer=_start_worker, initargs=(study, threads, deadline)
     )
     try:
-        waiting: dict[Future[Record | None], Cell] = {pool.submit(_work, cell): cell for cell in cells}
+        with _deaf_to_ctrl_c():
+            waiting: dict[Future[Record | None], Cell] = {pool.submit(_work, cell): cell for cell in cells}
         for future in as_completed(waiting):
             record = future.result()
             if record is not None:
@@ -52,8 +57,39 @@ def compute(
         raise InputError(
             "a worker process was killed, maybe for want of memory: the same command goes on; lower jobs", "jobs"
         ) from None
+    except BaseException:  # Ctrl-C, SIGTERM, a cell that cannot be computed: nobody waits for trainings to end
+        _stop_workers(pool)
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started within get no SIGINT, which reaches all processes of a terminal: their parent stops
+    them. What comes meanwhile for this process comes afterwards."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _stop_workers(pool: ProcessPoolExecutor) -> None:
+    """End the workers: each removes what it has half written; those that cannot in `_PATIENCE` are killed."""
+    workers = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for worker in workers:
+        worker.terminate()
+    end = time.monotonic() + _PATIENCE
+    for worker in workers:
+        worker.join(max(0.0, end - time.monotonic()))
+    for worker in workers:
+        if worker.is_alive():
+            worker.kill()
 
 
 def _compute_here(study: Study, cells: list[Cell], deadline: float | None) -> Iterator[tuple[Record, Cell]]:
@@ -73,6 +109,25 @@ def sweep_locks(study: Study) -> None:
             path.unlink(missing_ok=True)
 
 
+def is_free(study: Study, cell: Cell) -> bool:
+    """Whether nobody is at a cell."""
+    lock = _lock_path(study, cell)
+    try:
+        with FileLock(lock, timeout=0):
+            return True
+    except Timeout:
+        return False
+
+
+def holders(study: Study, cells: list[Cell]) -> str:
+    """Who is at cells, such as `process 12 of host a`."""
+    return ", ".join(sorted({holder_of(_lock_path(study, cell)) for cell in cells}))
+
+
+def _lock_path(study: Study, cell: Cell) -> Path:
+    return study.records.folder / f".{cell.key}.lock"
+
+
 class _Worker:
     """What a process keeps from one cell to the next: images on the device, above all."""
 
@@ -90,10 +145,11 @@ class _Worker:
             return self.study.records.read(cell.key)
         if self.deadline is not None and time.time() >= self.deadline:
             return None
-        lock = self.study.records.folder / f".{cell.key}.lock"
+        lock = _lock_path(self.study, cell)
         lock.parent.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(lock, timeout=0):  # the system frees it when the process ends, however it ends
+                sign_lock(lock)
                 record = self._compute(cell)
         except Timeout:
             return None
@@ -114,7 +170,10 @@ class _Worker:
         """Train, and write the record unless there is one: then only its network was gone."""
         self.folders.ensure(cell)
         training = self.study.training(cell)
-        record = self.runner.run(cell.key, cell.facts, training, cell.settings, cell.steps, cell.name, keep)
+        lists = self.study.lists(cell)
+        record = self.runner.run(
+            cell.key, cell.facts, training, cell.settings, cell.steps, cell.name, keep, cell.curve, lists
+        )
         if cell.key not in self.study.records:
             self.study.records.write(record)
 
@@ -130,15 +189,26 @@ class _Worker:
 
 _here: list[_Worker] = []
 """The worker that a worker process is."""
+_busy: list[Cell] = []
+"""What it is at."""
 
 
 def _start_worker(study: Study, threads: int, deadline: float | None) -> None:
-    # Ctrl-C reaches all processes of a terminal: a worker ends its cell, and is given no other.
+    # Ctrl-C reaches all processes of a terminal; the parent heeds it, and ends its workers by SIGTERM.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     hide_progress()
     torch.set_num_threads(threads)
     _here.append(_Worker(study, deadline))
+
+
+def _leave(*_: object) -> None:
+    """End at once, but for what has to be tidied on the way out: half-written files."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if _busy:
+        raise KeyboardInterrupt
+    os._exit(1)
 
 
 def _end_with_parent() -> None:
@@ -150,4 +220,10 @@ def _end_with_parent() -> None:
 
 
 def _work(cell: Cell) -> Record | None:
-    return _here[0].record(cell)
+    _busy.append(cell)
+    try:
+        return _here[0].record(cell)
+    except KeyboardInterrupt:  # of `_leave`; all is tidy, and the end of an interpreter takes seconds
+        os._exit(1)
+    finally:
+        _busy.clear()

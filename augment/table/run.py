@@ -1,7 +1,9 @@
 """Fills a table: computes the cells without a record, or those of a shard, and writes the table.
 
 OUT/records/KEY.json        one a training; KEY is the hash of all that determines it
-OUT/table.md, .csv, .tex, .png
+OUT/lists/KEY.npz           the first ten of each query's ranking
+OUT/table.md, .csv, .tex, .png, .svg
+OUT/table.grid.json         what they show: rows, columns, networks, seeds, and the key of each cell
 """
 
 from __future__ import annotations
@@ -12,15 +14,16 @@ from pathlib import Path
 
 from augment.runs import Say, describe_run
 from augment.table.by_query import write_by_query
-from augment.table.compute import compute, sweep_locks
+from augment.table.compute import compute, holders, is_free, sweep_locks
 from augment.table.forecast import duration, forecast
 from augment.table.search_plot import write_search_plot
 from augment.table.study import Cell, Study, open_study
-from augment.table.table_grid import search_grids, table_grid
+from augment.table.table_grid import search_grids, table_grid, together_grid
 from augment.table.table_recipe import TableRecipe
 from reid_eval.backbones import check_backbone
 from reid_eval.runtime import InputError, resolve_device
-from reid_eval.table import write_report
+from reid_eval.table import write_curves, write_grid, write_report
+from reid_eval.table.grid import GRID
 from reid_eval.table.old_records import convert_old
 
 REPORT_EVERY = 60.0
@@ -29,7 +32,7 @@ REPORT_EVERY = 60.0
 
 def run_table(
     recipe: TableRecipe,
-    out: Path,
+    out: Path | None,
     say: Say,
     *,
     device: str = "auto",
@@ -42,13 +45,14 @@ def run_table(
 
     Args:
         recipe: from `load_table`.
-        out: folder of records, plans, folders and the table; what is there already is not computed again.
+        out: folder of records, plans, folders and the table; what is there already is not computed again. None, with
+            `dry_run`: nothing is there.
         say: takes lines for the user.
         device: where; see `resolve_device`.
         jobs: processes that share it.
         shard: (index, count): every count-th training; default: as torchrun says in the environment, or all.
         max_seconds: start no new training after so many.
-        dry_run: list the trainings and say how long the missing ones should take; do none.
+        dry_run: list the trainings and say how long the missing ones should take; do none, and write nothing.
 
     Raises:
         InputError: something in the recipe, the data or the folder is wrong.
@@ -57,8 +61,9 @@ def run_table(
     part, where = spread(shard, device)
     for name in recipe.backbones:
         check_backbone(name)
-    study = open_study(recipe, out, where)
-    if converted := convert_old(study.records):
+    assert out is not None or dry_run
+    study = open_study(recipe, out or Path(os.devnull), where, writes=not dry_run)
+    if not dry_run and (converted := convert_old(study.records)):
         say(f"{converted} records of an older version were given the keys of this one.")
     missing = [cell for cell in study.cells if cell.key not in study.records]
     say(f"{len(study.cells)} trainings fill {len(study.places)} cells; {len(study.cells) - len(missing)} are there.")
@@ -70,19 +75,29 @@ def run_table(
         _show(study, jobs * part[1], say)
         return study
     # Its last state only: the records say what made each of them.
-    describe_run(study.out / "run.json", {"recipe": recipe.model_dump(mode="json"), "device": where})
+    told = {"recipe": recipe.model_dump(mode="json"), "device": where, "data": str(study.reid.root.resolve())}
+    describe_run(study.out / "run.json", told)
     mine = [cell for cell in study.cells[part[0] :: part[1]] if not study.is_done(cell)]
-    left = _fill(study, mine, jobs, deadline, say)
+    left, busy = mine, ""
+    while left and not busy and not _is_up(deadline):
+        _fill(study, left, jobs, deadline, say)
+        left = [cell for cell in left if not study.is_done(cell)]
+        if left and not any(is_free(study, cell) for cell in left):  # else who was at one has ended without its record
+            busy = holders(study, left)
     sweep_locks(study)
     report(study, say)
     if left:
-        why = "its time was up" if deadline and time.time() >= deadline else "another process is at work on them"
-        say(f"Stopped, since {why}, with {left} trainings to go: the same command goes on.")
+        why = f"{busy} is at work on them" if busy else "its time was up"
+        say(f"Stopped, since {why}, with {len(left)} trainings to go: the same command goes on.")
     return study
 
 
-def _fill(study: Study, cells: list[Cell], jobs: int, deadline: float | None, say: Say) -> int:
-    """Compute cells, telling of each, and writing the table now and then; returns how many are left."""
+def _is_up(deadline: float | None) -> bool:
+    return deadline is not None and time.time() >= deadline
+
+
+def _fill(study: Study, cells: list[Cell], jobs: int, deadline: float | None, say: Say) -> None:
+    """Compute cells, telling of each, and writing the table now and then."""
     left, shown = len(cells), time.monotonic()
     for record, cell in compute(study, cells, jobs, deadline):
         left -= 1
@@ -94,7 +109,6 @@ def _fill(study: Study, cells: list[Cell], jobs: int, deadline: float | None, sa
         if left and time.monotonic() - shown >= REPORT_EVERY:  # so that a killed table has been printed, too
             _write(study)
             shown = time.monotonic()
-    return left
 
 
 def report(study: Study, say: Say) -> None:
@@ -109,15 +123,20 @@ def report(study: Study, say: Say) -> None:
 def _write(study: Study) -> list[Path]:
     """Write the tables of what is there: of the trainings, and of the searches against each of their baselines."""
     records = study.records.found([cell.key for cell in study.cells])
-    paths = write_report(table_grid(study), records, study.out)
+    table = table_grid(study)
+    paths = [*write_report(table, records, study.out), *write_curves(table, records, study.out)]
+    write_grid(table, study.out / f"table{GRID}")
     grids = search_grids(study)
-    for name, grid in grids.items():
+    beside = together_grid(study)
+    for name, grid in [*grids.items(), *([("together", beside)] if beside else [])]:
+        write_grid(grid, study.out / f"{name}{GRID}")
         paths += write_report(grid, study.records.found(list(grid.keys.values())), study.out, name)
     if not grids:
         return paths
     found = study.records.found(list(grids["search"].keys.values()))
-    if write_search_plot(study, grids["search"], found, study.out / "search-by-views.png"):
-        paths.append(study.out / "search-by-views.png")
+    plots = [study.out / f"search-by-views{suffix}" for suffix in (".png", ".svg")]
+    if write_search_plot(study, grids["search"], found, *plots):
+        paths += plots
     if study.recipe.test_by_query:
         paths.append(write_by_query(study, grids["search"], found, study.out / "search-by-query.md"))
     return paths

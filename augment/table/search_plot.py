@@ -9,13 +9,13 @@ from typing import Any
 from augment.table.search_recipe import Search, Views, poses_asked
 from augment.table.study import Study, images_beside
 from augment.table.table_grid import PHOTO
-from reid_eval.runtime import atomic_path
+from reid_eval.plotting import new_figure, save_plot
 from reid_eval.table import Grid, Record
-from reid_eval.table.stats import Entry, summarise
+from reid_eval.table.stats import METRICS, Entry, summarise
 
 
-def write_search_plot(study: Study, grid: Grid, records: Mapping[str, Record], path: Path) -> bool:
-    """Draw mAP against the number of views as PNG, a panel a backbone; controls as lines across.
+def write_search_plot(study: Study, grid: Grid, records: Mapping[str, Record], *paths: Path) -> bool:
+    """Draw mAP and rank-1 against the number of views, a column of panels a backbone; controls as lines across.
 
     The networks are those of the first column. False where matplotlib is not installed, or no two numbers of views are
     searched with. The same table gives the same bytes.
@@ -24,23 +24,20 @@ def write_search_plot(study: Study, grid: Grid, records: Mapping[str, Record], p
     if len(curve) < 2:
         return False
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        figure = new_figure(figsize=(1.0 + 4.2 * len(grid.backbones), 9.0), layout="constrained")
     except ImportError:
         return False
     controls = _controls(study, curve)
-    entries = {
-        (e.backbone, e.row): e for e in summarise(grid, records) if e.metric == "mAP" and e.column == grid.columns[0]
-    }
-    figure = Figure(figsize=(1.0 + 4.2 * len(grid.backbones), 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(grid.backbones), squeeze=False)[0]
-    for axis, backbone in zip(axes, grid.backbones, strict=True):
-        _panel(axis, {row: entry for (name, row), entry in entries.items() if name == backbone}, curve, controls)
-        axis.set_title(backbone)
-    axes[0].set_ylabel("mAP, %")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110, metadata={"Software": None})
+    entries = {(e.backbone, e.metric, e.row): e for e in summarise(grid, records) if e.column == grid.columns[0]}
+    panels = figure.subplots(len(METRICS), len(grid.backbones), squeeze=False)
+    for axes, (metric, printed) in zip(panels, METRICS.items(), strict=True):
+        for axis, backbone in zip(axes, grid.backbones, strict=True):
+            own = {row: one for (name, of, row), one in entries.items() if (name, of) == (backbone, metric)}
+            _panel(axis, own, curve, controls)
+            axis.set_title(backbone)
+        axes[0].set_ylabel(f"{printed}, %")
+    for path in paths:
+        save_plot(figure, path, dpi=110)
     return True
 
 

@@ -25,6 +25,9 @@ from reid_eval.table import Records, cell_key
 from reid_eval.table.grid import Place
 from reid_eval.table.runner import TrainingSet
 from reid_eval.training import budget
+from reid_eval.wheel_weights import WHEELS
+
+LISTS = "lists"
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ class Cell:
     facts: dict[str, Any]
     settings: TrainSettings
     steps: int
-    """Of optimisation."""
+    """Of optimisation, at most."""
+    curve: int = 0
+    """Evaluated after each so many steps besides; 0: at the end only."""
 
     @property
     def name(self) -> str:
@@ -69,6 +74,7 @@ class Study:
         out: folder of records, plans and folders.
         data: the data set.
         device: where the cells are computed, such as `cuda:0`.
+        writes: whether plans are kept in the folder.
         sets: what the rows train on.
     """
 
@@ -76,10 +82,11 @@ class Study:
     out: Path
     data: TableData
     device: str
+    writes: bool = True
     sets: TrainingSets = field(init=False)
 
     def __post_init__(self) -> None:
-        self.sets = TrainingSets(self.out, self.data, self.device)
+        self.sets = TrainingSets(self.out, self.data, self.device, self.writes)
 
     @property
     def reid(self) -> ReidData:
@@ -94,6 +101,10 @@ class Study:
     def network(self, cell: Cell) -> Path | None:
         """Where the trained network of a cell is kept, if it is: where something is to be searched with it."""
         return self.out / "networks" / f"{cell.key}.safetensors" if self.recipe.test else None
+
+    def lists(self, cell: Cell) -> Path:
+        """Where the first of a cell's rankings are kept."""
+        return self.out / LISTS / f"{cell.key}.npz"
 
     @cached_property
     def columns(self) -> tuple[Column, ...]:
@@ -114,7 +125,7 @@ class Study:
         found: dict[Place, Cell] = {}
         for seed in self.recipe.seeds:
             plan_seed = self.recipe.plan_seed(seed)
-            listed = [(row, column) for row in self.recipe.rows for column in self._of(row)]
+            listed = [(row, column) for row in self.recipe.rows for column in self.columns_of(row)]
             told = [self.sets.facts(row, column, plan_seed) for row, column in listed]
             for backbone in self.recipe.backbones:
                 for (row, column), facts in zip(listed, told, strict=True):
@@ -122,7 +133,7 @@ class Study:
                     found[place] = self._cell(place, row, column, facts)
         return found
 
-    def _of(self, row: Row) -> list[Column]:
+    def columns_of(self, row: Row) -> list[Column]:
         """The columns that a row has."""
         listed = row.columns if isinstance(row, Folder) else None
         return [column for column in self.columns if listed is None or column.value in listed]
@@ -133,11 +144,16 @@ class Study:
             settings = settings.without_generated()
         settings = replace(settings, amp=resolve_amp(settings.amp, resolve_device(self.device), settings.size))
         told = settings.facts()
-        if settings.init not in ("scratch", "imagenet"):
+        if settings.init == "wheel" and settings.backbone in WHEELS:
+            told["init"] = WHEELS[settings.backbone].sha256
+        elif settings.init not in ("scratch", "imagenet", "wheel"):
             told["init"] = sha256_file(settings.init)
         steps = self.steps(place.backbone) * (row.times if isinstance(row, MorePeople) else 1)
         facts = {**images, "steps": steps, "settings": told}
-        return Cell(cell_key(facts), place, column, facts, settings, steps)
+        curve = self.recipe.curve_of(row)
+        if curve:
+            facts["curve"] = curve
+        return Cell(cell_key(facts), place, column, facts, settings, steps, curve)
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -189,10 +205,10 @@ def images_beside(search: Search) -> tuple[Any, ...]:
     return tuple(sorted(told.items(), key=str))
 
 
-def open_study(recipe: TableRecipe, out: Path, device: str) -> Study:
+def open_study(recipe: TableRecipe, out: Path, device: str, writes: bool = True) -> Study:
     """Open the recipe's data set.
 
     Raises:
         InputError: as `augment.table.table_data.open_data`.
     """
-    return Study(recipe, out, open_data(recipe.data, device), device)
+    return Study(recipe, out, open_data(recipe.data, device), device, writes)

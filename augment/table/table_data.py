@@ -8,7 +8,7 @@ from pathlib import Path
 from augment.folder.manifest import file_entries
 from augment.pose.check import check_keypoints
 from augment.pose.keypoints import Keypoints, load_annotations
-from augment.synth.dataset import embedded_dataset, facts
+from augment.synth.dataset import SynthSettings, embedded_dataset, facts
 from augment.table.table_recipe import FolderData, SynthData
 from reid_eval.datasets import ReidData, check_images, read_dataset
 from reid_eval.harness import check_test
@@ -24,6 +24,8 @@ class TableData:
     sha256: str
     """Of the files and joints, or of the settings where it is synthetic."""
     keypoints: Keypoints | None
+    drawn: SynthSettings | None = None
+    """What it was drawn with, if it was."""
 
     def joints(self) -> Keypoints:
         """Joints of the images.
@@ -45,14 +47,14 @@ def open_data(source: SynthData | FolderData, device: str) -> TableData:
     if isinstance(source, SynthData):
         drawn = source.settings()
         root, _ = embedded_dataset(drawn, resolve_device(device))
-        found = TableData(read_dataset(root), cell_key({"synth": facts(drawn)}), load_annotations(root))
+        found = TableData(read_dataset(root), cell_key({"synth": facts(drawn)}), load_annotations(root), drawn)
     else:
         root = Path(source.root)
         data = read_dataset(root, source.layout)
         check_images(data)
         files = files_sha(data, ("train", "query", "gallery"))
         keypoints = load_annotations(root, Path(source.keypoints) if source.keypoints else None)
-        check_keypoints(data, keypoints)
+        keypoints = check_keypoints(data, keypoints).judged or keypoints
         joints = sha256_bytes("\n".join(keypoints.names).encode() + keypoints.xy.tobytes())
         found = TableData(data, cell_key({"files": files, "keypoints": joints}), keypoints)
     check_test(found.reid)

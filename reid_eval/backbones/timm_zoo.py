@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from torch import nn
 
+from reid_eval.alike import did_you_mean
 from reid_eval.runtime import InputError
 
 PREFIX = "timm:"
@@ -43,10 +43,15 @@ def check_timm(name: str) -> None:
     timm = _timm()
     if timm.is_model(name):
         return
-    known = timm.list_models()
-    alike = get_close_matches(name.split(".")[0], known, 3)
-    hint = f"did you mean {', '.join(alike)}?" if alike else f"timm has {len(known)}: see `timm.list_models()`"
-    raise InputError(f"backbone '{PREFIX}{name}': timm has no such model; {hint}")
+    known = timm_names()
+    hint = did_you_mean(name.split(".")[0], known, 3) or f"timm has {len(known)}: see `timm.list_models()`"
+    raise InputError(f"backbone '{PREFIX}{name}': timm has no such model; {hint.strip()}")
+
+
+def timm_names() -> list[str]:
+    """Names of timm's models."""
+    names: list[str] = _timm().list_models()
+    return names
 
 
 def timm_trunk(name: str, size: tuple[int, int], imagenet: bool = False) -> TimmTrunk:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -88,6 +89,19 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     return np.array(_open(path), np.uint8)
 
 
+def decode_image(data: bytes, name: str) -> NDArray[np.uint8]:
+    """uint8 RGB [H, W, 3] of an image file's bytes; InputError if they are none, with `name`."""
+    fault = None
+    try:
+        with _within_limits(io.BytesIO(data)) as file:
+            image = file.convert("RGB")
+    except Exception as error:  # as in `_open`
+        fault = reason_of(error)
+    if fault:
+        raise InputError(f"{name}: cannot read this image ({fault})")
+    return np.array(image, np.uint8)
+
+
 def held_at_once(paths: Sequence[Path], count: int, height: int = 0) -> Iterator[slice]:
     """Batches of at most `count` images and `MOST_HELD_PIXELS` pixels, but at least one image, in their order.
 
@@ -131,7 +145,13 @@ def open_image(path: Path | str) -> Iterator[Image.Image]:
         ValueError: more than `MOST_PIXELS`, or `MOST_STRETCHED` times as long as wide (or as wide as long).
         Exception: whatever Pillow raises on bytes that are no image, also when pixels are asked for.
     """
-    with open_regular(path, MOST_PICTURE_BYTES) as file, Image.open(file, formats=_FORMATS) as image:
+    with open_regular(path, MOST_PICTURE_BYTES) as file, _within_limits(file) as image:
+        yield image
+
+
+@contextmanager
+def _within_limits(file: IO[bytes]) -> Iterator[Image.Image]:
+    with Image.open(file, formats=_FORMATS) as image:
         width, height = image.size
         if width * height > MOST_PIXELS:
             raise ValueError(f"{width}x{height} pixels, at most {MOST_PIXELS} are read: make it smaller")

@@ -81,16 +81,22 @@ def is_image(name: str) -> bool:
 
 def image_stem(name: str) -> str:
     """The name without folder and suffix; a doubled suffix (`x.jpg.jpg`, as some releases have) goes as a whole."""
-    stem = PurePosixPath(name).name
+    stem = base_name(name)
     while is_image(stem):
         stem = stem[: stem.rindex(".")]
     return stem
 
 
+def base_name(path: str) -> str:
+    """`PurePosixPath(path).name`, ten times as fast: a plan of a million images asks some ten million times."""
+    tail = path.rpartition("/")[2]
+    return tail if tail not in ("", ".") else PurePosixPath(path).name
+
+
 def distinct_names(paths: Iterable[str]) -> list[str]:
     """Names that tell images apart: file names where no two of the images share one, else their paths as given."""
     paths = list(paths)
-    names = [PurePosixPath(path).name for path in paths]
+    names = [base_name(path) for path in paths]
     return names if len(set(names)) == len(set(paths)) else paths
 
 

@@ -38,6 +38,13 @@ class ReidData:
     gallery: pd.DataFrame
     identities: Mapping[int, str] = field(default_factory=dict)
     """pid to the identity folder's name, for the layout `folders`; empty for the others."""
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    """Path to what the file is called where it is written, see `reid_eval.datasets.as_market`; empty: as it is."""
+
+    def __repr__(self) -> str:
+        """A line: notebooks print what a cell ends with, and three tables are much."""
+        counts = ", ".join(f"{len(self.split(name))} {name}" for name in SPLITS)
+        return f"ReidData({self.root}: {self.layout}, {counts})"
 
     @property
     def has_cameras(self) -> bool:

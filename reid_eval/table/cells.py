@@ -57,6 +57,16 @@ class Queries(BaseModel):
         return self
 
 
+class Point(BaseModel):
+    """Scores of a training that would have ended after so many steps; shares are 0..1."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    steps: int
+    mAP: float
+    rank1: float
+
+
 def _told(made: dict[str, Any]) -> dict[str, Any]:
     """What tables and estimates tell of how a record was made."""
     seconds = made.get("seconds")
@@ -80,6 +90,8 @@ class Record(BaseModel):
     queries: Queries
     made: Annotated[dict[str, Any], AfterValidator(_told)]
     """Seconds, device, precision and versions: no output but the seconds of an estimate depends on these times."""
+    curve: tuple[Point, ...] = ()
+    """On the way, the end included; empty where nobody looked."""
 
 
 def cell_key(facts: Mapping[str, Any]) -> str:
@@ -133,4 +145,5 @@ class Records:
 
     def write(self, record: Record) -> None:
         """Write one, atomically."""
-        write_text(self.path(record.key), record.model_dump_json() + "\n")
+        without = None if record.curve else {"curve"}
+        write_text(self.path(record.key), record.model_dump_json(exclude=without) + "\n")

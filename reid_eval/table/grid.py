@@ -1,10 +1,21 @@
-"""What a table shows: rows by columns by backbones by seeds, and the key of each cell."""
+"""What a table shows: rows by columns by backbones by seeds, and the key of each cell; reads, writes `*.grid.json`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from reid_eval.foreign import read_json, reason_of
+from reid_eval.limits import LARGEST_INTEGER, MOST_TABLE_BYTES
+from reid_eval.runtime import InputError, write_json
+from reid_eval.yaml_recipes import problems_of
+
+GRID = ".grid.json"
+"""Ends the name of the file with a table's layout."""
 
 
 class Place(NamedTuple):
@@ -58,3 +69,61 @@ class Grid:
     def key(self, backbone: str, row: str, column: str, seed: int) -> str | None:
         """The key of a cell, None where the row has no such column."""
         return self.keys.get(Place(backbone, row, column, seed))
+
+
+_Text = Annotated[str, Field(max_length=4096)]
+_Seed = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
+_Names = Annotated[list[_Text], Field(max_length=1000)]
+_Key = tuple[_Text, _Text, _Text, _Seed, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
+
+
+class _File(BaseModel):
+    """What a file holds; the fields are those of `Grid`, but that `keys` is a list of places with their keys."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    version: Literal[1]
+    title: _Text
+    rows: _Names
+    columns: _Names
+    backbones: _Names
+    seeds: Annotated[list[_Seed], Field(max_length=10_000)]
+    baseline: _Text | None
+    keys: list[Annotated[_Key, Field(strict=False)]]
+    labels: dict[_Text, _Text]
+    notes: _Names
+    unit: _Text
+    baselines: dict[_Text, _Text | None]
+
+
+def write_grid(grid: Grid, path: Path) -> None:
+    """Write the layout of a table as JSON, beside the records that its keys name."""
+    told = {**asdict(grid), "version": 1}
+    told["keys"] = [[*place, key] for place, key in sorted(grid.keys.items())]
+    write_json(path, told)
+
+
+def read_grid(path: Path) -> Grid:
+    """Read the layout of a table.
+
+    Raises:
+        InputError: there is none, or it cannot be read.
+    """
+    try:
+        told = _File.model_validate(read_json(path, MOST_TABLE_BYTES))
+    except (OSError, ValueError) as error:
+        reason = problems_of(error)[:300] if isinstance(error, ValidationError) else reason_of(error)
+        raise InputError(f"cannot read {path} ({reason}): run patn-augment table once more, it writes it") from None
+    return Grid(
+        title=told.title,
+        rows=tuple(told.rows),
+        columns=tuple(told.columns),
+        backbones=tuple(told.backbones),
+        seeds=tuple(told.seeds),
+        baseline=told.baseline,
+        keys={Place(backbone, row, column, seed): key for backbone, row, column, seed, key in told.keys},
+        labels=told.labels,
+        notes=tuple(told.notes),
+        unit=told.unit,
+        baselines=told.baselines,
+    )

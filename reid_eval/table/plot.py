@@ -1,4 +1,4 @@
-"""mAP against the share of real images, a panel a backbone, error bars of one deviation."""
+"""mAP and rank-1 against the share of real images, a column of panels a backbone, error bars of one deviation."""
 
 from __future__ import annotations
 
@@ -6,37 +6,39 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from reid_eval.runtime import atomic_path
+from reid_eval.plotting import new_figure, save_plot
 from reid_eval.table.grid import Grid
-from reid_eval.table.stats import Entry
+from reid_eval.table.stats import METRICS, Entry
 
 _MARKERS = "osD^v<>*"
 MARKERS = len(_MARKERS)
 """Rows that a plot can tell apart."""
 
 
-def write_plot(grid: Grid, entries: Mapping[tuple[str, str, str, str], Entry], path: Path, metric: str = "mAP") -> bool:
-    """Draw the table as PNG; False where matplotlib is not installed. The same table gives the same bytes."""
+def write_plot(grid: Grid, entries: Mapping[tuple[str, str, str, str], Entry], *paths: Path) -> bool:
+    """Draw the table to each of the paths, as its suffix says; False where matplotlib is not installed.
+
+    The same table gives the same bytes.
+    """
     try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
+        figure = new_figure(figsize=(1.6 + 4.6 * len(grid.backbones), 6.6), layout="constrained")
     except ImportError:
         return False
-    figure = Figure(figsize=(1.6 + 4.6 * len(grid.backbones), 3.8), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(1, len(grid.backbones), squeeze=False, sharey=True)[0]
-    for axis, backbone in zip(axes, grid.backbones, strict=True):
-        for number, row in enumerate(grid.rows):
-            _line(axis, grid, [entries[backbone, row, column, metric] for column in grid.columns], number)
-        axis.set_xticks(range(len(grid.columns)), [column.replace(" ", "\n") for column in grid.columns])
-        axis.set_title(backbone)
-        axis.set_xlabel("share p of the real training images")
-        axis.grid(alpha=0.3)
-    axes[0].set_ylabel(f"{metric}, %")
+    panels = figure.subplots(len(METRICS), len(grid.backbones), squeeze=False, sharex="col", sharey="row")
+    for axes, (metric, printed) in zip(panels, METRICS.items(), strict=True):
+        for axis, backbone in zip(axes, grid.backbones, strict=True):
+            for number, row in enumerate(grid.rows):
+                _line(axis, grid, [entries[backbone, row, column, metric] for column in grid.columns], number)
+            axis.set_xticks(range(len(grid.columns)), [column.replace(" ", "\n") for column in grid.columns])
+            axis.grid(alpha=0.3)
+        axes[0].set_ylabel(f"{printed}, %")
+    for top, bottom, backbone in zip(panels[0], panels[-1], grid.backbones, strict=True):
+        top.set_title(backbone)
+        bottom.set_xlabel("share p of the real training images")
     if any(entry.values for entry in entries.values()):
-        axes[-1].legend()
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=150, metadata={"Software": None})
+        panels[0][-1].legend()
+    for path in paths:
+        save_plot(figure, path)
     return True
 
 

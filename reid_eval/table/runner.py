@@ -19,9 +19,10 @@ from reid_eval.datasets import ReidData, load_images
 from reid_eval.features import extract
 from reid_eval.harness import rank
 from reid_eval.ranking import Ranking
+from reid_eval.rankings import top_lists, write_lists
 from reid_eval.settings import TrainSettings
-from reid_eval.table.cells import Queries, Record, Scores
-from reid_eval.training import Trained, train_on
+from reid_eval.table.cells import Point, Queries, Record, Scores
+from reid_eval.training import Trained, Watch, train_on
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,13 +105,25 @@ class Runner:
         steps: int,
         label: str = "",
         keep: Path | None = None,
+        curve: int = 0,
+        lists: Path | None = None,
     ) -> Record:
-        """Train, evaluate, and describe both; `label` is the progress bar's, `keep` a file for the network."""
+        """Train, evaluate, and describe both; `label` is the progress bar's, `keep` a file for the network, `curve`
+        after how many steps each the network is evaluated besides (0: never), `lists` a file for the first of its
+        rankings."""
         start = time.perf_counter()
         settings = replace(settings, device=str(self.stacks.device))
         images = self.images(training, settings.size)
-        trained = train_on(images, training.labels, settings, steps, training.mask, label)
-        ranking = self.rank(trained, settings)
+        points: list[Point] = []
+
+        def look(step: int, model: ReidNet, amp: str) -> None:
+            points.append(_point(step, self.rank(model, settings, amp)))
+
+        watch = Watch(curve, look) if curve else None
+        trained = train_on(images, training.labels, settings, steps, training.mask, label, watch=watch)
+        ranking = self.rank(trained.model, settings, trained.amp, lists)
+        if curve:
+            points = [one for one in points if one.steps < trained.steps] + [_point(trained.steps, ranking)]
         if keep is not None:
             save_model(keep, trained.model, {"key": key, "amp": trained.amp})
         return Record(
@@ -119,11 +132,14 @@ class Runner:
             scores=self._scores(training, trained, ranking),
             queries=queries_of(self.data.query["pid"].tolist(), ranking),
             made={**made_on(self.stacks.device), "amp": trained.amp, "seconds": time.perf_counter() - start},
+            curve=tuple(points),
         )
 
-    def rank(self, trained: Trained, settings: TrainSettings) -> Ranking:
-        """Evaluate a network on the data set's query and gallery."""
-        query, gallery = self.features(trained.model, settings, trained.amp)
+    def rank(self, model: ReidNet, settings: TrainSettings, amp: str, lists: Path | None = None) -> Ranking:
+        """Evaluate a network on the data set's query and gallery; `lists` is a file for the first of its rankings."""
+        query, gallery = self.features(model, settings, amp)
+        if lists is not None:
+            write_lists(lists, top_lists(query, gallery, self.data, settings, str(self.stacks.device)))
         return rank(query, gallery, self.data, settings, str(self.stacks.device))
 
     def features(
@@ -158,6 +174,10 @@ def made_on(device: torch.device) -> dict[str, Any]:
     """Device and versions, for a record."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {"device": device.type, "device_name": name, "torch": torch.__version__, "numpy": np.__version__}
+
+
+def _point(steps: int, ranking: Ranking) -> Point:
+    return Point(steps=steps, mAP=ranking.scores["mAP"], rank1=ranking.scores["rank1"])
 
 
 def ranking_scores(ranking: Ranking) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,8 @@ METRICS = {"mAP": "mAP", "rank1": "rank-1"}
 """Field of `Scores` to its name in print."""
 RESAMPLES = 2000
 LEVEL = 0.95
+POWER = 0.8
+"""Chance of finding a difference, of which `detectable` speaks."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,13 @@ class Difference:
     low: float
     high: float
     """Ends of the 95% bootstrap interval of the mean."""
-    pairs: int
-    """Seeds that both have."""
+    gaps: tuple[float, ...]
+    """Differences of the seeds that both have."""
+
+    @property
+    def pairs(self) -> int:
+        """Seeds that both have."""
+        return len(self.gaps)
 
 
 @dataclass(frozen=True)
@@ -102,7 +109,8 @@ def paired_difference(pairs: list[tuple[Record, Record]], metric: str, resamples
     seeds = rng.multinomial(len(pairs), np.full(len(pairs), 1 / len(pairs)), size=resamples) / len(pairs)
     means = ((drawn @ sums.T) * seeds).sum(1) / np.maximum(drawn @ sizes, 1)
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(float(sums.sum() / sizes.sum() / len(pairs)), float(low), float(high), len(pairs))
+    each = sums.sum(1) / sizes.sum()
+    return Difference(float(sums.sum() / sizes.sum() / len(pairs)), float(low), float(high), tuple(each.tolist()))
 
 
 def query_scores(record: Record, metric: str) -> NDArray[np.float64]:
@@ -111,3 +119,64 @@ def query_scores(record: Record, metric: str) -> NDArray[np.float64]:
         return np.array([np.nan if value is None else value for value in record.queries.precisions])
     first = np.array(record.queries.first_ranks)
     return np.where(first == 0, np.nan, (first == 1).astype(float))
+
+
+def seeds_interval(gaps: Sequence[float]) -> tuple[float, float] | None:
+    """Ends of the 95% interval of a mean over seeds, by Student's t; None for fewer than two seeds."""
+    from scipy.special import stdtrit
+
+    if len(gaps) < 2:
+        return None
+    half = float(stdtrit(len(gaps) - 1, (1 + LEVEL) / 2)) * float(np.std(gaps, ddof=1)) / len(gaps) ** 0.5
+    mean = float(np.mean(gaps))
+    return mean - half, mean + half
+
+
+def detectable(sd: float, seeds: int, power: float = POWER) -> float:
+    """The true mean difference that a paired two-sided t-test at 5% would find with probability `power`.
+
+    Args:
+        sd: sample deviation of the differences between seeds, in any unit.
+        seeds: pairs, at least 2.
+        power: 0.5 ... 1, exclusive.
+
+    Returns:
+        In the unit of `sd`. From the noncentral t distribution, the deviation taken as known to be `sd`.
+
+    Raises:
+        ValueError: fewer than two seeds.
+    """
+    from scipy.special import nctdtr, stdtrit
+
+    if seeds < 2:
+        raise ValueError(f"{seeds} seeds have no spread: at least 2")
+    freedom = seeds - 1
+    limit = float(stdtrit(freedom, (1 + LEVEL) / 2))
+    low, high = 0.0, 4 * limit + 10
+    for _ in range(60):  # power rises with the shift: halve until float64 cannot
+        shift = (low + high) / 2
+        found = 1 - float(nctdtr(freedom, shift, limit)) + float(nctdtr(freedom, shift, -limit))
+        low, high = (shift, high) if found < power else (low, shift)
+    return high * sd / seeds**0.5
+
+
+def paired_p(gaps: Sequence[float]) -> float:
+    """Probability of a mean so far from 0 over seeds where there is no difference: paired two-sided t-test, 0..1.
+
+    1 where all are 0, and for fewer than two seeds.
+    """
+    from scipy.special import stdtr
+
+    if len(gaps) < 2 or not any(gaps):
+        return 1.0
+    error = float(np.std(gaps, ddof=1)) / len(gaps) ** 0.5
+    return float(2 * stdtr(len(gaps) - 1, -abs(float(np.mean(gaps))) / error)) if error else 0.0
+
+
+def surviving(probabilities: Sequence[float]) -> int:
+    """How many of several tests hold at 5% together, by Holm's procedure (Scandinavian Journal of Statistics, 1979)."""
+    ordered = sorted(probabilities)
+    for done, probability in enumerate(ordered):
+        if probability > (1 - LEVEL) / (len(ordered) - done):
+            return done
+    return len(ordered)

@@ -118,7 +118,7 @@ def test_setup_lists_the_packages_that_are_there() -> None:
     setup.read(ROOT / "setup.cfg")
     listed = setup["options"]["packages"].split()
     there = [named(path).replace("/", ".") for path in PACKAGES]
-    assert sorted(listed) == sorted([*there, "augment.recipes"])
+    assert sorted(listed) == sorted([*there, "augment.examples", "augment.recipes"])
 
 
 def test_no_test_lies_where_its_folder_would_hide_the_package() -> None:

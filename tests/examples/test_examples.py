@@ -6,9 +6,11 @@ import ast
 import importlib.util
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -236,6 +238,67 @@ def test_search_engine_with_another_data_set(
     assert "give its data set as --root" in capsys.readouterr().err
 
 
+class FakeFiftyone(ModuleType):
+    """Keeps what the example gives it, where FiftyOne itself is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__("fiftyone")
+        self.kept: list[Any] = []
+        fake = self
+
+        class Dataset:
+            def __init__(self, name: str, persistent: bool) -> None:
+                self.name, self.persistent = name, persistent
+
+            def add_group_field(self, name: str, default: str) -> None:
+                assert (name, default) == ("group", "result")
+
+            def add_samples(self, samples: list[Any]) -> None:
+                fake.kept += samples
+
+        class Sample(dict[str, Any]):
+            def __init__(self, **fields: Any) -> None:
+                super().__init__(fields)
+
+        class Group:
+            def element(self, name: str) -> tuple[Any, str]:
+                return self, name
+
+        def of(**fields: Any) -> dict[str, Any]:
+            return fields
+
+        self.Dataset, self.Sample, self.Group = Dataset, Sample, Group
+        self.KeypointSkeleton = self.Classification = self.Keypoints = self.Keypoint = of
+
+
+def test_fiftyone_groups_photo_result_and_donor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from gated import gated
+
+    from augment.folder.layout import folder_plan
+    from reid_eval.datasets import read_dataset
+
+    root = draw_dataset(tmp_path / "real", {2: 8, 7: 6}, {101: 4, 102: 4})
+    gated(read_dataset(root), tmp_path / "made")
+    fake = FakeFiftyone()
+    monkeypatch.setitem(sys.modules, "fiftyone", fake)
+    load("fiftyone").main([str(tmp_path / "made"), "--no-app"])
+    plan = folder_plan(tmp_path / "made")
+    made = plan[plan["action"] == "generate"]
+    assert f"{len(made)} generated images in the dataset made" in capsys.readouterr().out
+    assert len({id(sample["group"][0]) for sample in fake.kept}) == len(made)
+    results = [sample for sample in fake.kept if sample["group"][1] == "result"]
+    assert [sample["filepath"].rpartition("/")[2] for sample in results] == [
+        path.rpartition("/")[2] for path in made["output"]
+    ]
+    assert all(Path(sample["filepath"]).is_file() for sample in fake.kept)
+    assert all(sample["pose_error"] == 0.5 for sample in results), "what the gate measured"
+    points = np.array([sample["joints"]["keypoints"][0]["points"] for sample in fake.kept])
+    assert points.shape[1:] == (18, 2)
+    assert ((points > 0) & (points < 1) | np.isnan(points)).all()
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_is_short_and_says_how_to_run_it(path: Path) -> None:
     text = path.read_text()
@@ -249,3 +312,16 @@ def test_each_is_short_and_says_how_to_run_it(path: Path) -> None:
 def test_the_readme_lists_them_all() -> None:
     listed = re.findall(r"^\| \[`([a-z_]+\.py)`\]\(\1\)", (EXAMPLES / "README.md").read_text(), re.MULTILINE)
     assert sorted(listed) == [path.name for path in FILES]
+
+
+def test_the_slurm_array_gives_each_task_its_part(tmp_path: Path) -> None:
+    """The script, with a command of that name that only says what it was given."""
+    tool = tmp_path / "patn-augment"
+    tool.write_text('#!/bin/sh\necho "$OMP_NUM_THREADS" "$@"\n')
+    tool.chmod(0o755)
+    script = Path(__file__).resolve().parents[2] / "examples" / "slurm_array.sh"
+    slurm = {"SLURM_ARRAY_TASK_ID": "3", "SLURM_ARRAY_TASK_COUNT": "16", "SLURM_CPUS_PER_TASK": "4"}
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", **slurm}
+    words = ["bash", str(script), "my data", "out", "--format", "tar"]
+    done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
+    assert done.stdout == "4 generate --data my data --ratio 0.5 --out out --resume --shard 3/16 --format tar\n"

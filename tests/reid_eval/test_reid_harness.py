@@ -93,6 +93,15 @@ def test_format() -> None:
     assert "+11.2 ± 1.8" in format_comparison(two)
 
 
+def test_skipped_queries_are_counted_and_named() -> None:
+    text = " ".join(format_comparison(a_comparison(skipped=("query/0007_c1s1_000001_00.jpg",))).split())
+    assert "1 of 9 queries have no correct image in the gallery" in text
+    assert "count for nothing: query/0007_c1s1_000001_00.jpg." in text
+    assert "no correct image" not in format_comparison(a_comparison(n_skipped=0))
+    part = Part(queries=3, skipped=1, rank1=0.5, mAP=0.5, mINP=0.5)
+    assert "2 (1 left out)" in format_breakdown(a_comparison(breakdown={"camera": {"1": part}}))
+
+
 def test_names_are_no_markup() -> None:
     """What rich would take for styles, for an emoji or for a fault of its markup is printed as it is."""
     part = Part(queries=2, skipped=0, rank1=0.5, mAP=0.5, mINP=0.5)

@@ -49,7 +49,7 @@ def test_overrides() -> None:
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (("lrr=1",), "training settings: unknown lrr; the known ones are backbone, init"),
+        (("lrr=1",), r"training settings: unknown lrr \(did you mean lr\?\); the known ones are backbone, init"),
         (("losses=[id, circle]",), r"losses\[1\] is 'circle', should be 'id' or 'triplet'$"),
         (("losses=[]",), r"losses is \[\], should hold at least 1 item$"),
         (("losses=[1]",), r"losses\[0\] is 1, should be 'id' or 'triplet'$"),

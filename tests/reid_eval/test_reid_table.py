@@ -105,7 +105,7 @@ def test_written_tables(tmp_path: Path) -> None:
     keys |= {Place("net", row, "1.0", 0): "not yet" for row in ("none", "new_way")}
     records = {r.key: r for r in (BASE, BETTER)}
     paths = write_report(grid(keys, seeds=(0,)), records, tmp_path)
-    assert [path.name for path in paths] == ["table.md", "table.csv", "table.tex", "table.png"]
+    assert [path.name for path in paths] == ["table.md", "table.csv", "table.tex", "table.png", "table.svg"]
     text = paths[0].read_text()
     for part in (
         "| new_way (leaky) | 52.0 | ... |",

@@ -14,6 +14,8 @@ from reid_eval.limits import LARGEST_INTEGER, MOST_BATCH, MOST_SIDE
 from reid_eval.runtime import InputError
 
 PRECISIONS = ("float32", "bf16")
+_MOST_BETWEEN_LOGS, _LINES = 100, 50
+_LEAST_BETWEEN_SHEETS, _MOST_BETWEEN_SHEETS, _SHEETS = 5, 1000, 10
 # These may change between the parts of one resumed training: they do not change its weights.
 FREE_ON_RESUME = ("checkpoint_every", "log_every", "check_every", "sheet_every", "tensorboard", "max_seconds")
 
@@ -61,7 +63,10 @@ class PATNTrainSettings:
         precision: `float32`, or `bf16` for autocast with float32 losses, norms' statistics and weights.
         check_every: iterations between two looks at whether losses are finite; 0 is 1 on a CPU and 20 on a GPU,
             where each look waits for the device.
-        sheet_every: iterations between two sample sheets (`sheets/step_*.png`, people not trained on); 0 is none.
+        log_every: iterations between two lines of the log; 0 is a fiftieth of the training, 100 at most, so that a
+            short one has a curve, too.
+        sheet_every: iterations between two sample sheets (`sheets/step_*.png`); 0 is none, None a tenth of the
+            training, 1,000 at most. There is always one at the end.
         tensorboard: also log for TensorBoard.
         max_seconds: stop after this time, with a checkpoint.
 
@@ -110,9 +115,9 @@ class PATNTrainSettings:
     precision: str = "float32"
     channels_last: bool = True
     checkpoint_every: int = 1000
-    log_every: int = 100
+    log_every: int = 0
     check_every: int = 0
-    sheet_every: int = 0
+    sheet_every: int | None = None
     tensorboard: bool = False
     max_seconds: float | None = None
 
@@ -125,6 +130,18 @@ class PATNTrainSettings:
     def total_steps(self) -> int:
         """Iterations of the whole training."""
         return self.constant_steps + self.decay_steps
+
+    @property
+    def steps_between_logs(self) -> int:
+        """Iterations between two lines of the log."""
+        return self.log_every or max(1, min(_MOST_BETWEEN_LOGS, self.total_steps // _LINES))
+
+    @property
+    def steps_between_sheets(self) -> int:
+        """Iterations between two sample sheets; 0 is none."""
+        if self.sheet_every is not None:
+            return self.sheet_every
+        return max(_LEAST_BETWEEN_SHEETS, min(_MOST_BETWEEN_SHEETS, self.total_steps // _SHEETS))
 
     def learning_rate(self, step: int) -> float:
         """The rate of iteration `step` (from 0): the authors' lambda rule, its epochs being `epoch_steps` long.
@@ -157,6 +174,8 @@ class PATNTrainSettings:
         for name, most in _MOST.items():
             if getattr(self, name) > most:
                 problems.append(f"{name} must be at most {most}, got {getattr(self, name)}")
+        if self.sheet_every is not None and self.sheet_every < 0:
+            problems.append(f"sheet_every must be at least 0, got {self.sheet_every}")
         for name in ("lr", "sigma"):
             if not 0 < getattr(self, name) < math.inf:
                 problems.append(f"{name} must be positive, got {getattr(self, name)}")
@@ -245,7 +264,6 @@ _LEAST = {
     "lambda_grid": 0,
     "stop_at_chance": 0,
     "checkpoint_every": 1,
-    "log_every": 1,
+    "log_every": 0,
     "check_every": 0,
-    "sheet_every": 0,
 }

@@ -236,13 +236,14 @@ class _Loop:
             self.pending.append((state.step, batch.fed, train_step(state, batch, settings)))
             ends = state.step == settings.total_steps or self._out_of_time()
             saves = ends or state.step % settings.checkpoint_every == 0
-            logs = ends or state.step % settings.log_every == 0
+            logs = ends or state.step % settings.steps_between_logs == 0
+            sheet = settings.steps_between_sheets
             if saves or logs or state.step % self.check_every == 0:
                 self._look()
             bar.advance(settings.batch_size, f"l1 {state.losses['l1']:.3f}" if state.losses else "")
             if logs:
                 self._log(bar.rate)
-            if on_sheet and state.processes.first and settings.sheet_every and state.step % settings.sheet_every == 0:
+            if on_sheet and state.processes.first and sheet and (ends or state.step % sheet == 0):
                 on_sheet(state)
             if saves:
                 save_checkpoint(self.out / CHECKPOINT, state, settings)

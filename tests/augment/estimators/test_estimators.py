@@ -553,3 +553,15 @@ def test_places_of_files(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "keypoints-rtmpose.csv").write_text("")
     with pytest.raises(InputError, match=r"has keypoints-rtmpose\.csv already"):
         annotation_place(tmp_path, "synth")
+
+
+def test_what_a_run_left_that_was_killed_at_its_very_end_goes(tiny_root: Path, tmp_path: Path) -> None:
+    """Killed when its file was there, before what it had kept for itself was removed; another job's stays."""
+    out, folder = tmp_path / "joints.csv", folder_images(tiny_root)
+    estimate_folder(folder, out, Says(standing()), {"a": 1})
+    left = [out.with_name(f".{out.name}.part.{kind}") for kind in ("csv", "json")]
+    for facts, stays in (({"a": 2}, True), ({"a": 1}, False)):
+        left[0].write_bytes(out.read_bytes())
+        left[1].write_text(json.dumps(facts))
+        estimate_folder(folder, out, Says(standing()), {"a": 1}, resume=True)
+        assert [path.exists() for path in left] == [stays, stays]

@@ -12,7 +12,7 @@ from toy import Toy
 
 from augment.api import plan_folder
 from augment.folder.carry import PlainRendering, Work
-from augment.folder.generate import RenderSettings, _job, generate
+from augment.folder.generate import RenderSettings, generate, job_of
 from augment.folder.manifest import Job
 from augment.folder.render import Settings
 from augment.gate.redraw import GateRun
@@ -51,6 +51,6 @@ def test_the_manifest_names_the_batch_where_bytes_depend_on_it(
     planned, toy = plan_folder(tiny_root, ratio=0.5), Toy()
     toy.device = torch.device(kind)
     settings = RenderSettings(batch_size=16).on(toy)
-    job = _job(Work(planned.source, planned.table, toy, tmp_path, settings, (0, 1)), "copy", {})
+    job = job_of(Work(planned.source, planned.table, toy, tmp_path, settings, (0, 1)), "copy", {})
     assert job.arguments.get("batch_size") == written
     assert Job.model_validate(job.model_dump(mode="json")) == job

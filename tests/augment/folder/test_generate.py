@@ -431,3 +431,44 @@ def test_one_of_two_that_are_no_shards_is_refused(
     monkeypatch.setattr(module, "begin_job", late)
     with pytest.raises(InputError, match="holds this job already, unfinished"):
         run(tiny_data, keypoints, plan, out)
+
+
+class Broken(Toy):
+    """Fails at once."""
+
+    def transfer(self, *_: Any) -> Any:
+        raise InputError("the generator is broken")
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["new", "empty"])
+@pytest.mark.parametrize("end", ["failure", "Ctrl-C"])
+def test_what_was_not_begun_leaves_nothing(tiny_data: ReidData, tmp_path: Path, there: bool, end: str) -> None:
+    """Else the same command, given again without the mistake, meets an unfinished folder of nothing."""
+    keypoints = load_annotations(tiny_data.root)
+    plan, _ = plan_dataset(tiny_data, keypoints, ratio=0.5)
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    with pytest.raises((InputError, KeyboardInterrupt)):
+        generate(Source(tiny_data, keypoints), plan, Broken() if end == "failure" else Toy(stop=0), out)
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == ["out"] * there
+    assert generate(Source(tiny_data, keypoints), plan, Toy(), out) is not None
+
+
+def test_what_was_begun_stays(tiny_data: ReidData, tmp_path: Path) -> None:
+    keypoints = load_annotations(tiny_data.root)
+    plan, _ = plan_dataset(tiny_data, keypoints, ratio=0.5)
+    with pytest.raises(KeyboardInterrupt):
+        generate(
+            Source(tiny_data, keypoints), plan, Toy(stop=1), tmp_path / "out", settings=RenderSettings(batch_size=8)
+        )
+    assert (tmp_path / "out/augmentation/unfinished.json").is_file()
+    assert list(tmp_path.rglob("*_gen*.jpg"))
+
+
+def test_one_of_several_parts_leaves_the_mark(tiny_data: ReidData, tmp_path: Path) -> None:
+    keypoints = load_annotations(tiny_data.root)
+    plan, _ = plan_dataset(tiny_data, keypoints, ratio=0.5)
+    with pytest.raises(InputError, match="broken"):
+        generate(Source(tiny_data, keypoints), plan, Broken(), tmp_path / "out", shard=(0, 2))
+    assert (tmp_path / "out/augmentation/unfinished.json").is_file()

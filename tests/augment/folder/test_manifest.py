@@ -25,7 +25,7 @@ from augment.folder.manifest import (
     read_manifest,
     write_manifest,
 )
-from augment.folder.part_lock import _holder
+from augment.folder.part_lock import holder_of
 from reid_eval.limits import LARGEST_INTEGER, LONGEST_IMAGE_NAME, MOST_SIDE
 from reid_eval.runtime import InputError, sha256_bytes
 from reid_eval.writing import PART
@@ -277,4 +277,4 @@ def test_what_a_lock_file_says_is_escaped(tmp_path: Path) -> None:
         ("", "another process"),
     ):
         lock.write_text(text)
-        assert _holder(lock) == said
+        assert holder_of(lock) == said

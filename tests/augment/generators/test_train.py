@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from drawn import hashes
 
 from augment.generators.patn.batch import PairBatch
 from augment.generators.patn.load import load_generator
@@ -206,18 +207,18 @@ def test_resume_errors(tmp_path: Path) -> None:
 
 
 def test_a_refused_resumption_leaves_the_run_as_it_was(tiny_root: Path, tmp_path: Path) -> None:
-    from augment.commands.train import train_recipe
+    from augment.start.recipe_training import open_training, train_recipe
 
     recipe, out = tmp_path / "tiny.yaml", tmp_path / "run"
     recipe.write_text(yaml.safe_dump({"data": {"source": "folder", "root": str(tiny_root), "size": [16, 8]},
                                       "train": TINY}))  # fmt: skip
-    train_recipe(str(recipe), out, (), False, None, None, "cpu", lambda _: None)
-    before = {path.name: path.read_bytes() for path in out.iterdir()}
-    assert json.loads(before["run.json"])["recipe"]["train"]["batch_size"] == 2
+    train_recipe(open_training(str(recipe), out), out, device="cpu")
+    before = hashes(out)
+    assert json.loads((out / "run.json").read_text())["recipe"]["train"]["batch_size"] == 2
     for change in ("train.lambda_l1=2.0", "data.seed=1", "train.seed=3"):
         with pytest.raises(InputError, match="can't resume"):
-            train_recipe(str(recipe), out, (change,), True, None, None, "cpu", lambda _: None)
-        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+            train_recipe(open_training(str(recipe), out, (change,), resume=True), out, device="cpu", resume=True)
+        assert hashes(out) == before
 
 
 class Poisoned(KilledAt):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from augment.pose import (
     MIRROR,
     Keypoints,
     find_annotations,
+    keypoints,
     load_annotations,
     match,
     merge,
@@ -281,3 +283,54 @@ def test_where_a_joint_may_lie_without_a_size(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"outside the image \(0 <= x < {LARGEST_COORDINATE}, or -1 for missing\)"):
         read_keypoints(write(tmp_path, f"a.jpg:{Y}:{beyond}"))
     assert read_keypoints(write(tmp_path, f"a.jpg:{Y.replace('[10', '[0')}:{X.replace('[20', '[0')}")).xy[0, 0, 0] == 0
+
+
+def test_no_more_than_a_thousand_bad_rows_are_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A message a row, of 1.5 million rows, took 77 seconds."""
+    path = write(tmp_path, *(f"{number}: [1]: [2]" for number in range(20_000)))
+    asked = []
+    real = keypoints._parse_row
+    monkeypatch.setattr(keypoints, "_parse_row", lambda *given: asked.append(given) or real(*given))
+    with pytest.raises(InputError, match=r"row 2, column 2 .*\(and at least 999 more bad rows\)$"):
+        read_keypoints(path)
+    assert len(asked) == keypoints.MOST_BAD_ROWS == 1000
+
+
+ODD = ("1", "0", "-1", "-1.0", "-0", "-1.5", "01", "1.", ".5", "1e1", "1.25", "99999", "65534.9", "65535", "1000000",
+       "1.12345678901234567890123", "+1", " 3", "NaN", "true", '"1"', "", "1_0", "\u0661", "--1", "-10")  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [None, (128, 64)])
+def test_many_rows_at_a_time_are_read_as_one_by_one(
+    tmp_path: Path, size: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the quick way takes, the way that tells of errors takes, too, and as the same numbers; nothing else."""
+    others = ", ".join(["5"] * 17)
+    lists = [(f"[{a}, {others}]", f"[{b}, {others}]") for a in ODD for b in ("5", "-1", a)]
+    lists += [(f"[{others}]", f"[{others}, 5]"), (f"[{others}, 5, 5]", f"[{others}, 5]"), (f"[{others}, 5,]", "[]")]
+    lists += [(f" [ {others},5 ]\t", f"[{others},   5]"), (f"[[{others}, 5]]", f"[{others}, 5]")]
+    for number, (y, x) in enumerate(lists):
+        (tmp_path / str(number)).mkdir()
+        path = write(tmp_path / str(number), f"a: b/c.jpg :{y}:{x}", f"good.jpg: [{others}, 1]: [{others}, 2]")
+        outcomes = []
+        for quick in (True, False):
+            with monkeypatch.context() as context:
+                if not quick:
+                    context.setattr(keypoints, "_PLAIN_ROW", re.compile("(?!)"))
+                try:
+                    table = read_keypoints(path, size)
+                    outcomes.append((table.names, table.xy.tobytes()))
+                except InputError as error:
+                    outcomes.append((str(error), b""))
+        assert outcomes[0] == outcomes[1], (y, x)
+
+
+def test_many_blocks_make_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keypoints, "_BLOCK", 3)
+    others = ", ".join(["5"] * 17)
+    rows = [f"{number}.jpg: [{others}, {number}]: [{others}, 7]" for number in range(20)]
+    table = read_keypoints(write(tmp_path, *rows, rows[2], "", rows[0]))
+    assert table.names == tuple(f"{number}.jpg" for number in range(20))
+    assert table.xy[:, 17, 1].tolist() == list(range(20))
+    with pytest.raises(InputError, match=r"row 23, column 1 \(name\): '5.jpg' is there twice, with different joints"):
+        read_keypoints(write(tmp_path, *rows, rows[2], rows[5].replace("7]", "8]")))

@@ -136,7 +136,16 @@ def test_library_and_diverse_poses_raise_coverage(
 ) -> None:
     told = {}
     for source in ("dataset", "diverse", "library"):
-        words = ["plan", str(tmp_path / "plan.csv"), "--data", str(tiny_root), "--ratio", "1", "--mode", "add"]
+        words = [
+            "plan",
+            str(tmp_path / f"plan-{source}.csv"),
+            "--data",
+            str(tiny_root),
+            "--ratio",
+            "1",
+            "--mode",
+            "add",
+        ]
         png = tmp_path / f"{source}.png"
         main([*words, "--pose-source", source, "--pose-space", str(png)])
         said = capsys.readouterr().out

@@ -37,8 +37,8 @@ def test_recipe_errors(table: TinyTable, tiny_root: Path) -> None:
         load(colour=1)
     for kind, known in (
         ("folder", "columns, folder, kind, name"),
-        ("patn", "exclude_same_image, gate, kind"),
-        ("generator", "exclude_same_image, gate, kind"),
+        ("patn", "exclude_same_image, filter, gate, kind"),
+        ("generator", "exclude_same_image, filter, gate, kind"),
     ):
         with pytest.raises(InputError, match=rf"rows\.0\.{kind}\.colour: unknown key; known: {known}"):
             load(rows=[{"kind": kind, "name": "x", "folder": "x", "weights": "x", "colour": 1}])

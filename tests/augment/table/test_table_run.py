@@ -8,13 +8,18 @@ from typing import Any
 
 import pytest
 from drawn import hashes
+from filelock import FileLock
 from small_tables import OUTPUTS, TinyTable, tiny_trunk
 from toy import Toy
 
 import augment.folder.render
 from augment.gate.judge import GateThresholds
 from augment.generators.open import CONTROLS
+from augment.report.page_settings import Settings as PageSettings
+from augment.report.pages import write_report_page
+from augment.table import compute
 from augment.table.run import spread
+from augment.table.study import open_study
 from augment.table.table_recipe import Patn
 from augment.table.training_sets import gate_facts
 from reid_eval.backbones import BACKBONES
@@ -54,8 +59,14 @@ def test_a_table_killed_three_times_resumes_to_the_same_bytes(
     assert 3 <= done < 8
     assert "Unfinished: " in (table.out / "table.md").read_text()  # a killed table shows what it has
     table.run(columns, weights=weights)
-    for name in OUTPUTS:
+    for name in (*OUTPUTS, "table.grid.json"):
         assert (table.out / name).read_bytes() == (whole / name).read_bytes(), name
+    keys = list(Records(whole / "records"))
+    for key in keys:  # the page of a table shows what was ranked first
+        lists = [out / "lists" / f"{key}.npz" for out in (whole, table.out)]
+        assert lists[0].read_bytes() == lists[1].read_bytes()
+    (page,) = write_report_page(whole, tmp_path / "page.html", PageSettings(), lambda _: None)
+    assert page.read_text().count('class="shot query"') > 0
     assert sorted(p.name for p in (whole / "records").iterdir()) == sorted(
         p.name for p in (table.out / "records").iterdir()
     )
@@ -201,3 +212,49 @@ def test_gated_rows_train_on_what_the_gate_left(
         table.load(weights=("a.safetensors", "b.safetensors"))
     with pytest.raises(InputError, match="baseline 'patm' is no row: choose from none, patn, gated"):
         table.load("baseline=patm")
+
+
+def test_it_is_told_who_is_at_work(table: TinyTable, tiny_root: Path) -> None:
+    table.write(tiny_root, rows=[{"kind": "leave_out"}])
+    small, said = ("columns=[0.5]", "seeds=[0]"), list[str]()
+    key = open_study(table.load(*small), table.out, "cpu").cells[0].key
+    lock = table.out / f"records/.{key}.lock"
+    lock.parent.mkdir(parents=True)
+    with FileLock(lock):
+        lock.write_text("4711\nfarm\n")
+        table.run(*small, say=said.append)
+    assert (
+        said[-1]
+        == "Stopped, since process 4711 of farm is at work on them, with 1 trainings to go: the same command goes on."
+    )
+    assert "1 of 1" in table_of(table, *small)
+
+
+def table_of(table: TinyTable, *small: str) -> str:
+    said: list[str] = []
+    table.run(*small, say=said.append)
+    return "\n".join(said)
+
+
+def test_a_cell_whose_worker_died_meanwhile_is_done_after_all(
+    table: TinyTable, tiny_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is told that another process is at work where there is none: whoever held the cell has ended."""
+    table.write(tiny_root, rows=[{"kind": "leave_out"}])
+    small, said = ("columns=[0.5]", "seeds=[0]"), list[str]()
+    key = open_study(table.load(*small), table.out, "cpu").cells[0].key
+    lock = table.out / f"records/.{key}.lock"
+    lock.parent.mkdir(parents=True)
+    held = FileLock(lock)
+    held.acquire()
+    real = compute._Worker.record
+
+    def record(worker: Any, cell: Any) -> Any:
+        found = real(worker, cell)
+        held.release(force=True)
+        return found
+
+    monkeypatch.setattr(compute._Worker, "record", record)
+    table.run(*small, say=said.append)
+    assert any(line.startswith("1 of 1 trainings in the table") for line in said)
+    assert not any("to go" in line for line in said)

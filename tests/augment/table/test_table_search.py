@@ -15,7 +15,7 @@ from toy import Toy
 from augment.generators.open import CONTROLS, generator_sha256
 from augment.search.views import VIEWS
 from augment.table.study import open_study
-from augment.table.table_grid import PHOTO, search_grids
+from augment.table.table_grid import PHOTO, search_grids, together_grid
 from reid_eval.runtime import InputError
 
 TOY = {"kind": "views", "weights": "entry:toy"}
@@ -98,6 +98,7 @@ def test_every_network_is_searched_with_in_every_way(searched: TinyTable, tmp_pa
         "search-against-own.md",
         "search-by-query.md",
         "search-by-views.png",
+        "search-by-views.svg",
     ):
         assert (out / name).read_bytes() == (searched.out / name).read_bytes()
     assert not (out / "networks").exists()
@@ -225,3 +226,20 @@ def test_more_people_train_beside_those_kept(table: TinyTable, tiny_root: Path) 
     training = study.training(study.cells[1])
     assert len(np.unique(training.labels)) == 3 + 3
     assert not set(training.pids[19:]) & set(training.pids[:19])
+
+
+def test_training_and_searching_together(searched: TinyTable, more_root: Path) -> None:
+    searched.write(more_root, **TABLE, test=TESTS[:4], test_beside=["mirror", "jitter"])
+    study = searched.run()
+    grid = together_grid(study)
+    assert grid is not None
+    assert grid.rows == ("none", "none; mirror", "none; jitter", "duplicate", "duplicate; mirror")
+    records = study.records.found(list(grid.keys.values()))
+    assert set(records) == set(grid.keys.values())
+    text = (searched.out / "together.md").read_text()
+    table = study.records.read(grid.keys["tiny", "none; mirror", "1.0 doubled", 0])  # type: ignore[index]
+    search = study.records.read(search_grids(study)["search"].keys["tiny", "mirror", "none", 0])  # type: ignore[index]
+    assert table == search
+    assert "| duplicate; mirror | " in text.split("minus `none`")[1]
+    searched.write(more_root, **TABLE, test=TESTS[:4])
+    assert together_grid(open_study(searched.load(), searched.out, "cpu")) is None

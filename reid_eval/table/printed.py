@@ -6,11 +6,14 @@ import csv
 import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from statistics import median
+
+import numpy as np
 
 from reid_eval.runtime import write_text
 from reid_eval.table.cells import Record
 from reid_eval.table.grid import Grid
-from reid_eval.table.stats import METRICS, Difference, Entry, summarise
+from reid_eval.table.stats import LEVEL, METRICS, POWER, Difference, Entry, detectable, paired_p, summarise, surviving
 
 MISSING = "..."
 """Printed for a cell that is not computed yet."""
@@ -22,7 +25,7 @@ Entries = Mapping[tuple[str, str, str, str], Entry]
 
 
 def write_report(grid: Grid, records: Mapping[str, Record], folder: Path, name: str = "table") -> list[Path]:
-    """Write NAME`.md`, `.csv`, `.tex` and, where matplotlib is there, `.png`; returns their paths.
+    """Write NAME`.md`, `.csv`, `.tex` and, where matplotlib is there, `.png` and `.svg`; returns their paths.
 
     Without a plot where there are more rows than a plot can tell apart.
     """
@@ -30,7 +33,7 @@ def write_report(grid: Grid, records: Mapping[str, Record], folder: Path, name: 
 
     found = summarise(grid, records)
     entries = {(entry.backbone, entry.row, entry.column, entry.metric): entry for entry in found}
-    notes = [*grid.notes, *footnotes(grid, records)]
+    notes = [*grid.notes, *footnotes(grid, records), *power_notes(found)]
     texts = {
         folder / f"{name}.md": markdown(grid, entries, notes),
         folder / f"{name}.csv": comma_separated(grid, found),
@@ -38,9 +41,9 @@ def write_report(grid: Grid, records: Mapping[str, Record], folder: Path, name: 
     }
     for path, text in texts.items():
         write_text(path, text)
-    plot = folder / f"{name}.png"
-    drawn = len(grid.rows) <= MARKERS and write_plot(grid, entries, plot)
-    return [*texts, *([plot] if drawn else [])]
+    plots = [folder / f"{name}.png", folder / f"{name}.svg"]
+    drawn = len(grid.rows) <= MARKERS and write_plot(grid, entries, *plots)
+    return [*texts, *(plots if drawn else [])]
 
 
 def footnotes(grid: Grid, records: Mapping[str, Record]) -> list[str]:
@@ -55,11 +58,10 @@ def footnotes(grid: Grid, records: Mapping[str, Record]) -> list[str]:
     if used:
         first = used[0].scores
         devices = sorted({f"{record.made['device_name']} ({_precision(record)})" for record in used})
-        steps = sorted({record.scores.steps for record in used})
         notes.append(
             f"Percent, mean ± sample deviation over {len(grid.seeds)} seed{'s' * (len(grid.seeds) > 1)} "
             f"({', '.join(map(str, grid.seeds))}); {first.n_query - first.n_skipped} queries, {first.n_gallery} "
-            f"gallery images; {' or '.join(map(str, steps))} steps for every training, whatever its number of images. "
+            f"gallery images; {_steps(used)}. "
             f"Device: {', '.join(devices)}."
         )
         if skipped := first.n_skipped:
@@ -69,6 +71,44 @@ def footnotes(grid: Grid, records: Mapping[str, Record]) -> list[str]:
             f"Differences are paired (same seed, same queries) against `{grid.baseline}`; in brackets the 95% "
             "bootstrap interval over test identities and seeds. With few seeds it is narrower than the spread of "
             "trainings deserves."
+        )
+    return notes
+
+
+def _steps(records: list[Record]) -> str:
+    """The number of steps, in words."""
+    steps = sorted({record.scores.steps for record in records})
+    settings = [record.facts.get("settings") for record in records]
+    stops = {one.get("stop_accuracy", 0) for one in settings if isinstance(one, dict)} - {0}
+    if not stops:
+        return f"{' or '.join(map(str, steps))} steps for every training, whatever its number of images"
+    accuracy = " or ".join(f"{100 * stop:g}%" for stop in sorted(stops))
+    budgets = sorted({int(record.facts["steps"]) for record in records if "steps" in record.facts})
+    early = sum(record.scores.steps < int(record.facts.get("steps", 0)) for record in records)
+    return (
+        f"{steps[0]} to {steps[-1]} steps, until {accuracy} of the training images were classified right or "
+        f"{' or '.join(map(str, budgets))} steps were taken ({early} of {len(records)} stopped before)"
+    )
+
+
+def power_notes(entries: Iterable[Entry]) -> list[str]:
+    """How many comparisons a table makes, how many hold together, and which difference it could have seen."""
+    notes = []
+    for metric, printed in METRICS.items():
+        found = [entry.difference for entry in entries if entry.metric == metric and entry.difference]
+        several = [one for one in found if one.pairs > 1]
+        if not several:
+            continue
+        gaps = [100 * detectable(float(np.std(one.gaps, ddof=1)), one.pairs) for one in several]
+        apart = sum(one.low > 0 or one.high < 0 for one in several)
+        counts = sorted({one.pairs for one in several})
+        notes.append(
+            f"{printed}: {len(several)} differences over {' or '.join(map(str, counts))} seeds; "
+            f"{apart} of the bootstrap intervals leave out 0, as about {len(several) * (1 - LEVEL):.1f} would where "
+            f"there is nothing; {surviving([paired_p(one.gaps) for one in several])} hold together at 5% (paired "
+            "t-tests over seeds, Holm's correction). A true difference of "
+            f"{min(gaps):.1f} to {max(gaps):.1f} points (median {median(gaps):.1f}) would have been found by such a "
+            f"test alone {100 * POWER:.0f} times in 100: smaller ones may be there unseen."
         )
     return notes
 

@@ -1,0 +1,161 @@
+"""How fast weights are on this machine, now: a few images each, within a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from augment.generators.base import PoseGenerator, run_generator
+from augment.generators.open import open_generator
+from augment.pose.geometry import scale_joints
+from augment.pose.library import frame_of, shipped_library
+from reid_eval.machine import describe_cpu
+from reid_eval.runtime import InputError
+
+_LEAST_SECONDS = 0.4
+_MOST_BATCH = 8  # what a CPU's network sees at once, see `augment.folder.render`
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A rate.
+
+    Attributes:
+        weights: their name.
+        precision: `float32` or `bf16`.
+        images_per_second: of the network alone; None: not measured.
+        why: it was not measured.
+    """
+
+    weights: str
+    precision: str
+    images_per_second: float | None = None
+    why: str = ""
+
+    def seconds(self, images: int) -> float | None:
+        """What so many images take."""
+        return None if self.images_per_second is None else images / self.images_per_second
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        rate = self.images_per_second
+        return {**asdict(self), "images_per_second": None if rate is None else round(rate, 3)}
+
+
+def fast_bf16() -> bool:
+    """Whether this processor has units for bfloat16 matrices (AMX), as far as it tells."""
+    return "amx_tile" in (describe_cpu()["flags"] or [])
+
+
+def measured_speeds(
+    names: Sequence[str], device: torch.device, seconds: float, precisions: Sequence[str] = ("float32",)
+) -> list[Speed]:
+    """Rates of weights, in the order of the names.
+
+    Args:
+        names: as for `open_generator`.
+        device: where.
+        seconds: to take in all, about; late by more than a share, what is left is not measured.
+        precisions: of each.
+    """
+    end = time.monotonic() + seconds
+    found = []
+    for number, name in enumerate(names):
+        share = (end - time.monotonic()) / (len(names) - number)
+        if share <= -seconds / len(names):  # one call of each is worth some lateness
+            found += [Speed(name, precision, None, "no time left") for precision in precisions]
+            continue
+        try:
+            generator = open_generator(name, device)
+        except InputError as error:
+            found += [Speed(name, precision, None, str(error)) for precision in precisions]
+            continue
+        for precision in precisions:
+            left = min(share, end - time.monotonic()) / len(precisions)
+            if found and found[-1].weights == name and left <= 0:
+                found.append(Speed(name, precision, None, "no time left"))
+            else:
+                found.append(Speed(name, precision, speed_of(generator, left, precision)))
+    return found
+
+
+@torch.no_grad()
+def speed_of(generator: PoseGenerator, seconds: float, precision: str = "float32") -> float:
+    """Images a second of a generator, on noise; from its first call alone, which prepares, too, if there is no time
+    for others."""
+    end, batch = time.monotonic() + seconds, 1
+    took = _one(generator, 1, precision)
+    while batch < _MOST_BATCH and 2 * took * batch < _LEAST_SECONDS:
+        batch *= 2
+    images, spent, each = 0, 0.0, took
+    while (not images or spent < _LEAST_SECONDS) and time.monotonic() + each * batch < end:
+        spent += _one(generator, batch, precision)
+        images += batch
+        each = spent / images
+    return 1 / each
+
+
+def _one(generator: PoseGenerator, count: int, precision: str) -> float:
+    """Seconds of one call."""
+    device, size = generator.device, (int(generator.size[0]), int(generator.size[1]))
+    library = shipped_library()
+    pose = scale_joints(library.xy[:1], frame_of(library.names[0]) or (128, 64), size)
+    joints = torch.from_numpy(pose.repeat(count, 0)).to(device)
+    photos = torch.rand((count, 3, *size), generator=torch.Generator().manual_seed(0)).mul(2).sub(1).to(device)
+    photos = photos.contiguous(memory_format=torch.channels_last)
+    _wait(device)
+    start = time.perf_counter()
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
+        run_generator(generator, photos, joints, joints, range(count))
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def alternatives(count: int, used: str, device: torch.device, shipped: Sequence[str], seconds: float = 8.0) -> str:
+    """One line for whoever named no weights: what others there are, with the time of this job on this machine.
+
+    Args:
+        count: images of the job.
+        used: the weights that were taken.
+        device: where.
+        shipped: all weights that ship.
+        seconds: that the measurement may take.
+
+    Returns:
+        The line, empty where nothing else ships.
+    """
+    others = [name for name in shipped if name != used]
+    if not others or not count:
+        return ""
+    precisions = ("float32", "bf16") if device.type == "cpu" and fast_bf16() else ("float32",)
+    rates = measured_speeds([used, *others], device, seconds, precisions)
+    times = {(one.weights, one.precision): one.seconds(count) for one in rates}
+    told = [
+        f"{name}{' --precision bf16' if precision == 'bf16' else ''} {duration(taken)}"
+        for (name, precision), taken in times.items()
+        if taken is not None and (name != used or precision != "float32")
+    ]
+    own = times.get((used, "float32"))
+    if own is None or not told:
+        names = ", ".join(others)
+        return f"{used} is the small default of a CPU; better on photographs, and slower: {names} (--weights)."
+    return (
+        f"Measured now, for these {count} images: {used}, the small default of a CPU, {duration(own)}; larger weights "
+        f"are better on photographs: --weights {'; --weights '.join(told)}."
+    )
+
+
+def duration(seconds: float) -> str:
+    """`4 s`, `12 min`, `3.5 h`."""
+    if seconds < 100:
+        return f"{seconds:.2g} s" if seconds < 1 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 100 * 60 else f"{seconds / 3600:.1f} h"
