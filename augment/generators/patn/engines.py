@@ -8,8 +8,6 @@ which computes in 8 bits.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,6 +17,8 @@ import torch
 from torch import Tensor
 
 from augment.generators.patn.folded import FoldedPATN
+from augment.generators.patn.openvino_extra import need_openvino
+from augment.generators.patn.quantised import quantise
 from augment.generators.patn.slim import Inputs
 from reid_eval.runtime import InputError
 
@@ -130,8 +130,6 @@ class OpenVINOEngine:
         self.how, self.facts = How("openvino", form, precision), dict(facts or {})
         self._model = convert(network, _EXAMPLE)
         if precision == "int8":
-            from augment.generators.patn.quantised import quantise
-
             assert calibration is not None
             self._model = quantise(self._model, calibration)
         self._compiled: dict[tuple[int, ...], Any] = {}
@@ -178,21 +176,3 @@ def convert(network: FoldedPATN, example: tuple[int, int, int]) -> Any:
         traced = torch.jit.trace(network, inputs, check_trace=False)
     shapes = [[-1, channels, -1, -1] for channels in (3, pose, pose)]
     return openvino.convert_model(traced, input=shapes, example_input=inputs)
-
-
-def need_openvino(module: str = "openvino") -> Any:
-    """The library.
-
-    Raises:
-        InputError: it is not installed; the message names the extra.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        name = error.name or module
-        raise InputError(f"{name} is not installed: pip install 'patn-augment[openvino]'", "backend") from None
-
-
-def has_openvino() -> bool:
-    """Whether OpenVINO is installed; it is not imported."""
-    return importlib.util.find_spec("openvino") is not None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from augment.generators.patn.engines import need_openvino
+from augment.generators.patn.openvino_extra import need_openvino
 from augment.generators.patn.slim import Inputs
 
 _BATCH = 4

@@ -25,11 +25,10 @@ from augment.generators.patn.engines import (
     How,
     OpenVINOEngine,
     TorchEngine,
-    has_openvino,
-    need_openvino,
 )
 from augment.generators.patn.folded import FoldedPATN
 from augment.generators.patn.generator import PATNGenerator
+from augment.generators.patn.openvino_extra import has_openvino
 from augment.generators.patn.slim import slim_down
 from augment.generators.patn.slim_file import make_slim, slim_for
 from augment.runs import Say, cache_dir, package_version
@@ -223,16 +222,3 @@ def _seconds(work: Callable[[], object], least: float) -> float:
         best = min(best, time.perf_counter() - start)
         if time.perf_counter() > until:
             return best
-
-
-__all__ = [
-    "FASTER",
-    "Rates",
-    "bf16_is_fast",
-    "machine_facts",
-    "make_engine",
-    "measure",
-    "need_openvino",
-    "rates",
-    "settle",
-]

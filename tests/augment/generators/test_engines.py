@@ -19,10 +19,11 @@ from augment.generators.open import check_engine, open_generator, pick_weights, 
 from augment.generators.patn import speed
 from augment.generators.patn.builders import build_generator
 from augment.generators.patn.drawn_inputs import drawn_inputs
-from augment.generators.patn.engines import How, OpenVINOEngine, TorchEngine, need_openvino
+from augment.generators.patn.engines import How, OpenVINOEngine, TorchEngine
 from augment.generators.patn.folded import FoldedPATN
 from augment.generators.patn.generator import PATNGenerator
 from augment.generators.patn.load import save_generator
+from augment.generators.patn.openvino_extra import need_openvino
 from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.generators.patn.slim import (
     SLIM_KEY,
