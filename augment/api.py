@@ -211,6 +211,8 @@ def augment_folder(
 ) -> Manifest | None:
     """Carry out a plan: write the augmented folder, and beside it `OUT.run.json` with what made it.
 
+    Many arguments because each says one thing of a job. Long because most of it says what they are.
+
     Args:
         planned: from `plan_folder` or `read_planned`.
         out: folder to write.

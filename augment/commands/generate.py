@@ -172,7 +172,7 @@ def generate(
 def _tell_alternatives(planned: Planned, used: str, generator: PoseGenerator) -> None:
     """On a CPU the default is the small weights: say what others there are, and what they would take."""
     from augment.generators.weights import available_weights
-    from augment.start.speed import alternatives
+    from augment.start.rates import alternatives
 
     count = int((planned.table["action"] == "generate").sum())
     if generator.device.type == "cpu" and (line := alternatives(count, used, generator.device, available_weights())):

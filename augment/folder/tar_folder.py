@@ -151,6 +151,8 @@ def generate_tars(
 ) -> Manifest | None:
     """Write the tars of a plan; the same source, plan, generator and arguments give the same bytes.
 
+    Many arguments because each says one thing of a job.
+
     Args:
         source, plan, generator, out, settings, resume, shard, arguments, terms: as for
             `augment.folder.generate.generate`; shards share tars.

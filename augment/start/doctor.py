@@ -15,7 +15,7 @@ from augment.generators.weights import available_weights
 from augment.runs import ALWAYS, package_version, required_packages
 from augment.start.looks import LAYOUTS_DRAWN, SPLITS, look_at
 from augment.start.next_steps import best_estimator, command_line, estimators_here, said
-from augment.start.speed import duration, fast_bf16, measured_speeds
+from augment.start.rates import duration, fast_bf16, measured_speeds
 from augment.synth.dataset import SynthSettings, embedded_path
 from reid_eval.machine import busy_note, describe_cpu, describe_gpus, describe_memory, usable_cores
 from reid_eval.runtime import first_five, resolve_device

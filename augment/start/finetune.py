@@ -40,8 +40,8 @@ from augment.start.holdout import (
     verdict,
     write_learnt_pairs,
 )
+from augment.start.rates import duration, speed_of
 from augment.start.recipe_training import RUN_FILE, Training, described, open_training, train_recipe
-from augment.start.speed import duration, speed_of
 from reid_eval.foreign import read_json, reason_of
 from reid_eval.runtime import InputError, resolve_device, write_json
 

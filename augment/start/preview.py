@@ -20,7 +20,7 @@ from augment.pose.draw import draw_skeleton
 from augment.pose.geometry import scale_joints
 from augment.runs import Say
 from augment.start.people import SIZE, Person, photos_of, some_people, varied_poses
-from augment.start.speed import duration
+from augment.start.rates import duration
 from reid_eval.runtime import InputError, progress, resolve_device
 from reid_eval.transforms import to_float, to_pictures
 

@@ -8,9 +8,9 @@ knows rows, columns and keys, and nothing of generators.
 from __future__ import annotations
 
 from reid_eval.table.cells import Record, Records, Scores, cell_key
-from reid_eval.table.curves import write_curves
 from reid_eval.table.grid import Grid, read_grid, write_grid
 from reid_eval.table.printed import write_report
+from reid_eval.table.step_curves import write_curves
 
 __all__ = [
     "Grid",

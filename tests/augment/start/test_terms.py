@@ -13,8 +13,7 @@ import torch
 
 from augment.folder.manifest import MOST_TERMS, read_manifest
 from augment.generators.weights import available_weights
-from augment.start import speed
-from augment.start.speed import Speed, alternatives, duration, measured_speeds
+from augment.start.rates import Speed, alternatives, duration, measured_speeds
 
 Run = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
@@ -82,7 +81,7 @@ def test_what_the_line_says(monkeypatch: pytest.MonkeyPatch) -> None:
     def measured(names: list[str], *_: object) -> list[Speed]:
         return [Speed(name, "float32", rates[name]) for name in names]
 
-    monkeypatch.setattr(speed, "measured_speeds", measured)
+    monkeypatch.setattr(rates, "measured_speeds", measured)
     line = alternatives(400, "small", CPU, ["large", "small", "unknown"])
     assert line == (
         "Measured now, for these 400 images: small, the small default of a CPU, 20 s; larger weights are better on "
