@@ -48,7 +48,7 @@ def _plan_options(command: F) -> F:
         click.option("--as-market", is_flag=True, help="Write Market-1501's layout and names whatever the data set has; "
                      "see docs/layouts.md."),
         click.option("--camera-regex", metavar="PATTERN", help="With --as-market, of one folder an identity: finds the "
-                     "camera in PERSON/FILE, such as 'cam(\\d+)'. Default: a camera a split folder."),
+                     "camera in PERSON/FILE, such as 'cam([0-9]+)'. Default: a camera a split folder."),
         click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own."),
         click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True),
         click.option("--pose-source", type=click.Choice(sources), default="dataset", show_default=True,
@@ -110,7 +110,7 @@ def generate(
     \b
     patn-augment generate --ratio 0.5
     patn-augment generate Market-1501 --ratio 0.5 --out Market-1501-p0.5
-    patn-augment generate people --as-market --camera-regex 'cam(\\d+)' --ratio 0.5 --out people-p0.5
+    patn-augment generate people --as-market --camera-regex 'cam([0-9]+)' --ratio 0.5 --out people-p0.5
     """
     from augment.folder.generate import RenderSettings
     from augment.generators.open import open_generator, pick_weights
