@@ -17,7 +17,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/patn-augment generate --ratio 0.5
-	$(BIN)/patn-augment sheet "$$(ls -d runs/augmented-*/ | sort | tail -n 1 | sed 's,/$$,,')" runs/demo-sheet.png
+	$(BIN)/patn-augment sheet "$$(ls -d runs/augmented-*/ | sort | tail -n 1 | sed 's,/$$,,')" --out runs/demo-sheet.png
 	@echo "Look at runs/demo-sheet.png: condition, target pose, generated, real image in that pose."
 	$(BIN)/patn-augment reid-eval --backbone resnet50
 	@echo "For the command patn-augment itself: source $(VENV)/bin/activate"

@@ -1,6 +1,6 @@
 """Purpose: train a network to tell people apart in plain PyTorch, with generated images swapped in at a rate.
 
-Needs:   a data set folder, and the one that `patn-augment generate --data FOLDER --out AUGMENTED` wrote of it.
+Needs:   a data set folder, and the one that `patn-augment generate FOLDER --out AUGMENTED` wrote of it.
 Run:     python examples/plain_pytorch.py Market-1501 Market-1501-aug
 Override: --model resnet50 --size 256 128 --epochs 60 --batch-size 64 --workers 4 --rate 0.3 --weight 0.5
 """

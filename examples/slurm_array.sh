@@ -17,5 +17,5 @@ set -euo pipefail
 data=$1 out=$2
 shift 2
 export OMP_NUM_THREADS=${SLURM_CPUS_PER_TASK:-1}
-exec patn-augment generate --data "$data" --ratio 0.5 --out "$out" --resume \
+exec patn-augment generate "$data" --ratio 0.5 --out "$out" --resume \
     --shard "$SLURM_ARRAY_TASK_ID/$SLURM_ARRAY_TASK_COUNT" "$@"

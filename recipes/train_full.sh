@@ -27,7 +27,7 @@ if [ -z "${FROM:-}" ]; then
   FROM=runs/patn-any-depth/generator.safetensors
 fi
 stage patn_synth_gan runs/patn-synth-gan --set train.init_weights="$FROM"
-$RUN convert runs/patn-synth-gan/generator.safetensors runs/patn-synth.safetensors --dtype int8 --device "$DEVICE" \
+$RUN convert runs/patn-synth-gan/generator.safetensors --out runs/patn-synth.safetensors --dtype int8 --device "$DEVICE" \
   --pairs "${PAIRS:-512}"
 split -b 15m -d runs/patn-synth.safetensors runs/patn-synth.part.
 echo "Done: runs/patn-synth.safetensors"

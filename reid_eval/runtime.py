@@ -34,6 +34,7 @@ __all__ = [
     "first_five",
     "hide_progress",
     "kept_generators",
+    "no_progress",
     "progress",
     "resolve_device",
     "seed_everything",
@@ -155,6 +156,17 @@ def hide_progress() -> None:
     """Show no progress bars in this process from now on: for workers that share one terminal."""
     global _progress_hidden
     _progress_hidden = True
+
+
+@contextmanager
+def no_progress() -> Iterator[None]:
+    """No progress bars as long as this lasts."""
+    global _progress_hidden
+    before, _progress_hidden = _progress_hidden, True
+    try:
+        yield
+    finally:
+        _progress_hidden = before
 
 
 class ProgressBar:

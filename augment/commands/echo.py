@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
 from reid_eval.limits import LONGEST_MESSAGE
 from reid_eval.shown import one_line, shown
 
+_NOTES = ("Note:", "Warning:")
+_notes_to_error = False
+
+
+@contextmanager
+def notes_to_error() -> Iterator[None]:
+    """For --quiet: lines that begin as a note go to standard error as long as this lasts, and are seen."""
+    global _notes_to_error
+    before, _notes_to_error = _notes_to_error, True
+    try:
+        yield
+    finally:
+        _notes_to_error = before
+
 
 def echo(text: object) -> None:
     """Print to standard output; what a terminal would obey is escaped, see `reid_eval.shown`."""
+    if _notes_to_error and str(text).startswith(_NOTES):
+        echo_error(text)
     click.echo(_writable(shown(text), sys.stdout))
 
 

@@ -12,31 +12,30 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import click
-
 from augment.commands.echo import echo
-from augment.commands.options import FOLDER
+from augment.commands.grammar import command, figures
 from augment.runs import ALWAYS, cache_place, package_version, required_packages
 from reid_eval.foreign import reason_of
 from reid_eval.machine import describe_cpu, describe_gpus, describe_memory, describe_system, describe_threads
-from reid_eval.runtime import RunError, sha256_file, write_json
+from reid_eval.runtime import RunError, sha256_file
 
 _GB = 1e9
 _COMMON = 3  # letters of a name that may stand in any word
 
 
-@click.command()
-@click.option("--json", "target", type=FOLDER, help="Also write it as JSON.")
-def env(target: Path | None) -> None:
+@command("Other")
+def env() -> None:
     """Print versions, processor, memory, GPUs, cache and weights, for a bug report.
 
     Names of users and hosts are left out; a home folder is written as ~.
+
+    \b
+    patn-augment env --json machine.json
     """
     facts = describe_environment()
     for line in environment_lines(facts):
         echo(line)
-    if target:
-        write_json(target, facts)
+    figures(facts)
 
 
 def describe_environment() -> dict[str, Any]:

@@ -13,6 +13,7 @@ import click
 from augment.api import made_market, origin, plan_folder, read_source
 from augment.commands.echo import echo
 from augment.commands.generate import write_folder
+from augment.commands.grammar import command, figures
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
 from augment.commands.suggest import command_line
 from augment.runs import Say, describe_run, new_run_dir, recipes_folder
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     from reid_eval.settings import TrainSettings
 
 
-@click.command("reid-eval")
+@command("Evaluate", "reid-eval")
+@click.argument("data", type=EXISTING, required=False)
 @click.option("--backbone", help="resnet50, inception_v2, torchreid:NAME or timm:NAME. Default: the recipe's, "
               "or resnet50.")  # fmt: skip
-@click.option("--data", type=EXISTING, help="The original data set. Default: what the augmented folder was made of.")
 @click.option(
     "--augmented", type=EXISTING, help="The augmented folder. Default: the newest under ./runs, or a new one."
 )
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--poses-at-test", "poses", metavar="N|FILE", help="Also search with this many generated views of each "
               "test image (0: none), or in the poses of a file. Default: 4 for drawn people, else none.")  # fmt: skip
 @click.option("--pose-weight", type=click.FloatRange(min=0), help="Of those views against the photo. Default: 3.")
-@click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " For those views.")
+@click.option("--weights", help=WEIGHTS_HELP + " For those views.")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), help="Of that generator. Default: float32.")
 @click.option("--keypoints", type=EXISTING, help="Annotation file for those views. Default: the data set's own.")
 @click.option("--save", type=FOLDER, help="Keep the trained networks in this folder, as safetensors, with features of "
@@ -76,12 +77,14 @@ def reid_eval(
 ) -> None:
     """Train a re-ID baseline on the original and on the augmented images; print both and the gain.
 
+    DATA is the original data set; default: what the augmented folder was made of.
+
     \b
     patn-augment reid-eval --backbone resnet50
-    patn-augment reid-eval --backbone inception_v2 --data Market-1501 --augmented Market-1501-p0.5 --preset ide
+    patn-augment reid-eval Market-1501 --augmented Market-1501-p0.5 --backbone inception_v2 --preset ide
     patn-augment reid-eval --backbone resnet50 --poses-at-test 4
     patn-augment reid-eval --backbone resnet50 --save runs/networks --rankings 20
-    patn-augment reid-eval --recipe reid_bot --set init=imagenet --data Market-1501 --augmented Market-1501-p0.5
+    patn-augment reid-eval Market-1501 --augmented Market-1501-p0.5 --recipe reid_bot --set init=imagenet
     """
     from augment.pose.bins import query_bins
     from reid_eval.backbones import check_backbone
@@ -114,7 +117,9 @@ def _write(comparison: Comparison, original: Path, folder: Path, save: Path | No
     from reid_eval.harness import evaluation_path
 
     target = new_run_dir("reid-eval") / "result.json"
-    write_json(target, comparison.to_dict())
+    found = comparison.to_dict()
+    write_json(target, found)
+    figures(found)
     told = {"data": str(original.resolve()), "augmented": str(folder.resolve())}
     kept = {"evaluation": str(evaluation_path(save, comparison.original[0].settings).resolve())} if save else {}
     describe_run(target.with_name("run.json"), {**told, **kept})
@@ -177,14 +182,14 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
     if augmented is not None:
         original = data or origin(augmented)
         if original is None:
-            raise InputError(f"{augmented} does not say what it was made of: give --data, the original data set")
+            raise InputError(f"{augmented} does not say what it was made of: give DATA, too, the original data set")
         return original, augmented
     newest = newest_augmented()
     if data is not None:
         if newest is None or origin(newest) != data.resolve():
             raise InputError(
                 f"the newest folder under ./runs was not made of {data}: "
-                f"run `{command_line('generate', data=data, ratio=0.5)}` first, or give --augmented FOLDER"
+                f"run `{command_line('generate', data, ratio=0.5)}` first, or give --augmented FOLDER"
             )
         return data, newest
     original = origin(newest) if newest else None

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from augment.commands.echo import echo
+from augment.commands.grammar import command, figures
 from augment.commands.options import (
+    DATA,
     DEVICE,
     EXISTING,
     FOLDER,
     LAYOUT,
+    OUT,
     SEED,
     WEIGHTS_HELP,
     check_new,
@@ -39,17 +42,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _plan_options(command: F) -> F:
-    """The options that determine a plan, shared by `plan` and `generate`."""
+    """The argument and the options that determine a plan, shared by `plan` and `generate`."""
     sources = ["dataset", "identity", "camera", "diverse", "library"]
     options = [
+        DATA,
         click.option("--ratio", type=click.FloatRange(min=0), help="Share of each identity's training images that is "
                      "replaced (--mode replace, 0 to 1) or added (--mode add, 1.0 doubles)."),
-        click.option("--data", type=EXISTING, help="Data set folder. Default: the embedded synthetic data set."),
         LAYOUT,
         click.option("--as-market", is_flag=True, help="Write Market-1501's layout and names, whatever the data set "
                      "has; see docs/layouts.md."),
         click.option("--camera-regex", metavar="PATTERN", help="With --as-market, of one folder an identity: finds the "
-                     "camera in PERSON/FILE, such as 'cam(\\d+)'. Default: a camera a split folder."),
+                     "camera in PERSON/FILE, such as 'cam([0-9]+)'. Default: a camera a split folder."),
         click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own."),
         click.option("--mode", type=click.Choice(["replace", "add"]), default="replace", show_default=True),
         click.option("--pose-source", type=click.Choice(sources), default="dataset", show_default=True,
@@ -85,14 +88,14 @@ def _engine_options(command: F) -> F:
     return command
 
 
-_OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
+_OF_GATE = ("gate_thresholds", "estimator", "estimator_weights", "gate_retries")
 
 
-@click.command()
+@command("Augment")
 @_plan_options
 @click.option("--plan", type=EXISTING, help="Carry out this plan (see `patn-augment plan`) instead of drawing one.")
 @click.option("--out", type=FOLDER, help="Folder to write. Default: a new one under ./runs.")
-@click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " Default: the best for the device.")
+@click.option("--weights", help=WEIGHTS_HELP + " Default: the best for the device.")
 @DEVICE
 @click.option("--batch-size", type=click.IntRange(min=1), default=64, show_default=True, help="What a GPU sees at "
               "once; on a CPU it never changes a byte.")  # fmt: skip
@@ -112,9 +115,9 @@ _OF_GATE = ("gate_thresholds", "gate_estimator", "gate_weights", "gate_retries")
 @click.option("--gate", is_flag=True, help="Reject images in a wrong pose, of another person or broken; try "
               "other poses, else keep the real image.")  # fmt: skip
 @click.option("--gate-thresholds", type=EXISTING, help="Of patn-augment calibrate-gate. Default: set on this data set.")
-@click.option("--gate-estimator", help="Of thresholds that were set with a program: command:PROGRAM ARGUMENTS, as to "
-              "calibrate-gate. No file starts a program.")  # fmt: skip
-@click.option("--gate-weights", type=EXISTING, help="Of the estimator that the thresholds were set with.")
+@click.option("--estimator", help="With --gate, of thresholds that were set with a program: command:PROGRAM ARGUMENTS, "
+              "as to calibrate-gate. No file starts a program.")  # fmt: skip
+@click.option("--estimator-weights", type=EXISTING, help="Of the estimator that the thresholds were set with.")
 @click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
 @click.option("--terms", metavar="TEXT", help="Terms of the photographs (licence, attribution, limits of use), for the "
               "manifest; see docs/terms.md.")  # fmt: skip
@@ -127,10 +130,12 @@ def generate(
 ) -> None:
     """Replace or add training images by generated ones in new poses; write a folder of the data set's layout.
 
+    DATA is a data set folder; default: the embedded synthetic data set.
+
     \b
     patn-augment generate --ratio 0.5
-    patn-augment generate --data Market-1501 --ratio 0.5 --out Market-1501-p0.5
-    patn-augment generate --data people --as-market --camera-regex 'cam(\\d+)' --ratio 0.5 --out people-p0.5
+    patn-augment generate Market-1501 --ratio 0.5 --out Market-1501-p0.5
+    patn-augment generate people --as-market --camera-regex 'cam([0-9]+)' --ratio 0.5 --out people-p0.5
     """
     from augment.folder.generate import RenderSettings
     from augment.generators.open import DEFAULT_GPU_WEIGHTS, open_generator, pick_weights, use_engine
@@ -165,8 +170,16 @@ def generate(
         how["rendering"] = RayRendering(cluster, name, {"blocks": blocks}, used)
     run = _gate(planned, generator, device, **gate) if gate["gate"] else None
     made = write_folder(planned, out, generator, settings=settings, gate=run, shard=shard, **how)
+    figures({"complete": made is not None, **({} if made is None else _counts(made))})
     if made is not None:
         _suggest(planned, out, made, context.params)
+
+
+def _counts(folder: Path) -> dict[str, Any]:
+    from augment.folder.manifest import read_manifest
+
+    manifest = read_manifest(folder)
+    return {"folder": str(folder), "counts": manifest.counts, "gate": manifest.gate}
 
 
 def _tell_alternatives(planned: Planned, used: str, generator: PoseGenerator) -> None:
@@ -340,8 +353,8 @@ def _gate(
     generator: PoseGenerator,
     device: str,
     gate_thresholds: Path | None,
-    gate_estimator: str | None,
-    gate_weights: Path | None,
+    estimator: str | None,
+    estimator_weights: Path | None,
     gate_retries: int,
     **_: Any,
 ) -> GateRun:
@@ -350,21 +363,23 @@ def _gate(
 
     source = planned.read or planned.source  # thresholds are set on the files there are
     gate = open_gate(
-        source.data, source.keypoints, gate_thresholds, generator.size, device, echo, gate_weights, gate_estimator
+        source.data, source.keypoints, gate_thresholds, generator.size, device, echo, estimator_weights, estimator
     )
     return GateRun(gate, gate_retries, planned.pose_source, planned.exclude_same_image, planned.seed)
 
 
-@click.command()
-@click.argument("out", type=FOLDER)
+@command("Augment")
 @_plan_options
+@OUT
 @click.option("--pose-space", type=FOLDER, help="Also a PNG: which poses identities have, before and after.")
 @click.pass_context
 def plan(context: click.Context, out: Path, pose_space: Path | None, **options: Any) -> None:
-    """Write the plan that `generate` would carry out, as CSV, to look at or edit: OUT.
+    """Write the plan that `generate` would carry out, as CSV, to look at or edit.
+
+    DATA is a data set folder; default: the embedded synthetic data set.
 
     \b
-    patn-augment plan plan.csv --data Market-1501 --ratio 0.5
+    patn-augment plan Market-1501 --ratio 0.5 --out plan.csv
     """
     given = dict(context.params)
     from augment.plan.file import write_plan
@@ -374,55 +389,74 @@ def plan(context: click.Context, out: Path, pose_space: Path | None, **options: 
     check_outside(options["data"], pose_space)
     planned = _planned(context, options, None, False)
     write_plan(out, planned.table)
+    figures({"actions": {str(name): int(count) for name, count in planned.table["action"].value_counts().items()}})
     if pose_space:
         poses = plan_poses(planned.table, planned.source.keypoints, planned.source.library)
         before, after = save_pose_space(*poses, pose_space)
+        figures({"pose_coverage": {"before": float(before), "after": float(after)}})
         echo(f"Pose coverage: an identity shows {100 * before:.1f}% of 108 poses now, {100 * after:.1f}% by this plan.")
         echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have the pose")
     if planned.source.key is not None and planned.source.key.drawn:
         echo(f"Wrote {out}, to show: its key is thrown away, nobody can carry it out. Give --key FILE for one that can")
         return
     echo(f"Wrote {out}: a row an image, to read or edit.")
-    told = {
-        name: given[name] for name in ("data", "keypoints", "library", "as_market", "camera_regex", "anonymous", "key")
-    }
-    suggest(command_line("generate", plan=out, layout=layout_option(given["layout"]), **told))
+    told = {name: given[name] for name in ("keypoints", "library", "as_market", "camera_regex", "anonymous", "key")}
+    suggest(command_line("generate", given["data"], plan=out, layout=layout_option(given["layout"]), **told))
 
 
-@click.command()
-@click.argument("out", type=FOLDER)
-@click.option("--data", type=EXISTING, required=True, help="Data set folder that the anonymous one was made of.")
+@command("Augment")
+@click.argument("data", type=EXISTING)
+@OUT
 @LAYOUT
 @click.option("--key", type=EXISTING, required=True, help="The file that was given as --key.")
-def names(out: Path, data: Path, layout: str, key: Path) -> None:
-    """Write which image has which name in a folder that `generate --anonymous --key` made, as CSV: OUT."""
+def names(data: Path, out: Path, layout: str, key: Path) -> None:
+    """Write which image has which name in a folder that `generate --anonymous --key` made, as CSV.
+
+    DATA is the data set folder that the anonymous one was made of.
+
+    \b
+    patn-augment names Market-1501 --key secret.key --out names.csv
+    """
     from augment.folder.anonymous import write_names
     from augment.folder.secret_key import read_key
     from reid_eval.datasets import read_dataset
 
     found = write_names(out, read_dataset(data, layout), read_key(key))
+    figures({"images": found})
     echo(f"Wrote {out}: {found} images, and whom they show. Whoever has it needs no key")
 
 
-@click.command()
+@command("Augment")
 @click.argument("folder", type=EXISTING)
 def verify(folder: Path) -> None:
-    """Check an augmented folder against its manifest; exit code 1 if files are missing, changed or extra."""
+    """Check an augmented folder against its manifest; exit code 1 if files are missing, changed or extra.
+
+    \b
+    patn-augment verify Market-1501-p0.5
+    """
+    from dataclasses import asdict
+
     from augment.folder.generate import verify as check
 
     report = check(folder)
+    figures({"ok": report.ok, **asdict(report)})
     echo(report.message)
     if not report.ok:
         sys.exit(1)
 
 
-@click.command()
+@command("Augment", figures=False)
 @click.argument("folder", type=EXISTING)
-@click.argument("png", type=FOLDER, required=False)
+@click.option("--out", "png", type=FOLDER, metavar="PNG", help="Picture to write. Default: FOLDER.sheet.png, beside "
+              "FOLDER.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=1), default=16, show_default=True, help="Generated images to show.")
 @SEED
 def sheet(folder: Path, png: Path | None, count: int, seed: int) -> None:
-    """Picture of an augmented folder: condition, target pose, generated, and the image that lent the pose."""
+    """Picture of an augmented folder: condition, target pose, generated, and the image that lent the pose.
+
+    \b
+    patn-augment sheet Market-1501-p0.5 --out sheet.png
+    """
     from augment.quality.sheet import folder_sheet
 
     folder = folder.resolve()

@@ -7,34 +7,36 @@ from pathlib import Path
 import click
 
 from augment.commands.echo import echo
+from augment.commands.grammar import command, figures
 from augment.commands.options import DEVICE, EXISTING, FOLDER, WEIGHTS_HELP
 from augment.runs import Say
-from reid_eval.runtime import write_json
 
 
-@click.command()
+@command("Measure")
 @click.argument("weights")
 @click.option("--data", type=EXISTING, help="Pairs of this data set's test split. Default: unseen synthetic people.")
-@click.option("--pairs", type=click.IntRange(min=1), default=512, show_default=True)
+@click.option("--pairs", type=click.IntRange(min=1), default=512, show_default=True, help="How many.")
 @click.option("--sheet", "png", type=FOLDER, help="Also write a picture of 32 pairs.")
-@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
 @DEVICE
-def measure(weights: str, data: Path | None, pairs: int, png: Path | None, target: Path | None, device: str) -> None:
+def measure(weights: str, data: Path | None, pairs: int, png: Path | None, device: str) -> None:
     """Measure a generator on pairs it has not seen: L1 to the target, and what copying the photo would give.
 
-    WEIGHTS names the generator: shipped weights, a .safetensors file, entry:NAME (entry:copy and entry:warp ship) or
-    package.module:factory of your own code.
+    WEIGHTS names the generator, which is what is measured: shipped weights, a .safetensors file, entry:NAME
+    (entry:copy and entry:warp ship) or package.module:factory of your own code.
+
+    \b
+    patn-augment measure patn-synth-tiny --data Market-1501 --pairs 256 --sheet pairs.png
     """
 
-    measure_weights(weights, data, pairs, png, target, device, echo)
+    measure_weights(weights, data, pairs, png, device, echo)
 
 
-@click.command()
-@click.option("--image", type=EXISTING, required=True, help="The photo to redraw.")
-@click.option("--pose", type=EXISTING, required=True, help="An image that lends its pose.")
-@click.option("-o", "--out", "png", type=FOLDER, required=True, help="PNG to write.")
+@command("Measure")
+@click.argument("image", type=EXISTING)
+@click.argument("pose", type=EXISTING)
+@click.option("--out", "png", type=FOLDER, required=True, metavar="PNG", help="Picture to write.")
 @click.option("--keypoints", type=EXISTING, help="Annotation file of both. Default: their data set's own.")
-@click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " Default: the best for the device.")
+@click.option("--weights", help=WEIGHTS_HELP + " Default: the best for the device.")
 @click.option("--blocks", type=click.IntRange(min=1), help="Leave after so many blocks (any-depth weights).")
 @DEVICE
 def explain(
@@ -42,41 +44,47 @@ def explain(
 ) -> None:
     """Picture of one transfer: condition, poses, the attention mask of each block, result.
 
+    IMAGE is the photo to redraw, POSE an image that lends its pose.
+
     \b
-    patn-augment explain --image Market-1501/bounding_box_train/0002_c1s1_000451_03.jpg \\
-        --pose Market-1501/bounding_box_train/0007_c2s3_070952_01.jpg -o out.png
+    patn-augment explain Market-1501/bounding_box_train/0002_c1s1_000451_03.jpg \\
+        Market-1501/bounding_box_train/0007_c2s3_070952_01.jpg --out out.png
     """
 
     explain_transfer(image, pose, png, keypoints, weights, blocks, device, echo)
 
 
-@click.command("plot-log")
+@command("Train", "plot-log", figures=False)
 @click.argument("log", type=EXISTING)
-@click.argument("png", type=FOLDER)
+@click.option("--out", "png", type=FOLDER, required=True, metavar="PNG", help="Picture to write: PNG, SVG or PDF.")
 def plot_log(log: Path, png: Path) -> None:
-    """Plot a training's losses and rate from its train.jsonl: PNG, SVG or PDF by its suffix."""
+    """Plot a training's losses and rate from its train.jsonl: PNG, SVG or PDF by its suffix.
+
+    \b
+    patn-augment plot-log runs/ft/train.jsonl --out losses.png
+    """
     from augment.quality.plots import plot_losses
 
     plot_losses(log, png)
     echo(f"Wrote {png}")
 
 
-@click.command("depth-curve")
+@command("Measure", "depth-curve")
 @click.argument("weights")
-@click.argument("png", type=FOLDER)
-@click.option("--pairs", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--out", "png", type=FOLDER, required=True, metavar="PNG", help="Picture to write: PNG, SVG or PDF.")
+@click.option("--pairs", type=click.IntRange(min=1), default=256, show_default=True, help="How many.")
 @click.option("--speed-batch", type=click.IntRange(min=1), default=8, show_default=True)
-@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
 @DEVICE
-def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str) -> None:
-    """Plot SSIM, L1 and images a second against the number of blocks, for any-depth WEIGHTS: PNG, SVG or PDF."""
+def depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, device: str) -> None:
+    """Plot SSIM, L1 and images a second against the number of blocks, for any-depth WEIGHTS.
 
-    draw_depth_curve(weights, png, pairs, speed_batch, target, device, echo)
+    \b
+    patn-augment depth-curve patn-synth --out curve.png
+    """
+    draw_depth_curve(weights, png, pairs, speed_batch, device, echo)
 
 
-def measure_weights(
-    weights: str, data: Path | None, count: int, png: Path | None, target: Path | None, device: str, say: Say
-) -> None:
+def measure_weights(weights: str, data: Path | None, count: int, png: Path | None, device: str, say: Say) -> None:
     """`patn-augment measure`: figures and, if asked for, a picture."""
     from augment.generators.open import open_generator
     from augment.quality.errors import measure, measured_pairs, pairs_sheet
@@ -87,16 +95,13 @@ def measure_weights(
     pairs = measured_pairs(generator, data, where, say)
     result = measure(generator, pairs, count)
     say(result.message)
-    if target:
-        write_json(target, result.to_dict())
+    figures(result.to_dict())
     if png:
         pairs_sheet(generator, pairs, png)
         say(f"Wrote {png}")
 
 
-def draw_depth_curve(
-    weights: str, png: Path, pairs: int, speed_batch: int, target: Path | None, device: str, say: Say
-) -> None:
+def draw_depth_curve(weights: str, png: Path, pairs: int, speed_batch: int, device: str, say: Say) -> None:
     """`patn-augment depth-curve`: figures of every depth, and their picture."""
     from augment.generators.open import as_patn, open_generator
     from augment.quality.depth import depth_curve
@@ -115,8 +120,7 @@ def draw_depth_curve(
             f"{point.l1_mask:.2f}, {point.images_per_second:.1f} images/s"
         )
     plot_depths(points, png, f"{pairs} unseen synthetic pairs, {where.type}, batch {speed_batch}")
-    if target:
-        write_json(target, {"pairs": pairs, "device": where.type, "depths": [point.to_dict() for point in points]})
+    figures({"pairs": pairs, "device": where.type, "depths": [point.to_dict() for point in points]})
     say(f"Wrote {png}")
 
 
@@ -138,6 +142,8 @@ def explain_transfer(
     masks = explain_sheet(generator, image, pose, png, keypoints=keypoints)
     for number, mask in enumerate(masks, 1):
         say(f"Block {number}: mask {mask.min():.2f} to {mask.max():.2f}, mean {mask.mean():.2f}")
+    facts = [{"min": float(one.min()), "max": float(one.max()), "mean": float(one.mean())} for one in masks]
+    figures({"generator": generator.name, "masks": facts})
     if not masks:
         say(f"{generator.name} has no masks to show: only PATN's blocks have")
     say(f"Wrote {png}")

@@ -16,6 +16,7 @@ from augment.commands.echo import echo_error
 from augment.commands.env import env
 from augment.commands.evaluate import reid_eval
 from augment.commands.generate import generate, names, plan, sheet, verify
+from augment.commands.grammar import Program
 from augment.commands.inspect import depth_curve, explain, measure, plot_log
 from augment.commands.poses import measure_poses, pose_library, poses, train_poses
 from augment.commands.quality import calibrate_gate, gate, quality
@@ -26,48 +27,49 @@ from augment.commands.table import table
 from augment.commands.train import convert, import_checkpoint, train
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="patn-augment")
 def cli() -> None:
     """Give every person of a re-identification data set more poses, and measure what that buys.
 
+    Input is an argument, what is written is --out; every command has --quiet and, if it prints figures, --json FILE.
     Add --debug anywhere for a traceback instead of a one-line error.
     """
 
 
-for command in (
+for one in (
     doctor,
     preview,
     finetune,
-    pairs,
-    synth,
-    image_statistics,
-    reid_eval,
+    report,
     generate,
     plan,
-    names,
     sheet,
     verify,
-    depth_curve,
-    explain,
-    measure,
-    plot_log,
-    measure_poses,
-    pose_library,
-    poses,
-    train_poses,
-    calibrate_gate,
     gate,
-    quality,
-    embed,
-    env,
-    report,
+    names,
+    reid_eval,
     table,
+    embed,
+    train,
     convert,
     import_checkpoint,
-    train,
+    pairs,
+    plot_log,
+    quality,
+    measure,
+    depth_curve,
+    explain,
+    image_statistics,
+    calibrate_gate,
+    poses,
+    pose_library,
+    train_poses,
+    measure_poses,
+    synth,
+    env,
 ):
-    cli.add_command(command)
+    cli.add_command(one)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -153,5 +155,5 @@ def _option_of(argument: str | None, arguments: Sequence[str]) -> str:
     options = command.params if command else []
     words = {word for param in options for word in param.opts if isinstance(param, click.Option)}
     name = (argument or "").replace("_", "-")
-    found = next((option for option in (f"--{name}", f"--gate-{name}") if option in words), None)
+    found = next((option for option in (f"--{name}", f"--gate-{name}", f"--estimator-{name}") if option in words), None)
     return f" ({found})" if found else ""

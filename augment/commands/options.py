@@ -109,6 +109,12 @@ SEED = click.option(
 )
 
 
+DATA = click.argument("data", type=EXISTING, required=False)
+"""A data set that may be left out."""
+
+OUT = click.option("--out", type=FOLDER, required=True, metavar="FILE", help="File to write.")
+
+
 LAYOUT = click.option(
     "--layout",
     default="auto",

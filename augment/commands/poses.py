@@ -8,14 +8,16 @@ from pathlib import Path
 import click
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER, check_new
+from augment.commands.grammar import command, figures
+from augment.commands.options import DATA, DEVICE, EXISTING, FOLDER, OUT
 from augment.commands.suggest import command_line, suggest
+from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
-@click.command("train-poses")
+@command("Keypoints", "train-poses")
 @click.option("--out", type=FOLDER, required=True, help="Run directory; ends with weights.safetensors in it.")
 @click.option("--max-seconds", type=click.FloatRange(min=0, min_open=True), help="Of training and rendering; the "
               "learning rate falls to 0 by then.")  # fmt: skip
@@ -40,8 +42,12 @@ def train_poses(
     resume: bool,
     device: str,
 ) -> None:
-    """Train a pose estimator on synthetic pedestrians, set its thresholds, and measure it on people it has not seen."""
-    from augment.estimators.posenet.make import make_estimator
+    """Train a pose estimator on synthetic pedestrians, set its thresholds, and measure it on people it has not seen.
+
+    \b
+    patn-augment train-poses --out runs/pose --max-seconds 600
+    """
+    from augment.estimators.posenet.make import FIGURES, make_estimator
     from augment.estimators.posenet.training_settings import pose_settings
     from reid_eval.runtime import resolve_device
 
@@ -51,10 +57,9 @@ def train_poses(
         overrides, max_seconds=max_seconds, steps=steps, batch_size=batch_size, precision=precision, seed=seed
     )
     out.mkdir(parents=True, exist_ok=True)
-    command = " ".join(["patn-augment", *_told(out)])
-    make_estimator(
-        settings, out, device=device, resume=resume, test_identities=test_identities, command=command, say=echo
-    )
+    told = " ".join(["patn-augment", *_told(out)])
+    make_estimator(settings, out, device=device, resume=resume, test_identities=test_identities, command=told, say=echo)
+    figures(read_json(out / FIGURES))
 
 
 def _told(out: Path) -> list[str]:
@@ -62,12 +67,17 @@ def _told(out: Path) -> list[str]:
     return [out.name if word == str(out) else word for word in sys.argv[1:]]
 
 
-@click.command("poses")
+@command("Keypoints", "poses")
 @click.argument("root", type=_FOLDER)
 @click.option("--estimator", "name", help="synth (ships; trained on drawn people), keypointrcnn, rtmpose, mediapipe, "
               "openpose, or command:PROGRAM ARGUMENTS. Default: the best that is here without a download.")  # fmt: skip
 @click.option("--out", type=FOLDER, help="Annotation file. Default: ROOT/keypoints-ESTIMATOR.csv.")
-@click.option("--weights", type=EXISTING, help="Of the estimator. Default: shipped, or downloaded by its own code.")
+@click.option(
+    "--estimator-weights",
+    "weights",
+    type=EXISTING,
+    help="Of the estimator. Default: shipped, or downloaded by its own code.",
+)
 @click.option("--prototxt", type=EXISTING, help="Of openpose's caffemodel.")
 @click.option("--threshold", type=click.FloatRange(0, 1), help="The lowest score of a joint. Default: the estimator's.")
 @click.option("--height", type=click.IntRange(min=64), default=512, show_default=True,
@@ -75,7 +85,6 @@ def _told(out: Path) -> list[str]:
 @click.option("--batch-size", type=click.IntRange(min=1), help="Images at a time. Default: 32; 256 for a program.")
 @click.option("--sheet", type=FOLDER, help="Picture of images with skeletons. Default: beside --out; beside ROOT if "
               "--out lies in it, where it would be taken for one of its images.")  # fmt: skip
-@click.option("--json", type=FOLDER, help="Also write the shares found.")
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
 @DEVICE
 def poses(
@@ -88,7 +97,6 @@ def poses(
     height: int,
     batch_size: int | None,
     sheet: Path | None,
-    json: Path | None,
     resume: bool,
     device: str,
 ) -> None:
@@ -107,15 +115,13 @@ def poses(
     from augment.estimators.folder_images import annotation_place, folder_images, sheet_place
     from augment.pose.keypoints import find_annotations
     from augment.pose.sheets import skeleton_sheet
-    from reid_eval.runtime import resolve_device, write_json
+    from reid_eval.runtime import resolve_device
 
     name = name or _best(weights, prototxt)
     kind = estimator_kind(name)
     folder = folder_images(root)
     echo(folder.message)
     out = annotation_place(root, kind, out, resume)
-    if json:
-        check_new(json, "json")
     sheet = sheet_place(folder, out, sheet)
     if out.exists():
         echo(f"{out} is finished already.")
@@ -129,8 +135,7 @@ def poses(
     share = share_found(table)
     echo(share.message)
     skeleton_sheet(root, folder.paths, table, sheet)
-    if json:
-        write_json(json, {**share._asdict(), **facts, "estimator": kind})
+    figures({**share._asdict(), **facts, "estimator": kind})
     echo(f"Wrote {out} and {sheet}")
     _suggest(root, out, find_annotations(root), folder.layout is not None)
 
@@ -140,7 +145,9 @@ def _best(weights: Path | None, prototxt: Path | None) -> str:
     from augment.estimators.build import best_installed
 
     if weights or prototxt:
-        raise InputError(f"{'--weights' if weights else '--prototxt'} is of an estimator: give --estimator, too")
+        raise InputError(
+            f"{'--estimator-weights' if weights else '--prototxt'} is of an estimator: give --estimator, too"
+        )
     name, why = best_installed()
     echo(f"Estimator: {name}, {why}.")
     return name
@@ -151,46 +158,58 @@ def _suggest(root: Path, out: Path, own: list[Path], is_data_set: bool) -> None:
     if out not in own and own:
         echo(f"{root} has {own[0].name} of its own: this one is used where --keypoints names it.")
     if is_data_set:
-        suggest(command_line("generate", data=root, keypoints=None if out in own else out, ratio=0.5))
+        suggest(command_line("generate", root, keypoints=None if out in own else out, ratio=0.5))
     else:
         echo(f"Use it with --keypoints {out}")
 
 
-@click.command("measure-poses")
-@click.option("--weights", type=EXISTING, help="A file of train-poses. Default: the one that ships.")
-@click.option("--data", type=EXISTING, help="Data set with annotations. Default: unseen synthetic people.")
+@command("Keypoints", "measure-poses")
+@DATA
+@click.option(
+    "--estimator-weights", "weights", type=EXISTING, help="A file of train-poses. Default: the one that ships."
+)
 @click.option("--identities", type=click.IntRange(min=2), default=512, show_default=True, help="Synthetic people.")
-@click.option("--json", type=FOLDER, help="Also write the figures.")
 @click.option("--sheet", type=FOLDER, help="Also write a picture: annotation above, found below.")
 @DEVICE
-def measure_poses(
-    weights: Path | None, data: Path | None, identities: int, json: Path | None, sheet: Path | None, device: str
-) -> None:
-    """Measure the shipped estimator: how near its joints are to annotated ones, and which it reports."""
+def measure_poses(data: Path | None, weights: Path | None, identities: int, sheet: Path | None, device: str) -> None:
+    """Measure the shipped estimator: how near its joints are to annotated ones, and which it reports.
+
+    DATA is a data set with annotations; default: unseen synthetic people.
+
+    \b
+    patn-augment measure-poses Market-1501 --sheet joints.png
+    """
     from augment.estimators.posenet.measure import measure_estimator
 
-    measure_estimator(weights, data, identities=identities, device=device, json=json, sheet=sheet, say=echo)
+    figures(measure_estimator(weights, data, identities=identities, device=device, sheet=sheet, say=echo))
 
 
-@click.command("pose-library")
-@click.argument("out", type=FOLDER)
-@click.option("--from", "source", type=EXISTING, help="Keypoints file to start from. Default: the library that ships.")
+@command("Keypoints", "pose-library")
+@click.argument("keypoints", type=EXISTING, required=False)
+@OUT
 @click.option("--between", type=click.IntRange(min=0), default=0, show_default=True,
               help="Poses to put between each two that follow each other (name0, name1, ...).")  # fmt: skip
 @click.option("--mirror", is_flag=True, help="Add the mirror image of every pose, left and right exchanged.")
 @click.option("--size", type=(int, int), metavar="H W", help="Frame of poses whose names do not tell it (NAME@HxW).")
 @click.option("--sheet", type=FOLDER, help="Also write a picture of up to 120 poses.")
 def pose_library(
-    out: Path, source: Path | None, between: int, mirror: bool, size: tuple[int, int] | None, sheet: Path | None
+    keypoints: Path | None, out: Path, between: int, mirror: bool, size: tuple[int, int] | None, sheet: Path | None
 ) -> None:
-    """Write a pose library for `generate --pose-source library`: OUT, as an annotation file."""
+    """Write a pose library for `generate --pose-source library`, as an annotation file.
+
+    KEYPOINTS is a file of poses to start from; default: the library that ships.
+
+    \b
+    patn-augment pose-library --out more.csv --between 1 --mirror --sheet more.png
+    """
     from augment.pose.keypoints import write_keypoints
     from augment.pose.library import grown_library
     from augment.pose.sheets import library_sheet
 
-    library = grown_library(source, between, mirror, size)
+    library = grown_library(keypoints, between, mirror, size)
     write_keypoints(out, library)
     usable = int(library.usable.sum())
+    figures({"poses": len(library), "usable": usable})
     echo(f"Wrote {out}: {len(library)} poses, {usable} of them with both shoulders and both hips")
     if sheet:
         library_sheet(library, sheet, size)

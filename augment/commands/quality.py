@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,8 @@ import click
 from click.core import ParameterSource
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER, WEIGHTS_HELP, check_new, check_outside, parse_size
+from augment.commands.grammar import command, figures
+from augment.commands.options import DEVICE, EXISTING, FOLDER, OUT, WEIGHTS_HELP, check_new, check_outside, parse_size
 from augment.commands.suggest import command_line, suggest
 from reid_eval.runtime import InputError
 
@@ -27,9 +29,9 @@ _WAYS = {
     "inception": "--inception FILE",
     "lpips": "--lpips FILE",
     "detector": "--detector FILE",
-    "reid": "--reid FILE",
+    "reid": "--reid-weights FILE",
     "estimator": "--estimator NAME",
-    "material": "--pairs WEIGHTS",
+    "material": "--weights WEIGHTS",
 }
 """How the user gives what a metric needs."""
 _READERS = {
@@ -39,23 +41,25 @@ _READERS = {
     "lpips": {"lpips"},
     "detector": {"ds"},
     "detector_name": {"ds"},
-    "reid": {"identity", "retrieval_rank1", "retrieval_map"},
+    "reid_weights": {"identity", "retrieval_rank1", "retrieval_map"},
     "reid_backbone": {"identity", "retrieval_rank1", "retrieval_map"},
 }
 """The metrics that read an option."""
 
 
-@click.command()
-@click.argument("out", type=EXISTING, required=False)
-@click.option("--pairs", "--weights", "pairs", metavar="WEIGHTS", help="Instead of a folder: a generator, against the "
-              "real images of test pairs. " + WEIGHTS_HELP)  # fmt: skip
-@click.option("--data", type=EXISTING, help="With OUT, the data set it was made of, for pose space before; with "
-              "--pairs, the data set of the pairs (its test split). Default: unseen synthetic people.")  # fmt: skip
-@click.option("--count", type=click.IntRange(min=1), help="Images at most. Default: all of OUT, 512 pairs.")
+@command("Measure")
+@click.argument("folder", type=EXISTING, required=False)
+@click.option("--weights", metavar="WEIGHTS", help="Instead of FOLDER: a generator, against the real images of test "
+              "pairs. " + WEIGHTS_HELP)  # fmt: skip
+@click.option("--data", type=EXISTING, help="FOLDER or WEIGHTS is what is measured; this is a data set beside it. With "
+              "FOLDER, the one it was made of, for pose space before; with --weights, that of the pairs (its test "
+              "split). Default: unseen synthetic people.")  # fmt: skip
+@click.option("--count", type=click.IntRange(min=1), help="With FOLDER, images at most. Default: all.")
+@click.option("--pairs", type=click.IntRange(min=1), help="With --weights, how many. Default: 512.")
 @click.option("--world", type=click.IntRange(1, 2), default=2, show_default=True,
-              help="With --pairs, version of how synthetic people are drawn.")  # fmt: skip
+              help="With --weights, version of how synthetic people are drawn.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True,
-              help="With --pairs, of the generator.")  # fmt: skip
+              help="With --weights, of the generator.")  # fmt: skip
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this one; may be given several times.")
 @click.option("--estimator", default="synth", show_default=True, help="For PCKh; see `patn-augment poses`.")
 @click.option("--estimator-weights", type=EXISTING, help="Of the estimator.")
@@ -63,66 +67,66 @@ _READERS = {
 @click.option("--lpips", type=EXISTING, help="torchvision's AlexNet, for LPIPS. Default: download.")
 @click.option("--detector", type=EXISTING, help="torchvision's weights of --detector-name, for DS. Default: download.")
 @click.option("--detector-name", default="ssd300_vgg16", show_default=True, help="A torchvision detector.")
-@click.option("--reid", type=EXISTING, help="A re-ID network, for identity similarity and retrieval. Default for "
-              "retrieval: one trained on real people now, and kept in the cache.")  # fmt: skip
+@click.option("--reid-weights", type=EXISTING, help="A re-ID network, for identity similarity and retrieval. Default "
+              "for retrieval: one trained on real people now, and kept in the cache.")  # fmt: skip
 @click.option("--reid-backbone", default="resnet50", show_default=True, help="Its name, as in reid-eval.")
-@click.option("--json", "target", type=FOLDER, help="Also write the figures.")
 @click.option("--csv", type=FOLDER, help="Also write the figures, a line a metric.")
 @click.option("--pose-space", type=FOLDER, help="PNG: which poses identities have, before and after.")
 @DEVICE
 def quality(
-    out: Path | None,
-    pairs: str | None,
+    folder: Path | None,
+    weights: str | None,
     data: Path | None,
     count: int | None,
+    pairs: int | None,
     world: int,
     precision: str,
     metrics: tuple[str, ...],
-    target: Path | None,
     csv: Path | None,
     pose_space: Path | None,
     device: str,
     **tools: Any,
 ) -> None:
-    """Measure generated images: OUT, an augmented folder, or a generator against real images.
+    """Measure generated images: FOLDER, an augmented one, or a generator against real images.
 
     What needs weights that cannot be had is left out, with the reason.
 
     \b
     patn-augment quality Market-1501-p0.5 --pose-space space.png
-    patn-augment quality --pairs patn-synth-tiny --data Market-1501
+    patn-augment quality --weights patn-synth-tiny --data Market-1501
     """
-    if (out is None) == (pairs is None):
-        raise InputError("give an augmented folder, or --pairs WEIGHTS to measure a generator on test pairs")
-    if pose_space and out is None:
+    if (folder is None) == (weights is None):
+        raise InputError("give an augmented folder, or --weights WEIGHTS to measure a generator on test pairs")
+    if pose_space and folder is None:
         raise InputError("--pose-space shows a data set: give an augmented folder")
-    if out and (named := _named(["world", "precision"])):
-        raise InputError(f"{', '.join(named)}: only with --pairs")
+    if folder and (named := _named(["world", "precision", "pairs"])):
+        raise InputError(f"{', '.join(named)}: only with --weights")
+    if weights and _named(["count"]):
+        raise InputError("--count: only with an augmented folder; --weights takes --pairs")
     if data and (named := _named(["world"])):
         raise InputError(f"{named[0]} is about synthetic people: not with --data")
-    check_outside(out, target, csv, pose_space)
-    about_poses = {} if out is None or pose_space else {"data": {"diversity", "coverage"}}
-    _refuse_unread(metrics, {**_READERS, **about_poses}, tools["reid"])
+    check_outside(folder, csv, pose_space)
+    about_poses = {} if folder is None or pose_space else {"data": {"diversity", "coverage"}}
+    _refuse_unread(metrics, {**_READERS, **about_poses}, tools["reid_weights"])
     from augment.quality.extras import Unavailable
     from augment.quality.material import draw_pose_space, folder_material, generated_pairs
     from augment.quality.metrics import measure_quality
-    from augment.quality.output import print_quality, with_way, write_quality_csv, write_quality_json
+    from augment.quality.output import print_quality, quality_facts, with_way, write_quality_csv
 
-    if out is not None:
-        material = folder_material(out, data, count)
-        facts: dict[str, Any] = {"folder": out.name}
+    if folder is not None:
+        material = folder_material(folder, data, count)
+        facts: dict[str, Any] = {"folder": folder.name}
     else:
-        assert pairs is not None
-        material, facts = generated_pairs(pairs, data, count or PAIRS, device, echo, precision, world)
+        assert weights is not None
+        material, facts = generated_pairs(weights, data, pairs or PAIRS, device, echo, precision, world)
     try:
         report = measure_quality(material, _tools(device=device, **tools), metrics or None)
     except Unavailable as error:
         raise InputError(with_way(error, _WAYS)) from None
     echo(f"{len(material.generated)} generated images:")
     print_quality(report, _WAYS)
-    if target:
-        facts = {**facts, "images": len(material.generated), "estimator": tools["estimator"]}
-        write_quality_json(target, report, facts)
+    facts |= {"images": len(material.generated), "estimator": tools["estimator"]}
+    figures(quality_facts(report, facts))
     if csv:
         write_quality_csv(csv, report)
     if pose_space:
@@ -145,7 +149,7 @@ def _refuse_unread(metrics: Iterable[str], readers: dict[str, set[str]], reid: P
     if asked and (unread := _named(name for name, wanted in readers.items() if not asked & wanted)):
         raise InputError(f"{', '.join(unread)}: none of the metrics asked for reads it")
     if reid is None and (unread := _named(["reid_backbone"])):
-        raise InputError(f"{unread[0]} is of the network of --reid: give both")
+        raise InputError(f"{unread[0]} is of the network of --reid-weights: give both")
 
 
 def _named(names: Iterable[str]) -> list[str]:
@@ -155,23 +159,28 @@ def _named(names: Iterable[str]) -> list[str]:
     return [option.opts[-1] for option in context.command.params if option.name in given]
 
 
-def _tools(estimator: str, estimator_weights: Path | None, device: str, **files: Any) -> Tools:
+def _tools(
+    estimator: str, estimator_weights: Path | None, reid_weights: Path | None, device: str, **files: Any
+) -> Tools:
     from augment.estimators.build import build_estimator
     from augment.quality.metrics import Tools
     from reid_eval.runtime import resolve_device
 
     where = resolve_device(device)
     return Tools(
-        **files, estimator=lambda: build_estimator(estimator, weights=estimator_weights, device=where), device=where
+        **files,
+        reid=reid_weights,
+        estimator=lambda: build_estimator(estimator, weights=estimator_weights, device=where),
+        device=where,
     )
 
 
-@click.command("calibrate-gate")
+@command("Measure", "calibrate-gate")
 @click.argument("data", type=EXISTING)
-@click.argument("out", type=FOLDER)
+@OUT
 @click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
 @click.option("--estimator", default="synth", show_default=True, help="See `patn-augment poses`.")
-@click.option("--weights", type=EXISTING, help="Of the estimator.")
+@click.option("--estimator-weights", "weights", type=EXISTING, help="Of the estimator.")
 @click.option("--size", default="128x64", show_default=True, metavar="HxW",
               help="Height and width of the generator's images, which the thresholds hold for.")  # fmt: skip
 @click.option("--count", type=click.IntRange(min=8), default=256, show_default=True, help="Real images to look at.")
@@ -179,10 +188,13 @@ def _tools(estimator: str, estimator_weights: Path | None, device: str, **files:
               help="Share of right poses, and of the same people, that may be rejected.")  # fmt: skip
 @DEVICE
 def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
-    """Set the gate's thresholds on real training images of DATA; write them to OUT, a JSON file.
+    """Set the gate's thresholds on real training images of DATA; write them as a JSON file.
 
     Says what share of wrong and of right poses, of other and of the same people such thresholds reject: set on one
     half of the identities, measured on the other.
+
+    \b
+    patn-augment calibrate-gate Market-1501 --out gate.json
     """
     sides = parse_size(size)
     check_new(out)
@@ -190,97 +202,123 @@ def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
 
     limits = set_thresholds(data, size=sides, **options)
     write_thresholds(out, limits)
+    figures(asdict(limits))
     echo(describe(limits))
     echo(f"Wrote {out}")
     program = options["estimator"] if options["estimator"].startswith("command:") else None
-    told = {"gate_thresholds": out, "gate_weights": options["weights"], "gate_estimator": program}
-    suggest(command_line("generate", data=data, keypoints=options["keypoints"], ratio=0.5, gate=True, **told))
+    told = {"gate_thresholds": out, "estimator_weights": options["weights"], "estimator": program}
+    suggest(command_line("generate", data, keypoints=options["keypoints"], ratio=0.5, gate=True, **told))
 
 
-@click.command()
-@click.argument("out", type=EXISTING, required=False)
-@click.option("--pairs", metavar="WEIGHTS", help="Instead of a folder: a generator, on test pairs whose real image "
-              "is known. Are the images that are rejected the bad ones?")  # fmt: skip
-@click.option("--data", type=EXISTING, help="With --pairs, the data set of the pairs (its test split) and of the "
-              "thresholds; default: unseen synthetic people, thresholds of the embedded data set. With --repair, what "
-              "OUT was made of; default: as its run file says.")  # fmt: skip
-@click.option("--count", type=click.IntRange(min=1), help="Pairs. Default: 512.")
-@click.option("--exchange", type=click.FloatRange(0, 1), help="With --pairs: exchange this share of the "
+@command("Augment")
+@click.argument("folder", type=EXISTING, required=False)
+@click.option("--weights", metavar="WEIGHTS", help="Instead of FOLDER: a generator, on test pairs whose real image is "
+              "known. Are the images that are rejected the bad ones? With --repair: the generator that FOLDER was made "
+              "with, if it does not ship.")  # fmt: skip
+@click.option("--data", type=EXISTING, help="FOLDER or WEIGHTS is what is judged; this is a data set beside it. With "
+              "--weights, that of the pairs (its test split) and of the thresholds; default: unseen synthetic people, "
+              "thresholds of the embedded data set. With --repair, what FOLDER was made of; default: as its run file "
+              "says.")  # fmt: skip
+@click.option("--pairs", type=click.IntRange(min=1), help="With --weights, how many. Default: 512.")
+@click.option("--exchange", type=click.FloatRange(0, 1), help="With --weights: exchange this share of the "
               "images among each other first. How many does the gate find?")  # fmt: skip
-@click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: those that OUT was made with; if it was "
-              "made without a gate, set on its real images.")  # fmt: skip
+@click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: those that FOLDER was made with; if it "
+              "was made without a gate, set on its real images.")  # fmt: skip
 @click.option("--estimator", help="Of thresholds that were set with a program: command:PROGRAM ARGUMENTS, as to "
               "calibrate-gate. No file starts a program.")  # fmt: skip
-@click.option("--weights", type=EXISTING, help="Of the estimator.")
+@click.option("--estimator-weights", type=EXISTING, help="Of the estimator.")
 @click.option("--csv", "target", type=FOLDER, help="Also write a line an image: its numbers, and what it failed.")
 @click.option(
     "--sheet", "png", type=FOLDER, help="Also write a picture: photo, generated, asked pose; red is rejected."
 )
 @click.option("--repair", is_flag=True, help="Make rejected images again, in other poses, and give up what stays "
               "rejected. A killed repair goes on.")  # fmt: skip
-@click.option("--generator", help="With --repair: the generator that OUT was made with, if it does not ship.")
 @click.option("--keypoints", type=EXISTING, help="With --repair: of --data, if not its own.")
-@click.option("--library", type=EXISTING, help="With --repair: the pose library that OUT was made with, if not ours.")
+@click.option(
+    "--library", type=EXISTING, help="With --repair: the pose library that FOLDER was made with, if not ours."
+)
 @click.option("--retries", type=click.IntRange(min=0), default=2, show_default=True, help="With --repair: other poses "
               "to try.")  # fmt: skip
 @DEVICE
 def gate(
-    out: Path | None,
-    pairs: str | None,
+    folder: Path | None,
+    weights: str | None,
     data: Path | None,
-    count: int | None,
+    pairs: int | None,
     exchange: float | None,
     thresholds: Path | None,
     estimator: str | None,
-    weights: Path | None,
+    estimator_weights: Path | None,
     target: Path | None,
     png: Path | None,
     repair: bool,
     device: str,
     **made: Any,
 ) -> None:
-    """Judge the generated images of an augmented folder, OUT; exit code 1 if any is rejected (and not repaired).
+    """Judge the generated images of an augmented FOLDER; exit code 1 if any is rejected (and not repaired).
 
     \b
     patn-augment gate Market-1501-p0.5 --sheet verdicts.png
     patn-augment gate Market-1501-p0.5 --repair
-    patn-augment gate --pairs patn-synth-tiny --exchange 0.2
+    patn-augment gate --weights patn-synth-tiny --exchange 0.2
     """
-    if (out is None) == (pairs is None):
-        raise InputError("give an augmented folder, or --pairs WEIGHTS to see what the gate does to a generator")
-    if pairs and (named := _named(["target", "png", "repair"])):
-        raise InputError(f"{', '.join(named)}: not with --pairs")
-    if out and (named := _named(["count", "exchange", *([] if repair else ["data"])])):
-        raise InputError(f"{', '.join(named)}: only with --pairs{' or --repair' if '--data' in named else ''}")
-    if not repair and (named := _named(made)):
-        raise InputError(f"{', '.join(named)}: only with --repair")
+    _check_gate(folder, weights, repair, made)
     from augment.gate.truth import judge_generator
-    from augment.gate.verdicts import folder_gate, judge_folder, verdict_sheet, verdicts_message, write_verdicts
+    from augment.gate.verdicts import (
+        folder_gate,
+        judge_folder,
+        reason_counts,
+        verdict_sheet,
+        verdicts_message,
+        write_verdicts,
+    )
 
-    if pairs is not None:
+    if folder is None:
+        assert weights is not None
         judged = judge_generator(
-            pairs, data, thresholds, weights, count or PAIRS, exchange or 0.0, device, echo, estimator
+            weights, data, thresholds, estimator_weights, pairs or PAIRS, exchange or 0.0, device, echo, estimator
         )
+        figures(judged.to_dict())
         echo(judged.message)
         return
-    assert out is not None
-    check_outside(out, target, png)
-    if _finish_killed(out, data, repair, made):
+    check_outside(folder, target, png)
+    if _finish_killed(folder, data, repair, made):
         return
-    judge = folder_gate(out, thresholds, weights, device, echo, estimator)
-    verdicts = judge_folder(out, judge)
+    judge = folder_gate(folder, thresholds, estimator_weights, device, echo, estimator)
+    verdicts = judge_folder(folder, judge)
     echo(verdicts_message(verdicts))
     if target:
         write_verdicts(target, verdicts)
     if png:
-        verdict_sheet(out, verdicts, png)
+        verdict_sheet(folder, verdicts, png)
         echo(f"Wrote {png}")
     rejected = [name for name, verdict in verdicts.items() if not verdict.ok]
+    reasons = reason_counts(list(verdicts.values()))
+    figures({"images": len(verdicts), "rejected": rejected, "reasons": reasons})
     if repair:
-        _repair(out, data, rejected, judge, device, made)
+        _repair(folder, data, rejected, judge, device, {**made, "weights": weights})
     elif rejected:
-        suggest(command_line("gate", out, repair=True, thresholds=thresholds, estimator=estimator, weights=weights))
+        told = {"thresholds": thresholds, "estimator": estimator, "estimator_weights": estimator_weights}
+        suggest(command_line("gate", folder, repair=True, **told))
         sys.exit(1)
+
+
+def _check_gate(folder: Path | None, weights: str | None, repair: bool, made: dict[str, Any]) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        InputError: nothing, or two things to judge, or an option that nothing would read.
+    """
+    if folder is None and weights is None:
+        raise InputError("give an augmented folder, or --weights WEIGHTS to see what the gate does to a generator")
+    if folder is None and (named := _named(["target", "png", "repair"])):
+        raise InputError(f"{', '.join(named)}: not with --weights, but with a folder")
+    if folder and (named := _named(["pairs", "exchange"])):
+        raise InputError(f"{', '.join(named)}: only with --weights, and without a folder")
+    if folder and not repair and (named := _named(["data", "weights"])):
+        raise InputError(f"{', '.join(named)}: without a folder, or with --repair")
+    if not repair and (named := _named(made)):
+        raise InputError(f"{', '.join(named)}: only with --repair")
 
 
 def _made_of(out: Path, data: Path | None, made: dict[str, Any]) -> Planned:
@@ -306,7 +344,9 @@ def _finish_killed(out: Path, data: Path | None, repair: bool, made: dict[str, A
         return False
     if not repair:
         raise InputError(f"a repair of {out} was killed: give --repair, and it is finished")
-    echo(f"Went on where a repair was killed. {finish_repair(out, _made_of(out, data, made).source).message}")
+    done = finish_repair(out, _made_of(out, data, made).source)
+    figures({"repair": asdict(done)})
+    echo(f"Went on where a repair was killed. {done.message}")
     return True
 
 
@@ -331,7 +371,9 @@ def _repair(out: Path, data: Path | None, rejected: list[str], judge: Gate, devi
     from augment.gate.repair import how_to_redraw, repair
 
     manifest, planned = read_manifest(out), _made_of(out, data, made)
-    generator = _generator_of(out, manifest, made["generator"], device)
+    generator = _generator_of(out, manifest, made["weights"], device)
     how = how_to_redraw(manifest, (planned.pose_source, planned.exclude_same_image))
-    echo(repair(out, planned.source, rejected, generator, GateRun(judge, made["retries"], **how)).message)
+    done = repair(out, planned.source, rejected, generator, GateRun(judge, made["retries"], **how))
+    figures({"repair": asdict(done)})
+    echo(done.message)
     suggest(command_line("verify", out))

@@ -7,10 +7,11 @@ from pathlib import Path
 import click
 
 from augment.commands.echo import echo
+from augment.commands.grammar import command
 from augment.commands.options import DEVICE, EXISTING, FOLDER, SEED
 
 
-@click.command()
+@command("First hour", figures=False)
 @click.argument("path", type=EXISTING)
 @click.option("--out", type=FOLDER, help="HTML file to write. Default: PATH.report.html, beside PATH.")
 @click.option("--images", type=click.IntRange(min=1), help="Generated images to show at most; more are sampled. "

@@ -8,21 +8,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, WEIGHTS_HELP, check_outside
+from augment.commands.grammar import command, figures
+from augment.commands.options import DATA, DEVICE, EXISTING, FOLDER, LAYOUT, WEIGHTS_HELP, check_outside
 
 if TYPE_CHECKING:
     from augment.pose.keypoints import Keypoints
     from augment.search.normalized import PoseNormalized
 
 
-@click.command()
-@click.argument("root", type=EXISTING, required=False)
-@click.option("--reid", type=EXISTING, required=True, help="The network: what reid-eval --save wrote.")
+@command("Evaluate")
+@DATA
+@click.option("--reid-weights", type=EXISTING, required=True, help="The network: what reid-eval --save wrote.")
 @click.option("--out", type=FOLDER, required=True, help="File to write, such as features.npz.")
 @click.option("--poses", default="4", show_default=True, help="How many of the poses that ship, or a file of poses; 0: "
               "the photos alone.")  # fmt: skip
 @click.option("--pose-weight", type=click.FloatRange(min=0), help="Of the views against the photo. Default: 3.")
-@click.option("--weights", "--generator", "weights", help=WEIGHTS_HELP + " Default: the best for the device.")
+@click.option("--weights", help=WEIGHTS_HELP + " Default: the best for the device.")
 @click.option("--precision", type=click.Choice(["float32", "bf16"]), default="float32", show_default=True)
 @click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
 @click.option("--cache", type=FOLDER, help="Keep features in this file, and take them from it.")
@@ -33,8 +34,8 @@ if TYPE_CHECKING:
 @LAYOUT
 @DEVICE
 def embed(
-    root: Path | None,
-    reid: Path,
+    data: Path | None,
+    reid_weights: Path,
     out: Path,
     poses: str,
     pose_weight: float | None,
@@ -49,10 +50,10 @@ def embed(
 ) -> None:
     """Features of images, each person also seen in generated poses, for a search engine: npz.
 
-    ROOT is a data set; default: the embedded one.
+    DATA is a data set; default: the embedded one.
 
     \b
-    patn-augment embed Market-1501 --reid networks/resnet50-original-seed0.safetensors --out features.npz
+    patn-augment embed Market-1501 --reid-weights networks/resnet50-original-seed0.safetensors --out features.npz
     """
     from augment.generators.open import open_generator, pick_weights
     from augment.pictures import save_sheet
@@ -69,13 +70,13 @@ def embed(
     from reid_eval.model_file import read_model_file
     from reid_eval.runtime import resolve_device
 
-    check_outside(root, sheet)
-    root = source_data(root, echo)
+    check_outside(data, sheet)
+    root = source_data(data, echo)
     where = resolve_device(device)
-    file = read_model_file(reid)
+    file = read_model_file(reid_weights)
     model = load_model(file, where)
-    data = read_dataset(root, layout)
-    check_images(data)
+    people = read_dataset(root, layout)
+    check_images(people)
     views, generator = _poses(poses), open_generator(pick_weights(weights, device), where)
     echo(f"Generator: {generator.name}; {len(views.names)} views of each image.")
     kept: dict[str, Any] = {"cache": FeatureCache(cache) if cache else None, "identity": file.sha256}
@@ -83,12 +84,13 @@ def embed(
     search = PoseNormalized(reid_extractor(model), generator, views, weight=weight, precision=precision, **kept)
     joints = load_annotations(root, keypoints)
     facts = {"reid": file.sha256, **_facts(search)}
-    found = run(data, joints, search, splits or ("query", "gallery"), facts)
+    found = run(people, joints, search, splits or ("query", "gallery"), facts)
     found.save(out)
     used = int(found.joints_used.sum())
+    figures({**facts, "images": len(found.names), "dimensions": found.features.shape[1], "with_views": used})
     echo(f"Wrote {out}: {len(found.names)} features of {found.features.shape[1]} numbers, {used} with views.")
     if sheet is not None:
-        save_sheet(before_after(data, joints, found, search), sheet)
+        save_sheet(before_after(people, joints, found, search), sheet)
         echo(f"Sheet: {sheet}")
 
 

@@ -8,22 +8,21 @@ from typing import Any
 import click
 
 from augment.commands.echo import echo
+from augment.commands.grammar import command, figures
 from augment.commands.options import DEVICE, EXISTING, FOLDER, LAYOUT, SEED, WEIGHTS_HELP
 from augment.runs import new_run_dir
 from reid_eval.limits import LARGEST_INTEGER
 from reid_eval.runtime import InputError
 
 _KEYPOINTS = click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own.")
-_JSON = click.option("--json", "target", type=FOLDER, help="Also write it as JSON.")
 
 
-@click.command()
+@command("First hour")
 @click.argument("folder", type=EXISTING, required=False)
 @LAYOUT
 @_KEYPOINTS
 @DEVICE
-@_JSON
-def doctor(folder: Path | None, layout: str, keypoints: Path | None, device: str, target: Path | None) -> None:
+def doctor(folder: Path | None, layout: str, keypoints: Path | None, device: str) -> None:
     """Say what FOLDER and this machine are fit for, and what comes next: ten seconds.
 
     Layout, people, cameras, images, keypoints and what is suspicious about them; device, extras, weights with the
@@ -33,17 +32,15 @@ def doctor(folder: Path | None, layout: str, keypoints: Path | None, device: str
     patn-augment doctor photos
     """
     from augment.start.doctor import diagnose, doctor_lines
-    from reid_eval.runtime import write_json
 
     facts = diagnose(folder, layout=layout, keypoints=keypoints, device=device)
     echo("\n".join(doctor_lines(facts)))
-    if target:
-        write_json(target, facts)
+    figures(facts)
 
 
-@click.command()
+@command("First hour")
 @click.argument("folder", type=EXISTING, required=False)
-@click.option("--weights", "--generator", "weights", multiple=True, help="Beside those that ship; may be given several "
+@click.option("--weights", multiple=True, help="Beside those that ship; may be given several "
               "times. " + WEIGHTS_HELP)  # fmt: skip
 @click.option("--out", type=FOLDER, help="PNG to write, outside FOLDER. Default: in a new folder under ./runs.")
 @LAYOUT
@@ -78,12 +75,13 @@ def preview(
         source_data(folder, echo), weights, layout=layout, keypoints=keypoints, device=device, seed=seed, say=echo
     )
     save_sheet(found.sheet, out)
+    figures(found.to_dict())
     echo("\n".join(found.lines()))
     echo(f"Wrote {out}: {len(found.people)} photos by row, weights by column; look whether you would use these.")
     echo("\n".join(after_preview(folder, layout, keypoints)))
 
 
-@click.command()
+@command("First hour")
 @click.argument("folder", type=EXISTING)
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), default=10.0, show_default=True,
               help="For all of it, about.")  # fmt: skip
@@ -114,6 +112,7 @@ def finetune(
         raise InputError("--resume needs --out: name the run that goes on")
     out = out or new_run_dir("finetune")
     found = run(folder, out, minutes=minutes, layout=layout, keypoints=keypoints, resume=resume, say=echo, **options)
+    figures(found.to_dict())
     echo("\n".join(found.lines()))
     echo(f"Wrote {found.weights} and {out / SHEET}")
     echo("\n".join(after_finetune(folder, out, found.weights, found.finished, minutes, layout, keypoints)))

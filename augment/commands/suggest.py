@@ -10,8 +10,8 @@ from augment.commands.echo import echo
 
 
 def command_line(*words: object, **options: Any) -> str:
-    """`patn-augment WORDS --option value`; options that are None or False are left out, True is a flag."""
-    line = ["patn-augment", *(_word(word) for word in words)]
+    """`patn-augment WORDS --option value`; what is None or False is left out, True is a flag."""
+    line = ["patn-augment", *(_word(word) for word in words if word is not None)]
     for name, value in options.items():
         if value is not None and value is not False:
             line += [f"--{name.replace('_', '-')}", *([] if value is True else [_word(value)])]

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from augment.commands.echo import echo
+from augment.commands.grammar import command, figures
 from augment.commands.options import DEVICE, FOLDER, parse_shard
 from reid_eval.runtime import InputError
 
 
-@click.command()
+@command("Evaluate")
 @click.argument("recipe")
 @click.option("--out", type=FOLDER, help="Folder of records, folders and the table; --dry-run can do without.")
 @click.option("--weights", multiple=True, help="A generator in place of the recipe's; several give a row each.")
@@ -45,10 +46,10 @@ def table(
     """
     if out is None and not dry_run:
         raise InputError("give --out, the folder of records, folders and the table: the same command goes on there")
-    from augment.table.run import run_table
+    from augment.table.run import run_table, table_figures
     from augment.table.table_recipe import load_table
 
-    run_table(
+    study = run_table(
         load_table(recipe, overrides, weights),
         out,
         echo,
@@ -58,3 +59,4 @@ def table(
         max_seconds=max_seconds,
         dry_run=dry_run,
     )
+    figures(table_figures(study))

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from augment.commands.echo import echo
-from augment.commands.options import DEVICE, EXISTING, FOLDER
+from augment.commands.grammar import command, figures
+from augment.commands.options import DEVICE, EXISTING, FOLDER, OUT
 from augment.runs import Say
 
 
-@click.command()
+@command("Train")
 @click.option("--recipe", help="A YAML file, or the name of a recipe that ships. Not needed with --resume.")
 @click.option("--out", type=FOLDER, required=True, help="Run directory: checkpoint, log, sheets, weights.")
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Replace a value, such as train.lr=1e-4.")
@@ -44,22 +45,32 @@ def train(
     training = open_training(recipe, out, overrides, resume=resume, licence=licence)
     result = train_recipe(training, out, device=device, resume=resume, max_seconds=max_seconds, say=echo)
     if result is not None:
+        facts = {"step": result.step, "finished": result.finished, "losses": result.losses}
+        figures({**facts, "weights": str(result.weights) if result.weights else None})
         echo("\n".join(end_lines(result, training, out)))
 
 
-@click.command("import-checkpoint")
+@command("Train", "import-checkpoint")
 @click.argument("checkpoint", type=EXISTING)
-@click.argument("out", type=FOLDER)
+@OUT
 def import_checkpoint(checkpoint: Path, out: Path) -> None:
-    """Convert the PATN authors' latest_net_netG.pth to safetensors, strictly."""
+    """Convert the PATN authors' latest_net_netG.pth to safetensors, strictly.
+
+    \b
+    patn-augment import-checkpoint latest_net_netG.pth --out patn.safetensors
+    """
+    from dataclasses import asdict
+
     from augment.generators.patn.authors import import_checkpoint as convert
 
-    echo("\n".join(convert(checkpoint, out).lines()))
+    found = convert(checkpoint, out)
+    figures({**asdict(found), "path": str(found.path)})
+    echo("\n".join(found.lines()))
 
 
-@click.command()
+@command("Train")
 @click.argument("weights")
-@click.argument("out", type=FOLDER)
+@OUT
 @click.option("--dtype", type=click.Choice(["float32", "float16", "int8"]), required=True)
 @click.option("--pairs", type=click.IntRange(min=1), default=128, show_default=True, help="Pairs to measure on.")
 @DEVICE
@@ -67,8 +78,10 @@ def convert(weights: str, out: Path, dtype: str, pairs: int, device: str) -> Non
     """Store a generator's weights in other bits, and measure what that costs.
 
     WEIGHTS is the name of shipped weights or a .safetensors file.
-    """
 
+    \b
+    patn-augment convert runs/ft/generator.safetensors --out small.safetensors --dtype int8
+    """
     convert_weights(weights, out, dtype, pairs, device, echo)
 
 
@@ -90,6 +103,8 @@ def convert_weights(weights: str, target: Path, dtype: str, pairs: int, device: 
     unseen = unseen_pairs(identities=32, size=before.size, device=where)
     old, new = (measure(generator, unseen, pairs) for generator in (before, after))
     change = 100 * (new.l1_mask / old.l1_mask - 1)
+    facts = {"dtype": dtype, "bytes": target.stat().st_size}
+    figures({**facts, "before": old.to_dict(), "after": new.to_dict()})
     say(f"Wrote {target}: {dtype}, {target.stat().st_size / 1e6:.1f} MB.")
     say(
         f"L1 inside the person on {pairs} unseen synthetic pairs: {old.l1_mask:.3f} before, {new.l1_mask:.3f} after "

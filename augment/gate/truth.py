@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augment.gate.judge import REASONS, Gate, Verdict
 from augment.gate.thresholds import open_gate
-from augment.gate.verdicts import judge_material
+from augment.gate.verdicts import judge_material, reason_counts
 from augment.pose.keypoints import load_annotations
 from augment.quality.material import generated_pairs
 from augment.quality.metrics import Material
@@ -55,6 +56,19 @@ class Judged:
         for reason in REASONS:
             groups[f"for {reason}"] = np.array([reason in verdict.reasons for verdict in self.verdicts])
         return "\n".join([*lines, *(_line(name, self.errors[chosen]) for name, chosen in groups.items())])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: counts, and mean L1 under the limbs of accepted and of rejected images (None of no image)."""
+        good = np.array([verdict.ok for verdict in self.verdicts])
+        errors = {name: self.errors[chosen] for name, chosen in (("accepted", good), ("rejected", ~good))}
+        return {
+            "images": len(self.verdicts),
+            "rejected": int((~good).sum()),
+            "exchanged": len(self.exchanged),
+            "exchanged_rejected": int((~good[self.exchanged]).sum()),
+            "reasons": reason_counts(self.verdicts),
+            "l1_under_limbs": {name: float(found.mean()) if len(found) else None for name, found in errors.items()},
+        }
 
 
 def _line(name: str, errors: NDArray[np.float64]) -> str:

@@ -1,4 +1,4 @@
-"""A quality report as JSON, CSV and a table; the only writer of all three."""
+"""A quality report as plain values, CSV and a table; the only writer of all three."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from augment.quality.catalogue import METRICS
 from augment.quality.extras import Unavailable
 from augment.quality.metrics import Report, Result
-from reid_eval.runtime import write_json, write_text
+from reid_eval.runtime import write_text
 from reid_eval.shown import shown
 
 COLUMNS = ("metric", "value", "spread", "before", "photos", "count", "unit", "better", "source")
@@ -39,10 +39,10 @@ def _row(result: Result) -> dict[str, Any]:
     return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in row.items()}
 
 
-def write_quality_json(path: Path, report: Report, facts: dict[str, Any]) -> None:
-    """Write values, reasons of what is missing, and what was measured."""
+def quality_facts(report: Report, facts: dict[str, Any]) -> dict[str, Any]:
+    """For a JSON file: values, reasons of what is missing, and what was measured."""
     left_out = {name: str(why) for name, why in report.left_out.items()}
-    write_json(path, {**facts, "metrics": rows(report), "left_out": left_out})
+    return {**facts, "metrics": rows(report), "left_out": left_out}
 
 
 def write_quality_csv(path: Path, report: Report) -> None:

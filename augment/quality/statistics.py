@@ -95,6 +95,15 @@ def _cell(values: Tensor) -> str:
     return f"{float(values.mean()):.{digits}f} ± {float(values.std(correction=0)):.{digits}f}"
 
 
+def summaries(sets: Mapping[str, Tensor]) -> dict[str, dict[str, dict[str, float]]]:
+    """The same as plain values: set, figure, its `mean` and `sd`; `images` is how many a set has."""
+    return {
+        name: {figure: {"mean": float(values[:, i].mean()), "sd": float(values[:, i].std(correction=0))}
+               for i, figure in enumerate(STATISTICS)} | {"images": {"count": len(values)}}
+        for name, values in sets.items()
+    }  # fmt: skip
+
+
 def compared(folders: Sequence[Path], worlds: Sequence[int], count: int | None = None) -> dict[str, Tensor]:
     """Figures of folders and of versions of the drawn world, by name; `count` images at most of each."""
     found = {str(folder.name or folder): folder_statistics(folder, count) for folder in folders}

@@ -26,7 +26,7 @@ from reid_eval.runtime import InputError, resolve_device
 COUNT = 256
 """Images that figures are taken of, at most."""
 _MEASURED = ("pckh", "colour", "grid", "kid", "diversity", "coverage")
-_PAIRS = "needs the real image in the target pose: patn-augment quality --pairs WEIGHTS measures the generator so"
+_PAIRS = "needs the real image in the target pose: patn-augment quality --weights WEIGHTS measures the generator so"
 _LARGE = "needs a network that is downloaded or given: patn-augment quality FOLDER measures it"
 
 

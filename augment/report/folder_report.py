@@ -290,9 +290,9 @@ def _again(out: Path, opened: _Opened) -> str:
     """The command that makes a folder of the edited plan."""
     data = opened.run.text("data") or "DATA"
     options = opened.run.options()
-    if "--weights" not in options and "--generator" not in options:
+    if "--weights" not in options:
         options = ["--weights", opened.run.text("weights") or opened.manifest.job.weights, *options]
-    words = ["patn-augment", "generate", "--data", data, "--plan", "plan.csv", *options]
+    words = ["patn-augment", "generate", data, "--plan", "plan.csv", *options]
     return shlex.join([*words, "--out", f"{out.resolve().name}-edited"])
 
 
@@ -318,7 +318,7 @@ def _snippets(out: Path, opened: _Opened) -> list[tuple[str, str, str]]:
     )
     return [
         ("Is it worth it? Train with and without", "shell",
-         f"patn-augment reid-eval --preset ide --seeds 3 --data {original} --augmented {quoted} \\\n"
+         f"patn-augment reid-eval {original} --augmented {quoted} --preset ide --seeds 3 \\\n"
          "    --save runs/networks --rankings 20"),
         ("In your own PyTorch training", "python", mixed),
         ("The images as tables", "python", tables),

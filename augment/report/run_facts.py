@@ -10,7 +10,7 @@ from typing import Any
 from reid_eval.foreign import read_json
 from reid_eval.limits import MOST_TABLE_BYTES
 
-_MATTER = ("--keypoints", "--layout", "--library", "--weights", "--generator", "--precision", "--blocks", "--quality")
+_MATTER = ("--keypoints", "--layout", "--library", "--weights", "--precision", "--blocks", "--quality")
 """Options of a generation that another one of the same data set needs, too."""
 
 

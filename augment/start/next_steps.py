@@ -23,7 +23,7 @@ def command_line(name: str, *arguments: object, **options: object) -> str:
     >>> command_line("poses", "my photos", estimator="synth", resume=False)
     "patn-augment poses 'my photos' --estimator synth"
     """
-    words = [PROGRAM, name, *(str(argument) for argument in arguments if argument is not None)]
+    words = [PROGRAM, name, *(_argument(argument) for argument in arguments if argument is not None)]
     for option, value in options.items():
         if value is None or value is False or value == "" or value == ():
             continue
@@ -34,6 +34,10 @@ def command_line(name: str, *arguments: object, **options: object) -> str:
     return shlex.join(words)
 
 
+def _argument(value: object) -> str:
+    return f"./{value}" if str(value).startswith("-") else str(value)  # else it would be taken for an option
+
+
 def said(layout: str = "auto", keypoints: Path | None = None) -> dict[str, object]:
     """What has to be repeated in a next command about the same folder."""
     return {"layout": None if layout == "auto" else layout, "keypoints": keypoints}
@@ -41,7 +45,7 @@ def said(layout: str = "auto", keypoints: Path | None = None) -> dict[str, objec
 
 def generate_command(root: Path | None, weights: str | Path | None, about: Mapping[str, object]) -> str:
     """The augmented folder of a data set; the embedded one without `root`."""
-    return command_line("generate", ratio=RATIO, data=root, **about, weights=weights)
+    return command_line("generate", root, ratio=RATIO, **about, weights=weights)
 
 
 def after_preview(root: Path | None, layout: str, keypoints: Path | None) -> list[str]:

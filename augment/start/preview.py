@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,6 +64,11 @@ class Preview:
     def lines(self) -> list[str]:
         """For the terminal: the time of each weights."""
         return [_line(shown, self.wanted) for shown in self.shown]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: of each weights the images it made, and seconds for one."""
+        shown = {one.name: {"images": one.made, "seconds_an_image": one.seconds} for one in self.shown}
+        return {"people": len(self.people), "weights": shown}
 
 
 def _line(shown: Shown, wanted: int) -> str:

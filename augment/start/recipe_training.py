@@ -221,7 +221,7 @@ def end_lines(result: TrainResult, training: Training, out: Path) -> list[str]:
     measure = command_line("measure", result.weights, data=root, pairs=MEASURED, sheet=out / "pairs.png")
     made = generate_command(root, result.weights, about)
     if plan:
-        made = command_line("generate", data=root, plan=plan, **about, weights=result.weights)
+        made = command_line("generate", root, plan=plan, **about, weights=result.weights)
     return [
         f"Finished after {done:,} pairs ({result.step:,} steps): {result.weights}",
         f"Next: {measure}   or   {made}",

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from augment.runs import Say, describe_run
 from augment.table.by_query import write_by_query
@@ -118,6 +119,13 @@ def report(study: Study, say: Say) -> None:
     say(f"{there} of {len(study.cells)} trainings in the table: {', '.join(map(str, paths))}")
     if not any(path.suffix == ".png" for path in paths):
         say("No plot: matplotlib is not installed (pip install matplotlib).")
+
+
+def table_figures(study: Study) -> dict[str, Any]:
+    """Plain values: how many trainings there are to be, and the scores of those that are there, 0 to 1."""
+    there = [(cell, study.records.read(cell.key).scores) for cell in study.cells if cell.key in study.records]
+    scores = {cell.name: {"mAP": one.mAP, "rank1": one.rank1} for cell, one in there}
+    return {"trainings": len(study.cells), "scores": scores}
 
 
 def _write(study: Study) -> list[Path]:

@@ -324,4 +324,4 @@ def test_the_slurm_array_gives_each_task_its_part(tmp_path: Path) -> None:
     env = {"PATH": f"{tmp_path}:/usr/bin:/bin", **slurm}
     words = ["bash", str(script), "my data", "out", "--format", "tar"]
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=True)
-    assert done.stdout == "4 generate --data my data --ratio 0.5 --out out --resume --shard 3/16 --format tar\n"
+    assert done.stdout == "4 generate my data --ratio 0.5 --out out --resume --shard 3/16 --format tar\n"

@@ -56,8 +56,8 @@ def test_the_road(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plan, out = tmp_path / "plan.csv", tmp_path / "p0.5"
     small = ("--set", "train.init=scratch", "--set", "train.size=[64,32]", "--set", "train.max_steps=2")
     for command in (
-        ["plan", str(plan), "--data", str(root), "--ratio", "0.5"],
-        ["generate", "--data", str(root), "--plan", str(plan), "--weights", "entry:warp", "--out", str(out)],
+        ["plan", str(root), "--ratio", "0.5", "--out", str(plan)],
+        ["generate", str(root), "--plan", str(plan), "--weights", "entry:warp", "--out", str(out)],
         ["verify", str(out)],
         ["table", "table_market1501", "--out", str(tmp_path / "table"), "--set", f"data.root={root}", "--weights",
          "entry:warp", "--set", "columns=[0.5]", "--set", "seeds=[0]", "--set", "backbones=[inception_v2]",

@@ -74,7 +74,7 @@ def stand_in(set_name: Callable[..., Any] = setattr, set_item: Callable[..., Any
 def command(job: str, root: Path, out: Path) -> list[str]:
     """A job's command line; `out` is a folder for all that it writes. It can be given again after any end."""
     data = str(root / "data")
-    plain = ["generate", "--data", data, "--ratio", "0.6", "--out", str(out / "out"), "--weights", "fault_jobs:toy",
+    plain = ["generate", data, "--ratio", "0.6", "--out", str(out / "out"), "--weights", "fault_jobs:toy",
              "--device", "cpu", "--resume"]  # fmt: skip
     return {
         "generate": plain,
@@ -82,7 +82,7 @@ def command(job: str, root: Path, out: Path) -> list[str]:
         "train": ["train", "--recipe", str(root / "train.yaml"), "--out", str(out / "run"), "--device", "cpu",
                   "--resume"],
         "table": ["table", str(root / "table.yaml"), "--out", str(out / "table"), "--device", "cpu"],
-        "poses": ["poses", data, "--estimator", "synth", "--out", str(out / "joints.csv"), "--batch-size", "6",
+        "poses": ["poses", data, "--estimator", "synth", str(out / "joints.csv"), "--batch-size", "6",
                   "--sheet", str(out / "sheet.png"), "--json", str(out / "found.json"), "--resume"],
     }[job]  # fmt: skip
 

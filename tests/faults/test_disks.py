@@ -80,7 +80,7 @@ def test_a_cache_that_cannot_be_written(
     disk(options)
     monkeypatch.setenv("PATN_AUGMENT_CACHE", str(place))
     monkeypatch.setattr("augment.synth.dataset.SynthSettings", lambda: SMALL)
-    assert ends(["plan", str(tmp_path / "plan.csv"), "--ratio", "0.5"]) == 1
+    assert ends(["plan", "--out", str(tmp_path / "plan.csv"), "--ratio", "0.5"]) == 1
     told = last_line(capsys)
     assert re.search(rf"cannot write {place}/\S+: (No space left on device|Read-only file system) \(", told)
     assert told.endswith("or set PATN_AUGMENT_CACHE to a folder that can be written")

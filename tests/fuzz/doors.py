@@ -31,7 +31,7 @@ from strategies import (
 Made = tuple[list[str], list[File], list[tuple[str, str]]]
 Door = Callable[[DrawFn, Ground], Made]
 DATA, CPU = f"{ROOT}/data", ["--device", "cpu"]
-GENERATE = ["generate", "--data", DATA, "--weights", "entry:copy", *CPU]
+GENERATE = ["generate", DATA, "--weights", "entry:copy", *CPU]
 
 
 def _table(draw: DrawFn, ground: Ground, base: str, separator: bytes, path: str) -> File:
@@ -85,10 +85,10 @@ def _torch(draw: DrawFn, ground: Ground, base: str, path: str) -> File:
 
 def _annotations(draw: DrawFn, ground: Ground) -> Made:
     file = _table(draw, ground, "data/market-annotation-train.csv", b":", "k.csv")
-    words = ["plan", f"{ROOT}/made.csv", "--data", DATA, "--keypoints", f"{ROOT}/k.csv", "--ratio", "0.5"]
+    words = ["plan", "--out", f"{ROOT}/made.csv", DATA, "--keypoints", f"{ROOT}/k.csv", "--ratio", "0.5"]
     if draw(st.booleans()):
         more = draw(st.sampled_from(([], ["--mirror"], ["--between", "1"], ["--size", "64", "32"])))
-        words = ["pose-library", f"{ROOT}/made.csv", "--from", f"{ROOT}/k.csv", *more]
+        words = ["pose-library", "--out", f"{ROOT}/made.csv", f"{ROOT}/k.csv", *more]
     return words, [file], []
 
 
@@ -101,10 +101,10 @@ def _library(draw: DrawFn, ground: Ground) -> Made:
     file = whole("l.csv", "\n".join(lines).encode("utf-8", "surrogatepass"))
     if draw(st.sampled_from((True, False, False))):
         file = _table(draw, ground, "library.csv", b":", "l.csv")
-    words = ["pose-library", f"{ROOT}/made.csv", "--from", f"{ROOT}/l.csv"]
+    words = ["pose-library", "--out", f"{ROOT}/made.csv", f"{ROOT}/l.csv"]
     words += draw(st.sampled_from(([], ["--mirror"], ["--between", "2"])))
     if draw(st.booleans()):
-        words = ["plan", f"{ROOT}/made.csv", "--data", DATA, "--ratio", "0.5", "--pose-source", "library", "--library",
+        words = ["plan", "--out", f"{ROOT}/made.csv", DATA, "--ratio", "0.5", "--pose-source", "library", "--library",
                  f"{ROOT}/l.csv"]  # fmt: skip
     return words, [file], []
 
@@ -122,7 +122,7 @@ def _inner(draw: DrawFn, ground: Ground) -> Made:
         file = _table(draw, ground, f"out/{name}", b"," if "plan" in name else b":", f"folder/{name}")
     folder = f"{ROOT}/folder"
     words = draw(st.sampled_from((
-        ["verify", folder], ["sheet", folder, f"{ROOT}/sheet.png"],
+        ["verify", folder], ["sheet", folder, "--out", f"{ROOT}/sheet.png"],
         ["quality", folder, "--metric", "colour", *CPU],
         [*GENERATE, "--ratio", "0.5", "--out", folder, "--resume"],
         ["verify", folder, "--summary"],
@@ -149,12 +149,12 @@ def _thresholds(draw: DrawFn, ground: Ground) -> Made:
 def _generator(draw: DrawFn, ground: Ground) -> Made:
     file = _safetensors(draw, ground, "g.safetensors", "patn_augment")
     photo, png = f"{DATA}/{TRAIN}/{ground.photo}", f"{ROOT}/e.png"
-    words = ["explain", "--image", photo, "--pose", photo, "-o", png, "--weights", f"{ROOT}/w.safetensors", *CPU]
+    words = ["explain", photo, photo, "--out", png, "--weights", f"{ROOT}/w.safetensors", *CPU]
     return words, [file], []
 
 
 def _poses(*more: str) -> list[str]:
-    words = ["poses", f"{ROOT}/photos", "--estimator", "synth", "--out", f"{ROOT}/k.csv", "--sheet", f"{ROOT}/k.png"]
+    words = ["poses", f"{ROOT}/photos", "--estimator", "synth", f"{ROOT}/k.csv", "--sheet", f"{ROOT}/k.png"]
     return [*words, *more, *CPU]
 
 
@@ -164,7 +164,7 @@ def _photo(ground: Ground) -> File:
 
 def _pose_weights(draw: DrawFn, ground: Ground) -> Made:
     file = _safetensors(draw, ground, "p.safetensors", "patn_pose")
-    return _poses("--weights", f"{ROOT}/w.safetensors"), [file, _photo(ground)], []
+    return _poses("--estimator-weights", f"{ROOT}/w.safetensors"), [file, _photo(ground)], []
 
 
 def _unfinished_poses(draw: DrawFn, ground: Ground) -> Made:
@@ -178,13 +178,13 @@ def _unfinished_poses(draw: DrawFn, ground: Ground) -> Made:
 
 def _network(draw: DrawFn, ground: Ground) -> Made:
     file = _safetensors(draw, ground, "r.safetensors", "reid_eval")
-    words = ["embed", DATA, "--reid", f"{ROOT}/w.safetensors", "--out", f"{ROOT}/f.npz", "--poses", "0", *CPU]
+    words = ["embed", DATA, "--reid-weights", f"{ROOT}/w.safetensors", "--out", f"{ROOT}/f.npz", "--poses", "0", *CPU]
     return words, [file], []
 
 
 def _cache(draw: DrawFn, ground: Ground) -> Made:
     file = _bytes(draw, ground, "cache.sqlite", "c.sqlite")
-    words = ["embed", DATA, "--reid", f"{ROOT}/r.safetensors", "--out", f"{ROOT}/f.npz", "--poses", "0", *CPU]
+    words = ["embed", DATA, "--reid-weights", f"{ROOT}/r.safetensors", "--out", f"{ROOT}/f.npz", "--poses", "0", *CPU]
     return [*words, "--split", "query", "--cache", f"{ROOT}/c.sqlite"], [file], []
 
 
@@ -194,7 +194,7 @@ def _features(draw: DrawFn, ground: Ground) -> Made:
 
 def _torch_file(draw: DrawFn, ground: Ground) -> Made:
     file = _torch(draw, ground, "g.pth", "w.pth")
-    return ["import-checkpoint", f"{ROOT}/w.pth", f"{ROOT}/i.safetensors"], [file], []
+    return ["import-checkpoint", f"{ROOT}/w.pth", "--out", f"{ROOT}/i.safetensors"], [file], []
 
 
 def _table_recipe(draw: DrawFn, ground: Ground) -> Made:
@@ -283,7 +283,7 @@ def _reid_recipe(draw: DrawFn, ground: Ground) -> Made:
 
 def _log(draw: DrawFn, ground: Ground) -> Made:
     file = _log_file(draw, ground, "train.jsonl", "l.jsonl")
-    return ["plot-log", f"{ROOT}/l.jsonl", f"{ROOT}/l.png"], [file], []
+    return ["plot-log", f"{ROOT}/l.jsonl", "--out", f"{ROOT}/l.png"], [file], []
 
 
 def _picture(draw: DrawFn, ground: Ground) -> Made:
@@ -298,7 +298,7 @@ def _picture(draw: DrawFn, ground: Ground) -> Made:
     if draw(st.booleans()):
         return _poses(), [file], []
     row = whole("k.csv", f"name:keypoints_y:keypoints_x\np.{suffix}: {[5] * 18}: {[5] * 18}\n".encode())
-    words = ["explain", "--image", f"{ROOT}/{path}", "--pose", f"{ROOT}/{path}", "-o", f"{ROOT}/e.png"]
+    words = ["explain", f"{ROOT}/{path}", f"{ROOT}/{path}", "--out", f"{ROOT}/e.png"]
     return [*words, "--keypoints", f"{ROOT}/k.csv", "--weights", "entry:copy", *CPU], [file, row], []
 
 
@@ -308,12 +308,12 @@ def _names(draw: DrawFn, ground: Ground) -> Made:
     if draw(st.booleans()):
         return _poses(), [File(f"photos/{name}", photo)], []
     split = draw(st.sampled_from((TRAIN, "query", "bounding_box_test")))
-    return ["plan", f"{ROOT}/made.csv", "--data", DATA, "--ratio", "0.5"], [File(f"data/{split}/{name}", photo)], []
+    return ["plan", "--out", f"{ROOT}/made.csv", DATA, "--ratio", "0.5"], [File(f"data/{split}/{name}", photo)], []
 
 
 def _msmt17(draw: DrawFn, ground: Ground) -> Made:
     name = draw(st.sampled_from(("list_train.txt", "list_query.txt", "list_gallery.txt")))
-    words = ["plan", f"{ROOT}/made.csv", "--data", f"{ROOT}/msmt", "--ratio", "0.5"]
+    words = ["plan", "--out", f"{ROOT}/made.csv", f"{ROOT}/msmt", "--ratio", "0.5"]
     return words, [_table(draw, ground, f"msmt/{name}", b" ", f"msmt/{name}")], []
 
 

@@ -126,7 +126,7 @@ class Ground:
         write_thresholds(self.root / "gate.json", limits)
         write_keypoints(self.root / "library.csv", shipped_library().take(range(6)))
         half = ["--shard", "0/2", "--gate", "--gate-thresholds", str(self.root / "gate.json")]
-        given("generate", "--data", str(self.root / "data"), "--ratio", "0.5", "--out", str(self.root / "half"),
+        given("generate", str(self.root / "data"), "--ratio", "0.5", "--out", str(self.root / "half"),
               "--weights", "entry:copy", "--device", "cpu", *half)  # fmt: skip
 
     def _pictures(self) -> None:
@@ -183,7 +183,7 @@ class Ground:
         found.save(self.root / "features.npz")
         names = ("data", "r.safetensors", "f", "cache.sqlite")
         data, reid, out, cache = (str(self.root / name) for name in names)
-        given("embed", data, "--reid", reid, "--out", out, "--cache", cache, "--poses", "0", "--device", "cpu",
+        given("embed", data, "--reid-weights", reid, "--out", out, "--cache", cache, "--poses", "0", "--device", "cpu",
               "--split", "query")  # fmt: skip
 
 

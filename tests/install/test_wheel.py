@@ -79,11 +79,9 @@ def test_it_works_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
         str(installed / "augment/__init__.py"), str(installed / "augment/recipes")
     ]  # fmt: skip
     small = ["--train-ids", "2", "--test-ids", "1", "--images-per-id", "4", "--cameras", "2"]
-    command(installed, tmp_path, "augment", "synth", "world", *small)
+    command(installed, tmp_path, "augment", "synth", "--out", "world", *small)
     poses = ["--mode", "add", "--pose-source", "library"]
-    said = command(
-        installed, tmp_path, "augment", "generate", "--data", "world", "--ratio", "0.5", "--out", "out", *poses
-    )
+    said = command(installed, tmp_path, "augment", "generate", "world", "--ratio", "0.5", "--out", "out", *poses)
     assert "Wrote out: 8 real and 4 generated" in said
     assert "all as the manifest says" in command(installed, tmp_path, "augment", "verify", "out")
     said = command(installed, tmp_path, "augment", "table", "table_quick", "--dry-run", "--set", "backbones=[resnet50]",

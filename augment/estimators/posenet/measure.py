@@ -17,7 +17,7 @@ from augment.pose.sheets import comparison_sheet
 from augment.synth.stream import UNSEEN_WORLD
 from reid_eval.datasets import read_dataset
 from reid_eval.datasets.images import image_size, read_image
-from reid_eval.runtime import InputError, resolve_device, write_json
+from reid_eval.runtime import InputError, resolve_device
 
 Say = Callable[[str], None]
 
@@ -44,7 +44,6 @@ def measure_estimator(
     *,
     identities: int = 512,
     device: str = "auto",
-    json: Path | None = None,
     sheet: Path | None = None,
     say: Say = print,
 ) -> dict[str, Any]:
@@ -55,7 +54,6 @@ def measure_estimator(
         data: a data set with annotations; None: synthetic people of the unseen world.
         identities: of those, 4 images each.
         device: where to.
-        json: also write the figures.
         sheet: also write a picture: annotation above, found below.
         say: where figures are told.
     """
@@ -71,10 +69,8 @@ def measure_estimator(
     reported = score >= np.asarray(loaded.thresholds)
     measured = joint_accuracy(xy, reported, people.xy, loaded.size[0])
     say(summary(measured))
-    if json:
-        write_json(json, {**measured, "weights_sha256": loaded.sha256})
     if sheet:
         images = list(people.images.permute(0, 2, 3, 1).cpu().numpy())
         comparison_sheet(images, people.xy, np.where(reported[..., None], xy, np.nan), sheet)
         say(f"Wrote {sheet}: annotated above, found below")
-    return measured
+    return {**measured, "weights_sha256": loaded.sha256}

@@ -105,8 +105,8 @@ def test_a_driver_that_is_killed_and_runs_of_other_kinds_that_go_on(
 ) -> None:
     """The driver is killed after a while; then another is stopped by Ctrl-C; a shard goes on, and a run on Ray ends."""
     out = tmp_path / "out"
-    words = [sys.executable, "-m", "augment", "generate", "--data", root, "--plan", plan, "--out", out, "--resume"]
-    words += ["--generator", "mortal:slow", "--ray", address, "--ray-workers", "2"]
+    words = [sys.executable, "-m", "augment", "generate", root, "--plan", plan, "--out", out, "--resume"]
+    words += ["--weights", "mortal:slow", "--ray", address, "--ray-workers", "2"]
     path = os.pathsep.join(map(str, CODE))
     made = 0
     for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
@@ -258,7 +258,7 @@ def test_without_the_extra(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path
 )
 def test_options_that_do_not_go_together(words: list[str], root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(["generate", "--data", str(root), "--ratio", "0.5", "--generator", "entry:copy", *words])
+        main(["generate", str(root), "--ratio", "0.5", "--weights", "entry:copy", *words])
     assert caught.value.code == 2
     assert capsys.readouterr().err.startswith("Error: --")
 

@@ -69,7 +69,7 @@ def test_help_and_version_need_nothing_heavy() -> None:
 
 def test_generate_verify_sheet(here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = here / "out"
-    assert run("generate", "--data", tiny_root, "--ratio", 0.5, "--out", out, "--weights", weights) == 0
+    assert run("generate", tiny_root, "--ratio", 0.5, "--out", out, "--weights", weights) == 0
     said = capsys.readouterr().out
     assert re.search(r"Wrote .*out: \d+ real and \d+ generated training images", said)
     facts = json.loads((here / "out.run.json").read_text())
@@ -85,13 +85,10 @@ def test_generate_verify_sheet(here: Path, tiny_root: Path, weights: Path, capsy
 
 def test_the_same_command_twice_gives_the_same_folder(here: Path, tiny_root: Path, weights: Path) -> None:
     for name in ("a", "b"):
-        command = ("generate", "--data", tiny_root, "--ratio", 0.4, "--out", here / name, "--weights", weights)
+        command = ("generate", tiny_root, "--ratio", 0.4, "--out", here / name, "--weights", weights)
         assert run(*command, "--seed", 3, "--batch-size", 5 if name == "a" else 64) == 0
     assert hashes(here / "a") == hashes(here / "b")
-    assert (
-        run("generate", "--data", tiny_root, "--ratio", 0.4, "--out", here / "c", "--weights", weights, "--seed", 4)
-        == 0
-    )
+    assert run("generate", tiny_root, "--ratio", 0.4, "--out", here / "c", "--weights", weights, "--seed", 4) == 0
     assert hashes(here / "c") != hashes(here / "a")
 
 
@@ -99,7 +96,6 @@ def test_the_same_command_twice_gives_the_same_folder(here: Path, tiny_root: Pat
 def test_every_pose_source_and_add(here: Path, tiny_root: Path, weights: Path, source: str) -> None:
     command = (
         "generate",
-        "--data",
         tiny_root,
         "--ratio",
         1.0,
@@ -116,20 +112,23 @@ def test_every_pose_source_and_add(here: Path, tiny_root: Path, weights: Path, s
 
 def test_a_library_of_poses(here: Path, tiny_root: Path, weights: Path) -> None:
     library = tiny_root / "market-annotation-test.csv"
-    command = ("generate", "--data", tiny_root, "--ratio", 0.5, "--out", here / "out", "--weights", weights)
+    command = ("generate", tiny_root, "--ratio", 0.5, "--out", here / "out", "--weights", weights)
     assert run(*command, "--pose-source", "library", "--library", library) == 0
 
 
 def test_synth_writes_a_data_set_that_generate_reads(here: Path, weights: Path) -> None:
-    assert run("synth", here / "world", "--train-ids", 2, "--test-ids", 1, "--images-per-id", 4, "--cameras", 2) == 0
-    assert run("generate", "--data", here / "world", "--ratio", 0.5, "--out", here / "out", "--weights", weights) == 0
+    assert (
+        run("synth", "--out", here / "world", "--train-ids", 2, "--test-ids", 1, "--images-per-id", 4, "--cameras", 2)
+        == 0
+    )
+    assert run("generate", here / "world", "--ratio", 0.5, "--out", here / "out", "--weights", weights) == 0
 
 
 def test_reid_eval_names_what_it_does(
     here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The newest folder is evaluated against what it was made of; both scores and the gain are printed and kept."""
-    assert run("generate", "--data", tiny_root, "--ratio", 0.5, "--weights", weights) == 0
+    assert run("generate", tiny_root, "--ratio", 0.5, "--weights", weights) == 0
     assert run("reid-eval", "--backbone", "resnet50", "--epochs", 1, "--save", here / "nets") == 0
     said = capsys.readouterr().out
     assert sorted(path.name for path in (here / "nets").iterdir()) == [
@@ -141,7 +140,6 @@ def test_reid_eval_names_what_it_does(
     assert "give another folder" in capsys.readouterr().err
     plain = (
         "reid-eval",
-        "--data",
         tiny_root,
         "--augmented",
         tiny_root,
@@ -177,7 +175,7 @@ def test_train_resume_and_use(here: Path, tiny_root: Path) -> None:
     assert run(*command, "--max-seconds", 1) == 0
     assert run(*command, "--resume") == 0
     made = here / "run" / "generator.safetensors"
-    assert run("generate", "--data", tiny_root, "--ratio", 0.5, "--out", here / "out", "--weights", made) == 0
+    assert run("generate", tiny_root, "--ratio", 0.5, "--out", here / "out", "--weights", made) == 0
 
 
 # --- bad input: the message and the exit code --------------------------------------------------------------------
@@ -207,7 +205,7 @@ def _fails(capsys: pytest.CaptureFixture[str], pattern: str, *arguments: object)
         (("generate",), "give --ratio, such as --ratio 0.5"),
         (("generate", "--ratio", "half"), "'half' is not a valid float"),
         (("generate", "--ratio", -0.1), "-0.1 is not in the range"),
-        (("generate", "--ratio", 0.5, "--data", "nowhere"), "'nowhere' does not exist"),
+        (("generate", "nowhere", "--ratio", 0.5), "'nowhere' does not exist"),
         (("generate", "--ratio", 0.5, "--resume"), "--resume and --shard need --out"),
         (("generate", "--ratio", 0.5, "--shard", "two"), "write I/N, such as 0/4"),
         (("reid-eval", "--backbone", "resnet5"), "resnet5.*resnet50.*inception_v2"),
@@ -230,7 +228,7 @@ def _fails(capsys: pytest.CaptureFixture[str], pattern: str, *arguments: object)
             "batch_size: .*integer",
         ),
         (("generate", "--ratio", 0.5, "--shard", "0/2"), "--resume and --shard need --out"),
-        (("synth", "w", "--cameras", 1), "two cameras and four images"),
+        (("synth", "--out", "w", "--cameras", 1), "two cameras and four images"),
         (("verify", "."), "manifest"),
     ],
 )
@@ -244,7 +242,6 @@ def test_bad_folders(here: Path, tiny_root: Path, weights: Path, capsys: pytest.
             capsys,
             pattern,
             "generate",
-            "--data",
             root,
             "--ratio",
             0.5,
@@ -291,7 +288,7 @@ def test_bad_keypoints(here: Path, tiny_root: Path, weights: Path, capsys: pytes
     broken = here / "broken.csv"
     lines = (tiny_root / "market-annotation-train.csv").read_text().splitlines()
     broken.write_text("\n".join([*lines[:3], lines[3].replace("[", "[oops, ", 1)]))
-    command = ("generate", "--data", tiny_root, "--ratio", 0.5, "--keypoints", broken, "--weights", weights)
+    command = ("generate", tiny_root, "--ratio", 0.5, "--keypoints", broken, "--weights", weights)
     _fails(capsys, r"broken.csv: row 4, column 2", *command)
 
 
@@ -299,7 +296,7 @@ def test_keypoints_of_other_images(
     here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The wrong file must not give a folder with nothing generated; rows for larger images must not pass."""
-    command = ("generate", "--data", tiny_root, "--ratio", 0.5, "--weights", weights, "--keypoints")
+    command = ("generate", tiny_root, "--ratio", 0.5, "--weights", weights, "--keypoints")
     other = here / "other.csv"
     text = (tiny_root / "market-annotation-train.csv").read_text()
     other.write_text(text.replace("_c1s1_", "_c9s1_").replace("_c2s1_", "_c9s2_").replace("_c3s1_", "_c9s3_"))
@@ -321,7 +318,7 @@ def test_rows_and_images_that_do_not_meet_are_listed(
     keypoints = read_keypoints(tiny_root / "market-annotation-train.csv")
     names = ("9999_c1s1_000001_00.jpg", *keypoints.names[1:])
     write_keypoints(file, Keypoints(names, keypoints.xy))
-    command = ("generate", "--data", tiny_root, "--ratio", 0.5, "--weights", weights, "--keypoints", file)
+    command = ("generate", tiny_root, "--ratio", 0.5, "--weights", weights, "--keypoints", file)
     assert run(*command, "--out", here / "out") == 0
     said = capsys.readouterr().out
     assert re.search(rf"images without a keypoints row: .*{keypoints.names[0]}", said)
@@ -329,8 +326,8 @@ def test_rows_and_images_that_do_not_meet_are_listed(
 
 
 def test_a_plan_is_written_edited_and_carried_out(here: Path, tiny_root: Path, weights: Path) -> None:
-    plan = ("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.5)
-    generate = ("generate", "--data", tiny_root, "--weights", weights)
+    plan = ("plan", "--out", here / "plan.csv", tiny_root, "--ratio", 0.5)
+    generate = ("generate", tiny_root, "--weights", weights)
     assert run(*plan) == 0
     assert run(*generate, "--plan", here / "plan.csv", "--out", here / "a") == 0
     assert run(*generate, "--ratio", 0.5, "--out", here / "b") == 0
@@ -352,22 +349,22 @@ def test_a_plan_is_written_edited_and_carried_out(here: Path, tiny_root: Path, w
 def test_nothing_beside_a_plan_is_ignored(
     here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, ...], message: str
 ) -> None:
-    assert run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", "0.5") == 0
+    assert run("plan", "--out", here / "plan.csv", tiny_root, "--ratio", "0.5") == 0
     capsys.readouterr()
-    assert run("generate", "--data", tiny_root, "--plan", here / "plan.csv", "--out", here / "out", *words) == 2
+    assert run("generate", tiny_root, "--plan", here / "plan.csv", "--out", here / "out", *words) == 2
     assert message in capsys.readouterr().err
     assert not (here / "out").exists()
 
 
 @pytest.mark.parametrize(
-    "words", [("--gate-retries", "1"), ("--gate-weights", "x.pth"), ("--gate-thresholds", "x.json")]
+    "words", [("--gate-retries", "1"), ("--estimator-weights", "x.pth"), ("--gate-thresholds", "x.json")]
 )
 def test_options_of_the_gate_want_the_gate(
     here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str], words: tuple[str, str]
 ) -> None:
     if words[1].startswith("x"):
         Path(words[1]).touch()
-    assert run("generate", "--data", tiny_root, "--ratio", "0.5", *words) == 2
+    assert run("generate", tiny_root, "--ratio", "0.5", *words) == 2
     assert f"{words[0]} is for --gate: give both, or neither" in capsys.readouterr().err
 
 
@@ -376,8 +373,8 @@ def test_a_manifest_records_what_was_done(
 ) -> None:
     """A plan of identity poses, through the gate: other poses come from the identity, too, and that is recorded."""
     monkeypatch.setattr("augment.gate.thresholds.open_gate", lambda *_, **__: Blind(1.0))
-    run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", "0.5", "--pose-source", "identity")
-    words = ("generate", "--data", tiny_root, "--plan", here / "plan.csv", "--weights", weights)
+    run("plan", "--out", here / "plan.csv", tiny_root, "--ratio", "0.5", "--pose-source", "identity")
+    words = ("generate", tiny_root, "--plan", here / "plan.csv", "--weights", weights)
     assert run(*words, "--out", here / "plain") == 0
     assert read_manifest(here / "plain").job.arguments == {"plan": "plan.csv", "library": None}
     assert run(*words, "--out", here / "gated", "--gate", "--gate-retries", "1") == 0
@@ -399,16 +396,16 @@ def test_a_library_that_no_pose_comes_from(
     here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     library = ("--library", tiny_root / "market-annotation-test.csv")
-    generate = ("generate", "--data", tiny_root, "--weights", weights)
+    generate = ("generate", tiny_root, "--weights", weights)
     _fails(capsys, r"pose source `library`: give that, too \(--pose-source\)", *generate, "--ratio", 0.5, *library)
-    assert run("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.5) == 0
+    assert run("plan", "--out", here / "plan.csv", tiny_root, "--ratio", 0.5) == 0
     _fails(capsys, r"no pose of .*plan.csv is from a library", *generate, "--plan", here / "plan.csv", *library)
 
 
 def test_a_finished_folder_keeps_its_record(
     here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ("generate", "--data", tiny_root, "--ratio", 0.5, "--weights", weights, "--out", here / "out")
+    words = ("generate", tiny_root, "--ratio", 0.5, "--weights", weights, "--out", here / "out")
     assert run(*words) == 0
     before, files = (here / "out.run.json").read_bytes(), hashes(here / "out")
     capsys.readouterr()
@@ -432,7 +429,7 @@ def test_training_goes_on_only_with_the_same_data(here: Path, capsys: pytest.Cap
 def test_reid_eval_looks_at_all_images_before_it_trains(
     here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("generate", "--data", tiny_root, "--ratio", 0.5, "--out", here / "out", "--weights", weights) == 0
+    assert run("generate", tiny_root, "--ratio", 0.5, "--out", here / "out", "--weights", weights) == 0
     victim = next((here / "out" / "bounding_box_train").glob("*_gen*.jpg"))
     victim.write_bytes(b"")
     _fails(capsys, victim.name, "reid-eval", "--augmented", here / "out")
@@ -441,18 +438,18 @@ def test_reid_eval_looks_at_all_images_before_it_trains(
 def test_bad_weights(here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "bad.safetensors").write_bytes(os.urandom(64))
     for name, pattern in ((here / "bad.safetensors", "not a readable safetensors"), ("patn-nobody", "patn-nobody")):
-        _fails(capsys, pattern, "generate", "--data", tiny_root, "--ratio", 0.5, "--weights", name)
+        _fails(capsys, pattern, "generate", tiny_root, "--ratio", 0.5, "--weights", name)
 
 
 def test_bad_checkpoint(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "net.pth").write_bytes(b"not a checkpoint")
-    _fails(capsys, "net.pth", "import-checkpoint", here / "net.pth", here / "net.safetensors")
+    _fails(capsys, "net.pth", "import-checkpoint", here / "net.pth", "--out", here / "net.safetensors")
     assert not (here / "net.safetensors").exists()
 
 
 def test_reid_eval_says_what_is_missing(here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _fails(capsys, "run `patn-augment generate --data", "reid-eval", "--data", tiny_root)
-    _fails(capsys, "give --data, the original data set", "reid-eval", "--augmented", tiny_root)
+    _fails(capsys, "run `patn-augment generate /", "reid-eval", tiny_root)
+    _fails(capsys, "give DATA, too, the original data set", "reid-eval", "--augmented", tiny_root)
 
 
 def test_debug_shows_the_traceback_anywhere(here: Path) -> None:

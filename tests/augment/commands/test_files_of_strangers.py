@@ -167,7 +167,7 @@ def test_rows_of_annotations(tmp_path: Path, told: Told, row: str, message: str)
 
     file = tmp_path / "k.csv"
     file.write_text(f"name:keypoints_y:keypoints_x\n{row}\n")
-    assert re.search(message, told("pose-library", tmp_path / "out.csv", "--from", file, "--mirror", "--size", 9, 9))
+    assert re.search(message, told("pose-library", "--out", tmp_path / "out.csv", file, "--mirror", "--size", 9, 9))
     assert not (tmp_path / "out.csv").exists()
 
 
@@ -278,14 +278,14 @@ def test_metadata_of_weights(
     write_weights(tmp_path / "w.safetensors", file.tensors, {**file.metadata, **change})
     photo = next((tiny_root / "bounding_box_train").iterdir())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    words = ("explain", "--image", photo, "--pose", photo, "-o", tmp_path / "e.png", "--device", "cpu")
+    words = ("explain", photo, photo, "--out", tmp_path / "e.png", "--device", "cpu")
     assert message in told(*words, "--weights", tmp_path / "w.safetensors")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
 
 
 def test_a_name_that_no_weights_can_have(tiny_root: Path, tmp_path: Path, told: Told) -> None:
     photo = next((tiny_root / "bounding_box_train").iterdir())
-    words = ("explain", "--image", photo, "--pose", photo, "-o", tmp_path / "e.png", "--device", "cpu")
+    words = ("explain", photo, photo, "--out", tmp_path / "e.png", "--device", "cpu")
     assert "no weights named" in told(*words, "--weights", "x" * 5000)
 
 
@@ -304,7 +304,7 @@ def test_escapes_in_weights_are_shown(
     info = {"size": [128, 64], "data": "\x1b]0;owned\x07\x1b[2J drawn"}
     write_weights(tmp_path / "w.safetensors", file.tensors, {**file.metadata, "info": info})
     out = tmp_path / "out"
-    words = ["generate", "--data", str(tiny_root), "--ratio", "0.5", "--out", str(out), "--device", "cpu"]
+    words = ["generate", str(tiny_root), "--ratio", "0.5", "--out", str(out), "--device", "cpu"]
     main([*words, "--weights", str(tmp_path / "w.safetensors")])
     text = capsys.readouterr().out
     assert "(trained on \\x1b]0;owned\\x07\\x1b[2J drawn)" in text
@@ -319,7 +319,7 @@ def test_int8_weights_do_not_grow(tmp_path: Path, told: Told, weights: Path, tin
     text = json.dumps({**read_weights(weights).metadata})
     (tmp_path / "w.safetensors").write_bytes(safetensors.torch.save(tensors, {"patn_augment": text}))
     photo = next((tiny_root / "bounding_box_train").iterdir())
-    words = ("explain", "--image", photo, "--pose", photo, "-o", tmp_path / "e.png", "--device", "cpu")
+    words = ("explain", photo, photo, "--out", tmp_path / "e.png", "--device", "cpu")
     assert "does not fit its scale" in told(*words, "--weights", tmp_path / "w.safetensors")
 
 
@@ -346,7 +346,7 @@ def test_pictures(tmp_path: Path, told: Told, kind: str, command: str) -> None:
     if command == "poses":
         text = told("poses", photos, "--estimator", "synth", "--device", "cpu")
     else:
-        words = ("--image", path, "--pose", path, "-o", tmp_path / "e.png", "--keypoints", tmp_path / "k.csv")
+        words = (path, path, "--out", tmp_path / "e.png", "--keypoints", tmp_path / "k.csv")
         text = told("explain", *words, "--weights", "entry:copy", "--device", "cpu")
     assert "a.ppm" in text or "holds no images" in text
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000  # KiB
@@ -362,14 +362,16 @@ def test_names_of_images_are_checked_first(tiny_root: Path, tmp_path: Path, told
     people = tmp_path / "people/p1"
     people.parent.mkdir()
     shutil.copytree(photos, people)
-    assert "undecodable" in told("plan", tmp_path / "plan.csv", "--data", people.parent, "--ratio", "0.5")
+    assert "undecodable" in told("plan", "--out", tmp_path / "plan.csv", people.parent, "--ratio", "0.5")
 
 
 @pytest.mark.parametrize(
     "words",
     [
-        ("plan", "OUT", "--ratio", "0.5"), ("generate", "--ratio", "0.5", "--out", "OUT"), ("synth", "OUT"),
-        ("poses", ".", "--out", "OUT"), ("pose-library", "OUT"), ("train", "--recipe", "patn_synth", "--out", "OUT"),
+        ("plan", "--out", "OUT", "--ratio", "0.5"), ("generate", "--ratio", "0.5", "--out", "OUT"),
+        ("synth", "--out", "OUT"),
+        ("poses", ".", "--out", "OUT"), ("pose-library", "--out", "OUT"),
+        ("train", "--recipe", "patn_synth", "--out", "OUT"),
         ("table", "table_quick", "--out", "OUT"),
     ],
     ids=lambda words: words[0],

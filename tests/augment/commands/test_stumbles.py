@@ -122,7 +122,7 @@ def test_no_keypoints_names_the_command_that_makes_them(
     for file in root.glob("*.csv"):
         file.unlink()
     capsys.readouterr()
-    assert run("generate", "--data", root, "--ratio", 0.5, "--weights", weights) == 2
+    assert run("generate", root, "--ratio", 0.5, "--weights", weights) == 2
     told = capsys.readouterr().err
     made = re.search(r"`patn-augment (poses .*?)`", told)
     assert made, told
@@ -134,7 +134,7 @@ def test_no_keypoints_names_the_command_that_makes_them(
 
 
 def test_a_plan_is_not_written_over(here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ("plan", here / "plan.csv", "--data", tiny_root, "--ratio", 0.5)
+    command = ("plan", "--out", here / "plan.csv", tiny_root, "--ratio", 0.5)
     assert run(*command) == 0
     (here / "plan.csv").write_text("mine")
     fails(capsys, "is there already", *command)
@@ -145,7 +145,7 @@ def test_generate_looks_at_its_place_first(
     here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before the weights are opened and the images read."""
-    command = ("generate", "--data", tiny_root, "--ratio", 0.5, "--weights", weights, "--out")
+    command = ("generate", tiny_root, "--ratio", 0.5, "--weights", weights, "--out")
     assert run(*command, here / "out") == 0
     (here / "else").mkdir()
     (here / "else" / "thesis.tex").write_text("mine")
@@ -167,13 +167,13 @@ def test_pictures_stay_out_of_folders_that_are_read(
 ) -> None:
     root = one_folder_an_identity(tiny_root, here / "people")
     out = here / "out"
-    assert run("generate", "--data", root, "--ratio", 0.5, "--weights", weights, "--out", out) == 0
+    assert run("generate", root, "--ratio", 0.5, "--weights", weights, "--out", out) == 0
     before = hashes(here / "people"), hashes(out)
     for command in (
-        ("sheet", out, out / "sheet.png"),
+        ("sheet", out, "--out", out / "sheet.png"),
         ("gate", out, "--sheet", out / "gate.png"),
         ("quality", out, "--pose-space", out / "space.png"),
-        ("plan", here / "p.csv", "--data", root, "--ratio", 0.5, "--pose-space", root / "space.png"),
+        ("plan", "--out", here / "p.csv", root, "--ratio", 0.5, "--pose-space", root / "space.png"),
     ):
         fails(capsys, "be taken for a part of it: name a place outside", *command)
     assert (hashes(here / "people"), hashes(out)) == before
@@ -211,7 +211,7 @@ def test_a_dry_run_of_a_table_wants_no_folder_and_writes_nothing(
 def test_a_ratio_of_nothing_is_said_to_be_a_copy(
     here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run("generate", "--data", tiny_root, "--ratio", 0, "--weights", weights, "--out", here / "out") == 0
+    assert run("generate", tiny_root, "--ratio", 0, "--weights", weights, "--out", here / "out") == 0
     assert "nothing to generate, so that what is written is a copy of the data set" in capsys.readouterr().out
 
 
@@ -239,7 +239,14 @@ def test_the_best_estimator_that_is_here_is_taken(monkeypatch: pytest.MonkeyPatc
 def test_weights_of_no_estimator(
     here: Path, tiny_root: Path, capsys: pytest.CaptureFixture[str], weights: Path
 ) -> None:
-    fails(capsys, "--weights is of an estimator: give --estimator", "poses", tiny_root, "--weights", weights)
+    fails(
+        capsys,
+        "--estimator-weights is of an estimator: give --estimator",
+        "poses",
+        tiny_root,
+        "--estimator-weights",
+        weights,
+    )
 
 
 # --- what is suggested works -------------------------------------------------------------------------------------
@@ -267,16 +274,16 @@ def test_suggestions_carry_the_options_that_matter(
         file.unlink()
     library = here / "library.csv"
     shutil.copy(tiny_root / "market-annotation-test.csv", library)
-    about = ("--data", root, "--keypoints", joints, "--layout", "market1501")
+    about = (root, "--keypoints", joints, "--layout", "market1501")
     poses = ("--pose-source", "library", "--library", library)
-    assert run("plan", here / "a plan.csv", *about, *poses, "--ratio", 0.5) == 0
+    assert run("plan", "--out", here / "a plan.csv", *about, *poses, "--ratio", 0.5) == 0
     (carry_out,) = suggested(capsys.readouterr().out)
     assert run(*carry_out, "--weights", weights, "--out", here / "my out") == 0
     look, evaluate = suggested(capsys.readouterr().out)
     assert run(*look) == 0
     assert run(*evaluate, "--epochs", 1) == 0
     capsys.readouterr()
-    assert run("calibrate-gate", root, here / "gate.json", "--keypoints", joints) == 0
+    assert run("calibrate-gate", root, "--out", here / "gate.json", "--keypoints", joints) == 0
     (gated,) = suggested(capsys.readouterr().out)
     assert run(*gated, "--weights", weights, "--out", here / "gated") == 0
 
@@ -285,7 +292,7 @@ def test_without_a_test_split_no_evaluation_is_suggested(
     here: Path, tiny_root: Path, weights: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = one_folder_an_identity(tiny_root, here / "people")
-    assert run("generate", "--data", root, "--ratio", 0.5, "--weights", weights, "--out", here / "out") == 0
+    assert run("generate", root, "--ratio", 0.5, "--weights", weights, "--out", here / "out") == 0
     said = capsys.readouterr().out
     assert [words[0] for words in suggested(said)] == ["sheet"]
     assert "has no query and gallery, so nothing here can evaluate it" in said

@@ -51,7 +51,7 @@ def everything_said(out: Path) -> str:
 
 
 def test_nothing_of_a_name_is_left(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["patn-augment", "generate", "--data", str(tiny_root)])
+    monkeypatch.setattr("sys.argv", ["patn-augment", "generate", str(tiny_root)])
     root = Path(shutil.copytree(tiny_root, tmp_path / "secret-source"))
     make(root, tmp_path / "out")
     told = everything_said(tmp_path / "out")
@@ -276,13 +276,13 @@ def key_file(tmp_path: Path) -> Path:
 
 def test_the_command_line(tiny_root: Path, tmp_path: Path, key_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made: Callable[..., int] = lambda out, *more: run(  # noqa: E731
-        "generate", "--data", tiny_root, "--ratio", "0.6", "--weights", "entry:copy", "--device", "cpu",
+        "generate", tiny_root, "--ratio", "0.6", "--weights", "entry:copy", "--device", "cpu",
         "--anonymous", "--out", tmp_path / out, *more,
     )  # fmt: skip
     assert made("a", "--key", key_file) == made("b") == made("b", "--resume") == 0
     assert verify(tmp_path / "a").ok
     assert verify(tmp_path / "b").ok
-    assert run("names", tmp_path / "names.csv", "--data", tiny_root, "--key", key_file) == 0
+    assert run("names", "--out", tmp_path / "names.csv", tiny_root, "--key", key_file) == 0
     table = pd.read_csv(tmp_path / "names.csv")
     assert len(table) == 31
     for row in table.itertuples():
@@ -290,7 +290,7 @@ def test_the_command_line(tiny_root: Path, tmp_path: Path, key_file: Path, capsy
             assert sha256_file(tmp_path / "a" / row.anonymous) == sha256_file(tiny_root / row.image)
     real = read_dataset(tmp_path / "a").train.query("source == 'real'")
     assert set(real["path"]) <= set(table["anonymous"])
-    plan = ("plan", tmp_path / "plan.csv", "--data", tiny_root, "--ratio", "0.6", "--anonymous")
+    plan = ("plan", "--out", tmp_path / "plan.csv", tiny_root, "--ratio", "0.6", "--anonymous")
     capsys.readouterr()
     assert run(*plan) == 0
     assert "its key is thrown away, nobody can carry it out" in capsys.readouterr().out
@@ -300,6 +300,6 @@ def test_the_command_line(tiny_root: Path, tmp_path: Path, key_file: Path, capsy
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 1
     assert told[0].endswith("(--link)")
-    assert run("plan", tmp_path / "p.csv", "--data", tiny_root, "--ratio", "0.6", "--key", key_file) == 2
+    assert run("plan", "--out", tmp_path / "p.csv", tiny_root, "--ratio", "0.6", "--key", key_file) == 2
     assert capsys.readouterr().err == "Error: --key is for --anonymous: give both, or neither\n"
     assert json.loads((tmp_path / "a" / MANIFEST).read_text())["job"]["arguments"]["anonymous"].startswith("key ")

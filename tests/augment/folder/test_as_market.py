@@ -126,7 +126,7 @@ def test_the_commands(
 ) -> None:
     """Generated, evaluated against the original with the cameras of the pattern, without a word more."""
     monkeypatch.chdir(tmp_path)
-    words = ["generate", "--data", str(people), "--ratio", "0.5", "--out", "made", "--weights", "entry:copy"]
+    words = ["generate", str(people), "--ratio", "0.5", "--out", "made", "--weights", "entry:copy"]
     with pytest.raises(SystemExit):
         main([*words, "--camera-regex", "cam(.)"])
     assert "--camera-regex is for --as-market" in capsys.readouterr().err

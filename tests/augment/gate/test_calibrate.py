@@ -233,14 +233,14 @@ def test_a_file_holds_for_one_image_size(people: People, tmp_path: Path) -> None
 
 def test_the_command_takes_the_size(people: People, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, file = people[0], tmp_path / "gate.json"
-    main(["calibrate-gate", str(root), str(file), "--size", "64x32", "--count", "32", "--device", "cpu"])
+    main(["calibrate-gate", str(root), "--out", str(file), "--size", "64x32", "--count", "32", "--device", "cpu"])
     assert "set on 32 real images with synth at 64x32" in capsys.readouterr().out
     assert read_thresholds(file).size == (64, 32)
     with pytest.raises(SystemExit) as error:
-        main(["gate", "--pairs", "patn-synth-tiny", "--data", str(root), "--count", "4", "--thresholds", str(file)])
+        main(["gate", "--weights", "patn-synth-tiny", "--data", str(root), "--pairs", "4", "--thresholds", str(file)])
     assert error.value.code == 2
     assert "holds for images of 64x32, these are 128x64" in capsys.readouterr().err
     for text in ("64", "64x", "0x32"):
         with pytest.raises(SystemExit):
-            main(["calibrate-gate", str(root), str(file), "--size", text])
+            main(["calibrate-gate", str(root), "--out", str(file), "--size", text])
         assert "--size" in capsys.readouterr().err

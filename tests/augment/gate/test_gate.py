@@ -320,9 +320,9 @@ def test_the_commands_of_a_gated_generation(
     forty: tuple[Path, set[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, limits, out = forty[0].parent / "data", tmp_path / "gate.json", tmp_path / "out"
-    main(["calibrate-gate", str(data), str(limits), "--count", "40", "--device", "cpu"])
+    main(["calibrate-gate", str(data), "--out", str(limits), "--count", "40", "--device", "cpu"])
     assert "set on 40 real images with synth" in capsys.readouterr().out
-    words = ["generate", "--data", str(data), "--ratio", "0.2", "--out", str(out), "--device", "cpu"]
+    words = ["generate", str(data), "--ratio", "0.2", "--out", str(out), "--device", "cpu"]
     main([*words, "--gate", "--gate-thresholds", str(limits)])
     assert "Gate: " in capsys.readouterr().out
     manifest = read_manifest(out)

@@ -59,7 +59,7 @@ def test_the_command_uses_the_thresholds_that_the_folder_was_made_with(
 ) -> None:
     """Set anew on the fewer real images that are left, they were others, and rejected what had been accepted."""
     data, out = forty[0].parent / "data", tmp_path / "out"
-    main(["generate", "--data", str(data), "--ratio", "0.5", "--gate", "--out", str(out), "--device", "cpu"])
+    main(["generate", str(data), "--ratio", "0.5", "--gate", "--out", str(out), "--device", "cpu"])
     said = capsys.readouterr().out
     assert "Gate: " in said
     main(["gate", str(out), "--device", "cpu"])

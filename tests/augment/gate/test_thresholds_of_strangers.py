@@ -46,10 +46,10 @@ def test_thresholds_start_no_program(
     draw_dataset(root, {2: 4, 3: 4}, {5: 4, 6: 4})
     estimator, mark = program(tmp_path)
     file = thresholds(tmp_path, estimator=estimator)
-    words = ["gate", "--pairs", "patn-synth-tiny", "--data", str(root), "--count", "2", "--device", "cpu"]
+    words = ["gate", "--weights", "patn-synth-tiny", "--data", str(root), "--pairs", "2", "--device", "cpu"]
     for attack in (
         [*words, "--thresholds", str(file)],
-        ["generate", "--data", str(root), "--ratio", "0.5", "--gate", "--gate-thresholds", str(file), "--out", "out"],
+        ["generate", str(root), "--ratio", "0.5", "--gate", "--gate-thresholds", str(file), "--out", "out"],
     ):
         with pytest.raises(SystemExit) as error:
             main(attack)

@@ -37,7 +37,7 @@ def test_judging_a_generator_on_pairs(
 ) -> None:
     """Against the truth: a threshold that no colour passes rejects all, one that all pass rejects none."""
     data, limits = forty[0].parent / "data", tmp_path / "gate.json"
-    words = ["gate", "--pairs", "patn-synth-tiny", "--data", str(data), "--count", "8", "--device", "cpu"]
+    words = ["gate", "--weights", "patn-synth-tiny", "--data", str(data), "--pairs", "8", "--device", "cpu"]
     sha256 = sha256_file(str(shipped_weights()))
     generous = GateThresholds(pose=1.0, colour=1e9, contrast=0.0, saturated=1.0, noise=1e9, estimator_sha256=sha256)
     write_thresholds(limits, generous)
@@ -60,7 +60,7 @@ def test_judging_a_generator_on_pairs(
     assert float(line(exchanged, "all").split()[0]) > float(line(told, "all").split()[0])  # they did change places
     for wrong, message in (
         (["--exchange", "0.1"], "fewer than two images: give a larger count"),
-        (["--csv", "x.csv"], "--csv: not with --pairs"),
+        (["--csv", "x.csv"], "--csv: not with --weights, but with a folder"),
     ):
         with pytest.raises(SystemExit):
             main([*words, *wrong])
@@ -68,8 +68,8 @@ def test_judging_a_generator_on_pairs(
         assert message in told
         assert told.count("\n") == 1
     with pytest.raises(SystemExit):
-        main(["gate", str(data), "--count", "8"])
-    assert "--count: only with --pairs" in capsys.readouterr().err
+        main(["gate", str(data), "--pairs", "8"])
+    assert "--pairs: only with --weights" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*words, str(data)])
-    assert "give an augmented folder, or --pairs" in capsys.readouterr().err
+    assert "give an augmented folder, or --weights" in capsys.readouterr().err

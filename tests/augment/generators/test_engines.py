@@ -317,7 +317,7 @@ def generate(*words: object) -> str:
 def test_a_folder_keeps_its_engine(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATN_AUGMENT_CACHE", str(tmp_path / "cache"))
     people = draw_dataset(tmp_path / "people", {1: 4, 2: 4}, {3: 4})
-    base = ["--data", people, "--ratio", "0.5", "--weights", weights, "--out"]
+    base = [people, "--ratio", "0.5", "--weights", weights, "--out"]
     said = generate(*base, tmp_path / "a", "--form", "slim", "--precision", "bf16", "--backend", "torch")
     assert "precision: bf16" in said
     job = read_manifest(tmp_path / "a").job
@@ -342,10 +342,10 @@ def test_openvino_writes_the_same_bytes_again(weights: Path, tmp_path: Path) -> 
     people = draw_dataset(tmp_path / "people", {1: 4, 2: 4}, {3: 4})
     ways = ["--backend", "openvino", "--form", "whole", "--precision", "float32"]
     for name in ("a", "b"):
-        generate("--data", people, "--ratio", "0.5", "--weights", weights, "--out", tmp_path / name, *ways)
+        generate(people, "--ratio", "0.5", "--weights", weights, "--out", tmp_path / name, *ways)
     assert hashes(tmp_path / "a") == hashes(tmp_path / "b")
     job = read_manifest(tmp_path / "a").job
     assert (job.backend, job.precision) == ("openvino", "float32")
-    again = ["--data", people, "--ratio", "0.5", "--weights", weights, "--out", tmp_path / "a", "--resume"]
+    again = [people, "--ratio", "0.5", "--weights", weights, "--out", tmp_path / "a", "--resume"]
     with pytest.raises(InputError, match="backend: openvino, now torch"):
         generate(*again, "--backend", "torch")

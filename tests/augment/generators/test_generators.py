@@ -221,12 +221,12 @@ def test_entry_points_of_other_packages(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.usefixtures("code")
 def test_a_stochastic_generator_gives_the_same_bytes(people: Path, tmp_path: Path) -> None:
     """An output's seed is its own: batch size, shards and neighbours change nothing."""
-    base = ["generate", "--data", str(people), "--ratio", "3", "--mode", "add", "--device", "cpu"]
+    base = ["generate", str(people), "--ratio", "3", "--mode", "add", "--device", "cpu"]
     for name, more in {"whole": [], "small": ["--batch-size", "1"]}.items():
-        command = [*base, "--generator", "my_generators:Noise", "--out", str(tmp_path / name), *more]
+        command = [*base, "--weights", "my_generators:Noise", "--out", str(tmp_path / name), *more]
         assert CliRunner().invoke(cli, command, catch_exceptions=False).exit_code == 0
     for shard in ("1/3", "0/3", "2/3"):
-        command = [*base, "--generator", "my_generators:Noise", "--out", str(tmp_path / "parts"), "--shard", shard]
+        command = [*base, "--weights", "my_generators:Noise", "--out", str(tmp_path / "parts"), "--shard", shard]
         assert CliRunner().invoke(cli, command, catch_exceptions=False).exit_code == 0
     assert hashes(tmp_path / "whole") == hashes(tmp_path / "small") == hashes(tmp_path / "parts")
     made = [sha for name, sha in hashes(tmp_path / "whole").items() if "_gen" in name]
@@ -239,19 +239,31 @@ def test_a_stochastic_generator_gives_the_same_bytes(people: Path, tmp_path: Pat
 @pytest.mark.parametrize("name", ["copy", "warp"])
 def test_the_controls_work_in_the_commands(people: Path, tmp_path: Path, name: str) -> None:
     images = sorted((people / "bounding_box_train").iterdir())
-    two = ["--image", str(images[0]), "--pose", str(images[3]), "-o", str(tmp_path / "e.png")]
+    two = [str(images[0]), str(images[3]), "--out", str(tmp_path / "e.png")]
     sheet, figures = str(tmp_path / "m.png"), str(tmp_path / "m.json")
     here, entry = ["--data", str(people)], f"entry:{name}"
     for command, told in {
         ("measure", entry, *here, "--pairs", "8", "--sheet", sheet, "--json", figures): "8 pairs: L1",
         ("explain", *two, "--weights", entry): "has no masks",
-        ("quality", "--pairs", entry, *here, "--count", "4", "--metric", "colour"): "4 generated images",
-        ("generate", *here, "--ratio", "0.5", "--weights", entry, "--out", str(tmp_path / "out")): "generated training",
+        ("quality", "--weights", entry, *here, "--pairs", "4", "--metric", "colour"): "4 generated images",
+        (
+            "generate",
+            str(people),
+            "--ratio",
+            "0.5",
+            "--weights",
+            entry,
+            "--out",
+            str(tmp_path / "out"),
+        ): "generated training",
     }.items():
         ended = CliRunner().invoke(cli, [*command, "--device", "cpu"], catch_exceptions=False)
         assert ended.exit_code == 0, ended.output
         assert told in ended.output
-    for command in (["convert", entry, str(tmp_path / "c"), "--dtype", "int8"], ["depth-curve", entry, "d.png"]):
+    for command in (
+        ["convert", entry, "--out", str(tmp_path / "c"), "--dtype", "int8"],
+        ["depth-curve", entry, "--out", "d.png"],
+    ):
         with pytest.raises(InputError, match=f"{command[0]} needs PATN weights, entry:{name} has none"):
             CliRunner().invoke(cli, [*command, "--device", "cpu"], catch_exceptions=False)
     manifest = (tmp_path / "out/augmentation/manifest.json").read_text()

@@ -70,7 +70,7 @@ def test_a_chain_of_three_trainings(people: Path, tmp_path: Path, monkeypatch: p
     assert told["licence"].startswith("unspecified; started from generator.safetensors (unspecified; trained on")
     few = folder_pairs(people, size=(32, 16))
     monkeypatch.setattr("augment.quality.errors.unseen_pairs", lambda **_: few)
-    ended = CliRunner().invoke(cli, ["convert", str(third), str(tmp_path / "c.safetensors"), "--dtype", "int8",
+    ended = CliRunner().invoke(cli, ["convert", str(third), "--out", str(tmp_path / "c.safetensors"), "--dtype", "int8",
                                      "--pairs", "1", "--device", "cpu"])  # fmt: skip
     assert ended.exit_code == 0
     assert read_weights(tmp_path / "c.safetensors").info == told

@@ -133,7 +133,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_pairs_of_equally_named_images_stay_within_their_identity(folders: Path, tmp_path: Path) -> None:
-    command = ["pairs", str(folders), str(tmp_path / "p.csv"), "--split", "train"]
+    command = ["pairs", str(folders), "--out", str(tmp_path / "p.csv"), "--split", "train"]
     assert CliRunner().invoke(cli, command, catch_exceptions=False).exit_code == 0
     listed = read_pairs(tmp_path / "p.csv")
     assert len(listed) == 3 * 6
@@ -164,7 +164,7 @@ def test_names_of_a_digest() -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     root = draw_dataset(tmp_path / "data", {1: 4}, {3: 5})
-    ended = CliRunner().invoke(cli, ["pairs", str(root), str(tmp_path / "p.csv"), "--split", "train"])
+    ended = CliRunner().invoke(cli, ["pairs", str(root), "--out", str(tmp_path / "p.csv"), "--split", "train"])
     assert ended.exit_code == 0
     assert "12 pairs of 1 identities" in ended.output
     assert len(read_pairs(tmp_path / "p.csv")) == 12

@@ -113,13 +113,13 @@ def test_a_pose_is_scaled_to_the_image(tiny_data: ReidData, tiny_root: Path, tmp
 
 def test_the_command_writes_a_larger_library(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, png = tmp_path / "poses.csv", tmp_path / "poses.png"
-    main(["pose-library", str(out), "--between", "1", "--mirror", "--sheet", str(png)])
+    main(["pose-library", "--out", str(out), "--between", "1", "--mirror", "--sheet", str(png)])
     assert f"Wrote {out}: 432 poses, 432 of them" in capsys.readouterr().out
     assert len(read_keypoints(out)) == 432
     assert png.stat().st_size > 1000
     write_keypoints(tmp_path / "own.csv", Keypoints(("x",), standing()[None]))
     with pytest.raises(SystemExit) as error:
-        main(["pose-library", str(out), "--from", str(tmp_path / "own.csv"), "--mirror"])
+        main(["pose-library", "--out", str(out), str(tmp_path / "own.csv"), "--mirror"])
     assert error.value.code == 2
 
 
@@ -127,7 +127,7 @@ def test_plan_without_a_library_takes_the_shipped_one(
     tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = tmp_path / "plan.csv"
-    main(["plan", str(plan), "--data", str(tiny_root), "--ratio", "0.5", "--pose-source", "library"])
+    main(["plan", "--out", str(plan), str(tiny_root), "--ratio", "0.5", "--pose-source", "library"])
     assert "library:gait/view" in plan.read_text()
 
 
@@ -138,9 +138,9 @@ def test_library_and_diverse_poses_raise_coverage(
     for source in ("dataset", "diverse", "library"):
         words = [
             "plan",
-            str(tmp_path / f"plan-{source}.csv"),
-            "--data",
             str(tiny_root),
+            "--out",
+            str(tmp_path / f"plan-{source}.csv"),
             "--ratio",
             "1",
             "--mode",

@@ -56,7 +56,7 @@ def test_heat_runs_from_blue_to_red() -> None:
 
 def test_the_command_draws_every_mask(people: Path, weights: Path, tmp_path: Path) -> None:
     names = sorted((people / "bounding_box_train").iterdir())
-    command = ["explain", "--image", str(names[0]), "--pose", str(names[5]), "-o", str(tmp_path / "out.png")]
+    command = ["explain", str(names[0]), str(names[5]), "--out", str(tmp_path / "out.png")]
     widths = {}
     for blocks in (3, 1):
         ended = CliRunner().invoke(
@@ -95,7 +95,7 @@ def test_joints_of_equally_named_images(tmp_path: Path) -> None:
 
 
 def test_generate_with_fewer_blocks(people: Path, weights: Path, tmp_path: Path) -> None:
-    base = ["generate", "--data", str(people), "--ratio", "0.5", "--weights", str(weights), "--device", "cpu"]
+    base = ["generate", str(people), "--ratio", "0.5", "--weights", str(weights), "--device", "cpu"]
     for name, blocks in (("one", "1"), ("three", "3")):
         assert CliRunner().invoke(cli, [*base, "--out", str(tmp_path / name), "--blocks", blocks]).exit_code == 0
     one, three = (hashes(tmp_path / name / "bounding_box_train") for name in ("one", "three"))
@@ -107,7 +107,7 @@ def test_depths_that_weights_do_not_serve(people: Path, tmp_path: Path, capsys: 
     save_generator(tmp_path / "plain.safetensors", build_generator("patn_tiny", ngf=4, n_blocks=3), {})
     with pytest.raises(SystemExit) as ended:
         main(
-            ["generate", "--data", str(people), "--ratio", "0.5", "--weights", str(tmp_path / "plain.safetensors"),
+            ["generate", str(people), "--ratio", "0.5", "--weights", str(tmp_path / "plain.safetensors"),
              "--device", "cpu", "--blocks", "2", "--out", str(tmp_path / "out")]
         )  # fmt: skip
     assert ended.value.code == 2

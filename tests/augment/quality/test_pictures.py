@@ -142,7 +142,7 @@ def test_panels_of_what_was_not_logged_are_left_out(tmp_path: Path) -> None:
         plot_losses(tmp_path / f"{name}.jsonl", tmp_path / f"{name}.png")
     widths = {name: Image.open(tmp_path / f"{name}.png").width for name in ("gan", "plain")}
     assert widths["plain"] == pytest.approx(widths["gan"] / 2, rel=0.02)
-    main(["plot-log", str(tmp_path / "gan.jsonl"), str(tmp_path / "gan.svg")])
-    main(["plot-log", str(tmp_path / "gan.jsonl"), str(tmp_path / "gan.pdf")])
+    main(["plot-log", str(tmp_path / "gan.jsonl"), "--out", str(tmp_path / "gan.svg")])
+    main(["plot-log", str(tmp_path / "gan.jsonl"), "--out", str(tmp_path / "gan.pdf")])
     assert "<svg" in (tmp_path / "gan.svg").read_text()
     assert (tmp_path / "gan.pdf").read_bytes().startswith(b"%PDF")

@@ -153,8 +153,8 @@ def test_the_command_on_a_folder(augmented: Path, tmp_path: Path, capsys: pytest
 
 def test_the_command_on_pairs(tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = tmp_path / "q.json"
-    words = ["--data", str(tiny_root), "--count", "8", "--metric", "ssim", "--metric", "mask_ssim", "--metric", "l1"]
-    main(["quality", "--pairs", "patn-synth-tiny", *words, "--json", str(target), "--device", "cpu"])
+    words = ["--data", str(tiny_root), "--pairs", "8", "--metric", "ssim", "--metric", "mask_ssim", "--metric", "l1"]
+    main(["quality", "--weights", "patn-synth-tiny", *words, "--json", str(target), "--device", "cpu"])
     values = {row["metric"]: row["value"] for row in json.loads(target.read_text())["metrics"]}
     assert 0.05 < values["ssim"] < 0.95
     assert values["mask_ssim"] > values["ssim"]
@@ -172,10 +172,10 @@ def test_the_command_measures_how_sharp_images_are(
     reid, target = tmp_path / "reid.safetensors", tmp_path / "q.json"
     torch.manual_seed(0)
     save_model(reid, build_for(TrainSettings(backbone="torchreid:osnet_x0_25", size=(64, 32)), 3, (64, 32)))
-    monkeypatch.setattr("augment.quality.metrics.ranking_network", lambda *_: pytest.fail("--reid was given"))
+    monkeypatch.setattr("augment.quality.metrics.ranking_network", lambda *_: pytest.fail("--reid-weights was given"))
     names = ("sharpness", "sharpness_outside", "grid", "kid", "imagenet_distance", "retrieval_rank1", "retrieval_map")
     words = [word for name in names for word in ("--metric", name)]
-    words += ["--data", str(tiny_root), "--count", "16", "--reid", str(reid), "--precision", "bf16"]
+    words += ["--data", str(tiny_root), "--pairs", "16", "--reid-weights", str(reid), "--precision", "bf16"]
     main(["quality", "--weights", "entry:copy", *words, "--json", str(target), "--device", "cpu"])
     told = json.loads(target.read_text())
     rows = {row["metric"]: row for row in told["metrics"]}
@@ -241,16 +241,16 @@ def test_what_is_missing_names_the_option(augmented: Path, capsys: pytest.Captur
         measure_quality(material(), Tools(), ["identity"])
     assert error.value.needs == "reid"
     for metric, message in (
-        ("identity", "identity: needs a re-ID network (--reid FILE)"),
-        ("ssim", "measure a generator on test pairs (--pairs WEIGHTS)"),
+        ("identity", "identity: needs a re-ID network (--reid-weights FILE)"),
+        ("ssim", "measure a generator on test pairs (--weights WEIGHTS)"),
     ):
         with pytest.raises(SystemExit):
             main(["quality", str(augmented), "--metric", metric, "--device", "cpu"])
         assert capsys.readouterr().err.strip().endswith(message)
     why = {"identity": Unavailable("needs a re-ID network", "reid"), "pckh": Unavailable("needs an estimator", "x")}
-    print_quality(Report(left_out=why), {"reid": "--reid FILE"})
+    print_quality(Report(left_out=why), {"reid": "--reid-weights FILE"})
     told = capsys.readouterr().out.replace("\n", " ")
-    assert "identity similarity: not measured, needs a re-ID network (--reid FILE)" in told
+    assert "identity similarity: not measured, needs a re-ID network (--reid-weights FILE)" in told
     assert "PCKh: not measured, needs an estimator" in told
 
 
@@ -259,8 +259,8 @@ def test_options_that_nothing_reads_are_refused(augmented: Path, capsys: pytest.
     for words, message in (
         (["--metric", "colour", "--inception", some, "--lpips", some], "--inception, --lpips: none of the metrics"),
         (["--metric", "colour", "--data", here], "--data: none of the metrics asked for reads it"),
-        (["--world", "1", "--precision", "bf16"], "--world, --precision: only with --pairs"),
-        (["--reid-backbone", "resnet50"], "--reid-backbone is of the network of --reid: give both"),
+        (["--world", "1", "--precision", "bf16"], "--world, --precision: only with --weights"),
+        (["--reid-backbone", "resnet50"], "--reid-backbone is of the network of --reid-weights: give both"),
     ):
         with pytest.raises(SystemExit) as error:
             main(["quality", here, *words])
@@ -269,7 +269,7 @@ def test_options_that_nothing_reads_are_refused(augmented: Path, capsys: pytest.
         assert message in told
         assert told.count("\n") == 1
     with pytest.raises(SystemExit):
-        main(["quality", "--pairs", "patn-synth-tiny", "--pose-space", "x.png"])
+        main(["quality", "--weights", "patn-synth-tiny", "--pose-space", "x.png"])
     assert "--pose-space shows a data set" in capsys.readouterr().err
 
 
@@ -277,4 +277,4 @@ def test_the_command_needs_one_thing_to_measure(capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit) as error:
         main(["quality"])
     assert error.value.code == 2
-    assert "give an augmented folder, or --pairs" in capsys.readouterr().err
+    assert "give an augmented folder, or --weights" in capsys.readouterr().err

@@ -33,7 +33,7 @@ def folder(people: ReidData, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made through a gate that rejects one in three images, by a command that nobody should paste."""
     out = tmp_path_factory.mktemp("augmented") / "out"
     gated(people, out, share=0.3)
-    command = ["patn-augment", "generate", "--weights", "toy", "--data", str(people.root), EVIL]
+    command = ["patn-augment", "generate", "--weights", "toy", str(people.root), EVIL]
     told = {"data": str(people.root), "weights": "toy", "command": command, "versions": {EVIL: EVIL}}
     write_json(run_file(out), told)
     return out

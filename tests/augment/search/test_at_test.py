@@ -90,7 +90,7 @@ def test_on_the_command_line(
         "backbone: torchreid:osnet_x0_25\nsize: [64, 32]\nbatch_size: 4\nmax_steps: 2\n"
         "test: {poses: 1, weights: 'entry:shifter', weight: 0}\n"
     )
-    command = ["reid-eval", "--recipe", recipe, "--data", tiny_root, "--augmented", tmp_path / "made"]
+    command = ["reid-eval", "--recipe", recipe, tiny_root, "--augmented", tmp_path / "made"]
 
     def run(*more: object) -> tuple[str, dict[str, object]]:
         main([str(part) for part in (*command, *more)])

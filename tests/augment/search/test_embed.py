@@ -148,7 +148,7 @@ def test_the_command(tiny_root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     )
     images = np.random.default_rng(0).integers(0, 256, (8, 3, 64, 64), np.uint8)
     save_model(tmp_path / "net.safetensors", train_on(images, np.arange(8) // 2, settings, 1).model)
-    words = ["embed", str(tiny_root), "--reid", str(tmp_path / "net.safetensors"), "--device", "cpu"]
+    words = ["embed", str(tiny_root), "--reid-weights", str(tmp_path / "net.safetensors"), "--device", "cpu"]
     words += ["--weights", "entry:warp", "--cache", str(tmp_path / "cache.sqlite")]
     main([*words, "--out", str(tmp_path / "views.npz"), "--poses", "2"])
     assert "12 features of 512 numbers, 12 with views" in capsys.readouterr().out

@@ -77,7 +77,7 @@ def test_figures_sheet_weights_and_next(
     assert weights.info["init"]["weights"] == quick.name
     assert json.loads(Path("ft/run.json").read_text())["recipe_name"] == "patn_finetune"
     command = suggestions(said)[0]
-    assert command == ["generate", "--ratio", "0.5", "--data", "people", "--weights", "ft/generator.safetensors"]
+    assert command == ["generate", "people", "--ratio", "0.5", "--weights", "ft/generator.safetensors"]
     assert run(*command) == 0
 
 

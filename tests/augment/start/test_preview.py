@@ -94,7 +94,7 @@ def test_next_commands_are_run(people: Path, quick: Path, run: Run, suggestions:
     assert run("preview", people) == 0
     finetune, generate = suggestions(capsys.readouterr().out)
     assert finetune == ["finetune", "people"]
-    assert generate == ["generate", "--ratio", "0.5", "--data", "people"]
+    assert generate == ["generate", "people", "--ratio", "0.5"]
     assert run(*finetune, "--minutes", 0.01) == 0
     assert run(*generate, "--weights", quick) == 0  # quick ones: that the command is understood is what matters
 

@@ -59,7 +59,7 @@ def test_going_on_needs_the_folder_alone(recipe: Path, run: Run, suggestions: Su
     assert "--set train.lr=3e-4" in info["command"]
     measure, generate = suggestions(said)
     assert measure[:4] == ["measure", "run/generator.safetensors", "--data", "people"]
-    assert generate == ["generate", "--ratio", "0.5", "--data", "people", "--weights", "run/generator.safetensors"]
+    assert generate == ["generate", "people", "--ratio", "0.5", "--weights", "run/generator.safetensors"]
     assert run(*measure) == 0
     assert Path("run/pairs.png").is_file()
     assert run(*generate) == 0

@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 def test_terms_stand_in_the_manifest(people: Path, quick: Path, run: Run, capsys: Capture) -> None:
     (people / "synth.json").unlink()
-    words = ("generate", "--data", people, "--ratio", 0.5, "--weights", quick)
+    words = ("generate", people, "--ratio", 0.5, "--weights", quick)
     assert run(*words, "--out", "with", "--terms", "CC BY-NC-SA; somebody, 2017") == 0
     said = capsys.readouterr().out
     assert "holds photographs of people, and images made from them: their terms: CC BY-NC-SA; somebody, 2017." in said
@@ -40,13 +40,13 @@ def test_terms_stand_in_the_manifest(people: Path, quick: Path, run: Run, capsys
 
 
 def test_drawn_people_have_no_terms(people: Path, quick: Path, run: Run, capsys: Capture) -> None:
-    assert run("generate", "--data", people, "--ratio", 0.5, "--weights", quick, "--out", "out") == 0
+    assert run("generate", people, "--ratio", 0.5, "--weights", quick, "--out", "out") == 0
     assert "photographs" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("terms", ["", " ", "two\nlines", "\x1b[31mred", "x" * (MOST_TERMS + 1)])
 def test_terms_that_no_manifest_holds(people: Path, quick: Path, run: Run, capsys: Capture, terms: str) -> None:
-    words = ("generate", "--data", people, "--ratio", 0.5, "--weights", quick, "--out", "out", "--terms", terms)
+    words = ("generate", people, "--ratio", 0.5, "--weights", quick, "--out", "out", "--terms", terms)
     assert run(*words) == 2
     assert "terms are one line" in capsys.readouterr().err
     assert not Path("out").exists()
@@ -54,7 +54,7 @@ def test_terms_that_no_manifest_holds(people: Path, quick: Path, run: Run, capsy
 
 def test_the_plan_alone_makes_the_same_folder(people: Path, quick: Path, run: Run) -> None:
     """As docs/terms.md says."""
-    words = ("generate", "--data", people, "--weights", quick)
+    words = ("generate", people, "--weights", quick)
     assert run(*words, "--ratio", 0.5, "--out", "mine") == 0
     shutil.copy("mine/augmentation/plan.csv", "plan.csv")
     assert run(*words, "--plan", "plan.csv", "--out", "theirs") == 0
@@ -65,13 +65,13 @@ def test_the_plan_alone_makes_the_same_folder(people: Path, quick: Path, run: Ru
 def test_without_weights_generate_says_what_others_take(people: Path, run: Run, capsys: Capture) -> None:
     if torch.cuda.is_available():
         pytest.skip("on a GPU the default is the large weights")
-    assert run("generate", "--data", people, "--ratio", 0.1, "--out", "out") == 0
+    assert run("generate", people, "--ratio", 0.1, "--out", "out") == 0
     said = capsys.readouterr().out
     (line,) = [line for line in said.splitlines() if "small default of a CPU" in line]
     assert "patn-synth" in line
     words = re.findall(r"--weights ([\w-]+)", line)
     for name in words:
-        assert run("generate", "--data", people, "--ratio", 0.1, "--out", f"by-{name}", "--weights", name) == 0
+        assert run("generate", people, "--ratio", 0.1, "--out", f"by-{name}", "--weights", name) == 0
         assert "small default" not in capsys.readouterr().out
 
 

@@ -41,7 +41,7 @@ def test_recipes_labels_and_breakdown_on_the_command_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     changes = ["backbone=torchreid:osnet_x0_25", "size=[64, 32]", "batch_size=4", "images_per_id=2", "last_stride=2"]
-    command = ["reid-eval", "--recipe", "reid_bot", "--data", tiny_root, "--augmented", augmented, "--epochs", 1]
+    command = ["reid-eval", "--recipe", "reid_bot", tiny_root, "--augmented", augmented, "--epochs", 1]
     command += [part for change in changes for part in ("--set", change)]
     main([str(part) for part in (*command, "--generated-label", "lsro", "--breakdown")])
     said = capsys.readouterr().out
