@@ -20,7 +20,7 @@ from reid_eval.runtime import InputError
 if TYPE_CHECKING:
     from augment.api import Planned
     from augment.folder.manifest import Manifest
-    from augment.gate.judge import Gate
+    from augment.gate.judge import Gate, Verdict
     from augment.generators.base import PoseGenerator
     from augment.quality.metrics import Tools
 
@@ -263,23 +263,12 @@ def gate(
     patn-augment gate --weights patn-synth-tiny --exchange 0.2
     """
     _check_gate(folder, weights, repair, made)
-    from augment.gate.truth import judge_generator
-    from augment.gate.verdicts import (
-        folder_gate,
-        judge_folder,
-        reason_counts,
-        verdict_sheet,
-        verdicts_message,
-        write_verdicts,
-    )
+    from augment.gate.verdicts import folder_gate, judge_folder, verdicts_message
 
     if folder is None:
         assert weights is not None
-        judged = judge_generator(
-            weights, data, thresholds, estimator_weights, pairs or PAIRS, exchange or 0.0, device, echo, estimator
-        )
-        figures(judged.to_dict())
-        echo(judged.message)
+        how = (thresholds, estimator_weights, pairs or PAIRS, exchange or 0.0, device, echo, estimator)
+        _judge_weights(weights, data, *how)
         return
     check_outside(folder, target, png)
     if _finish_killed(folder, data, repair, made):
@@ -287,6 +276,27 @@ def gate(
     judge = folder_gate(folder, thresholds, estimator_weights, device, echo, estimator)
     verdicts = judge_folder(folder, judge)
     echo(verdicts_message(verdicts))
+    rejected = _write_verdicts(folder, verdicts, target, png)
+    if repair:
+        _repair(folder, data, rejected, judge, device, {**made, "weights": weights})
+    elif rejected:
+        told = {"thresholds": thresholds, "estimator": estimator, "estimator_weights": estimator_weights}
+        suggest(command_line("gate", folder, repair=True, **told))
+        sys.exit(1)
+
+
+def _judge_weights(weights: str, *how: Any) -> None:
+    from augment.gate.truth import judge_generator
+
+    judged = judge_generator(weights, *how)
+    figures(judged.to_dict())
+    echo(judged.message)
+
+
+def _write_verdicts(folder: Path, verdicts: dict[str, Verdict], target: Path | None, png: Path | None) -> list[str]:
+    """Write what was asked for of a folder's verdicts; the rejected images."""
+    from augment.gate.verdicts import reason_counts, verdict_sheet, write_verdicts
+
     if target:
         write_verdicts(target, verdicts)
     if png:
@@ -295,12 +305,7 @@ def gate(
     rejected = [name for name, verdict in verdicts.items() if not verdict.ok]
     reasons = reason_counts(list(verdicts.values()))
     figures({"images": len(verdicts), "rejected": rejected, "reasons": reasons})
-    if repair:
-        _repair(folder, data, rejected, judge, device, {**made, "weights": weights})
-    elif rejected:
-        told = {"thresholds": thresholds, "estimator": estimator, "estimator_weights": estimator_weights}
-        suggest(command_line("gate", folder, repair=True, **told))
-        sys.exit(1)
+    return rejected
 
 
 def _check_gate(folder: Path | None, weights: str | None, repair: bool, made: dict[str, Any]) -> None:

@@ -82,7 +82,7 @@ def command(job: str, root: Path, out: Path) -> list[str]:
         "train": ["train", "--recipe", str(root / "train.yaml"), "--out", str(out / "run"), "--device", "cpu",
                   "--resume"],
         "table": ["table", str(root / "table.yaml"), "--out", str(out / "table"), "--device", "cpu"],
-        "poses": ["poses", data, "--estimator", "synth", str(out / "joints.csv"), "--batch-size", "6",
+        "poses": ["poses", data, "--estimator", "synth", "--out", str(out / "joints.csv"), "--batch-size", "6",
                   "--sheet", str(out / "sheet.png"), "--json", str(out / "found.json"), "--resume"],
     }[job]  # fmt: skip
 

@@ -154,7 +154,7 @@ def _generator(draw: DrawFn, ground: Ground) -> Made:
 
 
 def _poses(*more: str) -> list[str]:
-    words = ["poses", f"{ROOT}/photos", "--estimator", "synth", f"{ROOT}/k.csv", "--sheet", f"{ROOT}/k.png"]
+    words = ["poses", f"{ROOT}/photos", "--estimator", "synth", "--out", f"{ROOT}/k.csv", "--sheet", f"{ROOT}/k.png"]
     return [*words, *more, *CPU]
 
 
