@@ -45,8 +45,8 @@ def _plan_options(command: F) -> F:
         click.option("--ratio", type=click.FloatRange(min=0), help="Share of each identity's training images that is "
                      "replaced (--mode replace, 0 to 1) or added (--mode add, 1.0 doubles)."),
         LAYOUT,
-        click.option("--as-market", is_flag=True, help="Write Market-1501's layout and names whatever the data set has; "
-                     "see docs/layouts.md."),
+        click.option("--as-market", is_flag=True, help="Write Market-1501's layout and names whatever the data set "
+                     "has; see docs/layouts.md."),
         click.option("--camera-regex", metavar="PATTERN", help="With --as-market, of one folder an identity: finds the "
                      "camera in PERSON/FILE, such as 'cam([0-9]+)'. Default: a camera a split folder."),
         click.option("--keypoints", type=EXISTING, help="Annotation file. Default: the data set's own."),

@@ -64,7 +64,7 @@ def figures(values: Mapping[str, Any]) -> None:
 class Program(click.Group):
     """All commands, which `--help` lists by what they are for."""
 
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """A section a group, in the order of `GROUPS`, commands as they were added."""
         room = formatter.width - 6 - max(map(len, self.commands))
         for group in GROUPS:

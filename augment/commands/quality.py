@@ -19,7 +19,7 @@ from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
     from augment.api import Planned
-    from augment.gate.judge import Gate
+    from augment.gate.judge import Gate, Verdict
     from augment.quality.metrics import Tools
 
 PAIRS = 512
@@ -65,8 +65,8 @@ _READERS = {
 @click.option("--lpips", type=EXISTING, help="torchvision's AlexNet, for LPIPS. Default: download.")
 @click.option("--detector", type=EXISTING, help="torchvision's weights of --detector-name, for DS. Default: download.")
 @click.option("--detector-name", default="ssd300_vgg16", show_default=True, help="A torchvision detector.")
-@click.option("--reid-weights", type=EXISTING, help="A re-ID network, for identity similarity and retrieval. Default for "
-              "retrieval: one trained on real people now, and kept in the cache.")  # fmt: skip
+@click.option("--reid-weights", type=EXISTING, help="A re-ID network, for identity similarity and retrieval. Default "
+              "for retrieval: one trained on real people now, and kept in the cache.")  # fmt: skip
 @click.option("--reid-backbone", default="resnet50", show_default=True, help="Its name, as in reid-eval.")
 @click.option("--csv", type=FOLDER, help="Also write the figures, a line a metric.")
 @click.option("--pose-space", type=FOLDER, help="PNG: which poses identities have, before and after.")
@@ -220,8 +220,8 @@ def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
 @click.option("--pairs", type=click.IntRange(min=1), help="With --weights, how many. Default: 512.")
 @click.option("--exchange", type=click.FloatRange(0, 1), help="With --weights: exchange this share of the "
               "images among each other first. How many does the gate find?")  # fmt: skip
-@click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: those that FOLDER was made with; if it was "
-              "made without a gate, set on its real images.")  # fmt: skip
+@click.option("--thresholds", type=EXISTING, help="Of calibrate-gate. Default: those that FOLDER was made with; if it "
+              "was made without a gate, set on its real images.")  # fmt: skip
 @click.option("--estimator", help="Of thresholds that were set with a program: command:PROGRAM ARGUMENTS, as to "
               "calibrate-gate. No file starts a program.")  # fmt: skip
 @click.option("--estimator-weights", type=EXISTING, help="Of the estimator.")
@@ -262,14 +262,7 @@ def gate(
     """
     _check_gate(folder, weights, repair, made)
     from augment.gate.truth import judge_generator
-    from augment.gate.verdicts import (
-        folder_gate,
-        judge_folder,
-        reason_counts,
-        verdict_sheet,
-        verdicts_message,
-        write_verdicts,
-    )
+    from augment.gate.verdicts import folder_gate, judge_folder, verdict_sheet, verdicts_message, write_verdicts
 
     if folder is None:
         assert weights is not None
@@ -291,14 +284,19 @@ def gate(
         verdict_sheet(folder, verdicts, png)
         echo(f"Wrote {png}")
     rejected = [name for name, verdict in verdicts.items() if not verdict.ok]
-    reasons = reason_counts(list(verdicts.values()))
-    figures({"images": len(verdicts), "rejected": rejected, "reasons": reasons})
+    _tell_verdicts(verdicts, rejected)
     if repair:
         _repair(folder, data, rejected, judge, device, {**made, "weights": weights})
     elif rejected:
         told = {"thresholds": thresholds, "estimator": estimator, "estimator_weights": estimator_weights}
         suggest(command_line("gate", folder, repair=True, **told))
         sys.exit(1)
+
+
+def _tell_verdicts(verdicts: dict[str, Verdict], rejected: list[str]) -> None:
+    from augment.gate.verdicts import reason_counts
+
+    figures({"images": len(verdicts), "rejected": rejected, "reasons": reason_counts(list(verdicts.values()))})
 
 
 def _check_gate(folder: Path | None, weights: str | None, repair: bool, made: dict[str, Any]) -> None:

@@ -123,8 +123,9 @@ def report(study: Study, say: Say) -> None:
 
 def table_figures(study: Study) -> dict[str, Any]:
     """Plain values: how many trainings there are to be, and the scores of those that are there, 0 to 1."""
-    there = [(cell, study.records[cell.key].scores) for cell in study.cells if cell.key in study.records]
-    scores = {cell.name: {"mAP": one.mAP, "rank1": one.rank1} for cell, one in there}
+    found = study.records.found([cell.key for cell in study.cells])
+    there = [(cell.name, found[cell.key].scores) for cell in study.cells if cell.key in found]
+    scores = {name: {"mAP": one.mAP, "rank1": one.rank1} for name, one in there}
     return {"trainings": len(study.cells), "scores": scores}
 
 

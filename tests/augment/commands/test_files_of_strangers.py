@@ -368,8 +368,10 @@ def test_names_of_images_are_checked_first(tiny_root: Path, tmp_path: Path, told
 @pytest.mark.parametrize(
     "words",
     [
-        ("plan", "--out", "OUT", "--ratio", "0.5"), ("generate", "--ratio", "0.5", "--out", "OUT"), ("synth", "--out", "OUT"),
-        ("poses", ".", "--out", "OUT"), ("pose-library", "--out", "OUT"), ("train", "--recipe", "patn_synth", "--out", "OUT"),
+        ("plan", "--out", "OUT", "--ratio", "0.5"), ("generate", "--ratio", "0.5", "--out", "OUT"),
+        ("synth", "--out", "OUT"),
+        ("poses", ".", "--out", "OUT"), ("pose-library", "--out", "OUT"),
+        ("train", "--recipe", "patn_synth", "--out", "OUT"),
         ("table", "table_quick", "--out", "OUT"),
     ],
     ids=lambda words: words[0],

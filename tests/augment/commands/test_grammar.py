@@ -1,4 +1,4 @@
-"""One grammar for all commands: what an option is called, which every command has, what is silent and what is written."""
+"""One grammar for all commands: names of options, which every command has, what is silent, what is written."""
 
 from __future__ import annotations
 
