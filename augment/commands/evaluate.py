@@ -90,13 +90,7 @@ def reid_eval(
     from augment.pose.bins import query_bins
     from reid_eval.backbones import check_backbone
     from reid_eval.datasets import read_dataset
-    from reid_eval.harness import (
-        check_test,
-        compare,
-        format_breakdown,
-        format_comparison,
-        preset_name,
-    )
+    from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
 
     chosen = click.get_current_context().get_parameter_source("preset")
     if recipe is not None and chosen == click.core.ParameterSource.COMMANDLINE:
