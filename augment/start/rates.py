@@ -120,7 +120,7 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def alternatives(count: int, used: str, device: torch.device, shipped: Sequence[str], seconds: float = 8.0) -> str:
+def alternatives(count: int, used: str, device: torch.device, shipped: Sequence[str], seconds: float = 4.0) -> str:
     """One line for whoever named no weights: what others there are, with the time of this job on this machine.
 
     Args:
@@ -137,20 +137,14 @@ def alternatives(count: int, used: str, device: torch.device, shipped: Sequence[
     if not others or not count:
         return ""
     precisions = ("float32", "bf16") if device.type == "cpu" and fast_bf16() else ("float32",)
-    rates = measured_speeds([used, *others], device, seconds, precisions)
-    times = {(one.weights, one.precision): one.seconds(count) for one in rates}
-    told = [
-        f"{name}{' --precision bf16' if precision == 'bf16' else ''} {duration(taken)}"
-        for (name, precision), taken in times.items()
-        if taken is not None and (name != used or precision != "float32")
-    ]
-    own = times.get((used, "float32"))
-    if own is None or not told:
-        names = ", ".join(others)
-        return f"{used} is the small default of a CPU; better on photographs, and slower: {names} (--weights)."
+    best: dict[str, float] = {}
+    for one in measured_speeds(others, device, seconds, precisions):
+        if (taken := one.seconds(count)) is not None:
+            best[one.weights] = min(taken, best.get(one.weights, taken))
+    told = [f"--weights {name}, {duration(best[name])}" if name in best else f"--weights {name}" for name in others]
     return (
-        f"Measured now, for these {count} images: {used}, the small default of a CPU, {duration(own)}; larger weights "
-        f"are better on photographs: --weights {'; --weights '.join(told)}."
+        f"Other weights, for these {count} images, measured now: {'; '.join(told)}. Photographs want weights of their "
+        "own: patn-augment finetune."
     )
 
 

@@ -111,5 +111,5 @@ def _tables(root: Path, splits: dict[str, Images]) -> ReidData:
             for frame, path in enumerate(paths)
         ]
 
-    train, query, gallery = (make_table(rows(splits.get(split, {}))) for split in SPLIT_FOLDERS)
+    train, query, gallery = (make_table(rows(splits.get(split, {})), root) for split in SPLIT_FOLDERS)
     return ReidData(root, "folders", train, query, gallery, {pid: name for name, pid in pids.items()})

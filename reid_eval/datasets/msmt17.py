@@ -37,7 +37,7 @@ def read_lists(root: Path) -> ReidData:
     Raises:
         InputError: a list or folder is missing, a list is empty, or lines do not follow the grammar.
     """
-    tables = [make_table(_rows(root, split)) for split in LISTS]
+    tables = [make_table(_rows(root, split), root) for split in LISTS]
     query, gallery = renumber_test(*tables)
     return ReidData(root, "msmt17", tables[0], query, gallery)
 

@@ -116,7 +116,7 @@ def _read_market_like(root: Path, layout: str) -> ReidData:
             f"{root}: {len(unread)} file names do not follow {layout}'s grammar ({GRAMMARS[layout].example}): "
             f"{first_five(unread)}; rename or remove them, or give the right layout ({', '.join(LAYOUTS)})"
         )
-    train, query, gallery = (make_table(rows[split]) for split in MARKET_FOLDERS)
+    train, query, gallery = (make_table(rows[split], root) for split in MARKET_FOLDERS)
     if layout == "msmt17":
         query, gallery = renumber_test(train, query, gallery)
     return ReidData(root, layout, train, query, gallery)

@@ -73,8 +73,14 @@ def train_labels(table: pd.DataFrame) -> NDArray[np.int64]:
     return labels.reshape(-1).astype(np.int64)
 
 
-def make_table(rows: Sequence[tuple[Any, ...]]) -> pd.DataFrame:
-    """Rows in the order of `COLUMNS` to a table sorted by path, with integer columns even when it is empty."""
+def make_table(rows: Sequence[tuple[Any, ...]], root: Path | None = None) -> pd.DataFrame:
+    """Rows in the order of `COLUMNS` to a table sorted by path, with integer columns even when it is empty.
+
+    Raises:
+        InputError: a path that no table can hold, of a data set at `root`: no column has a place for undecodable bytes.
+    """
+    if root is not None:
+        check_paths(root, [row[0] for row in rows])
     table = pd.DataFrame(sorted(rows), columns=list(COLUMNS))
     return table.astype({"path": str, "pid": np.int64, "camid": np.int64, "seq": np.int64, "frame": np.int64})
 

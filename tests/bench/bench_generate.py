@@ -25,10 +25,11 @@ import torch
 from torch import Tensor
 
 from augment.generators.open import open_generator, use_engine
-from augment.generators.patn.engines import How, has_openvino
+from augment.generators.patn.engines import How
 from augment.generators.patn.folded import FoldedPATN
 from augment.generators.patn.generator import PATNGenerator
 from augment.generators.patn.graph import GraphedStep
+from augment.generators.patn.openvino_extra import has_openvino
 from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.pose.heatmaps import pose_maps
 from augment.quality.known import UNSEEN, drawn_pairs

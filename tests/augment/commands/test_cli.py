@@ -131,9 +131,17 @@ def test_reid_eval_names_what_it_does(
     assert run("generate", tiny_root, "--ratio", 0.5, "--weights", weights) == 0
     assert run("reid-eval", "--backbone", "resnet50", "--epochs", 1, "--save", here / "nets") == 0
     said = capsys.readouterr().out
-    assert sorted(path.name for path in (here / "nets").iterdir()) == [
+    assert sorted(path.name for path in (here / "nets").glob("*.safetensors")) == [
         "resnet50-augmented-seed0.safetensors", "resnet50-original-seed0.safetensors"
     ]  # fmt: skip
+    assert {path.suffix for path in (here / "nets").iterdir()} == {
+        ".safetensors",
+        ".npz",
+        ".json",
+        ".csv",
+        ".png",
+        ".svg",
+    }
     network = load_model(here / "nets" / "resnet50-augmented-seed0.safetensors")
     assert network.people == tuple(sorted(set(read_dataset(tiny_root).train["pid"])))
     assert run("reid-eval", "--backbone", "resnet50", "--epochs", 1, "--save", here / "nets") == 2

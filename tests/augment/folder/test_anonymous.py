@@ -290,11 +290,11 @@ def test_the_command_line(tiny_root: Path, tmp_path: Path, key_file: Path, capsy
             assert sha256_file(tmp_path / "a" / row.anonymous) == sha256_file(tiny_root / row.image)
     real = read_dataset(tmp_path / "a").train.query("source == 'real'")
     assert set(real["path"]) <= set(table["anonymous"])
-    plan = ("plan", "--out", tmp_path / "plan.csv", tiny_root, "--ratio", "0.6", "--anonymous")
+    plan = ("plan", tiny_root, "--ratio", "0.6", "--anonymous", "--out")
     capsys.readouterr()
-    assert run(*plan) == 0
+    assert run(*plan, tmp_path / "shown.csv") == 0
     assert "its key is thrown away, nobody can carry it out" in capsys.readouterr().out
-    assert run(*plan, "--key", key_file) == 0
+    assert run(*plan, tmp_path / "plan.csv", "--key", key_file) == 0
     assert f"--anonymous --key {key_file}" in capsys.readouterr().out
     assert made("c", "--link", "symlink") == 2
     told = capsys.readouterr().err.splitlines()

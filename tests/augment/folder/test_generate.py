@@ -234,7 +234,8 @@ def test_links_stand_for_copies(
         ({"link": "soft"}, "link 'soft': choose from copy, hard, symlink"),
         ({"batch_size": 0}, "batch size 0: expected 1 or more"),
         ({"jpeg_quality": 101}, "JPEG quality 101: expected 1 to 100"),
-        ({"precision": "int8"}, "precision 'int8': choose from float32, bf16"),
+        ({"precision": "fp8"}, "precision 'fp8': choose from float32, bf16, int8"),
+        ({"precision": "int8"}, "precision int8 needs an engine"),
         ({"shard": (2, 2)}, "shard 2 of 2: expected 0 <= index < count"),
     ],
 )

@@ -235,13 +235,14 @@ def test_a_half_written_file_that_another_swept_away(
     out = tmp_path / "out"
     plain(tiny_data, out)
     made = next(out.glob("bounding_box_train/*_gen*.jpg"))
-    pixels, save = np.asarray(Image.open(made)), Image.Image.save
+    pixels, write = np.asarray(Image.open(made)), Path.write_bytes
 
-    def swept(image: Image.Image, *arguments: Any, **named: Any) -> None:
-        save(image, *arguments, **named)
+    def swept(path: Path, data: bytes) -> int:
+        count = write(path, data)
         sweep(out)
+        return count
 
-    monkeypatch.setattr(Image.Image, "save", swept)
+    monkeypatch.setattr(Path, "write_bytes", swept)
     save_image(pixels, made, (128, 64), 95)
     with pytest.raises(FileNotFoundError):
         save_image(pixels, out / "bounding_box_train/new.jpg", (128, 64), 95)

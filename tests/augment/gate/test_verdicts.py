@@ -72,4 +72,4 @@ def test_judging_a_generator_on_pairs(
     assert "--pairs: only with --weights" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main([*words, str(data)])
-    assert "give an augmented folder, or --weights" in capsys.readouterr().err
+    assert "--pairs: only with --weights, and without a folder" in capsys.readouterr().err

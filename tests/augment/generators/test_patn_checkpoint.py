@@ -72,7 +72,8 @@ def test_name_of_builder_is_recorded(tmp_path: Path) -> None:
 
 def test_unknown_name_lists_what_ships() -> None:
     with pytest.raises(
-        InputError, match=r"no weights named 'patn-none': give a .safetensors file or one of: "
+        InputError,
+        match=r"no weights named 'patn-none': did you mean patn-synth\? give a .safetensors file or one of: ",
     ) as caught:
         load_generator("patn-none")
     assert all(name in str(caught.value) for name in available_weights())

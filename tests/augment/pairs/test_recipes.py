@@ -39,8 +39,8 @@ def test_typos_are_told_with_what_is_known() -> None:
     with pytest.raises(InputError) as caught:
         load_recipe("patn_finetune", ("data.root=somewhere", "data.rot=4", "train.learning=3", "trian=1"))
     text = str(caught.value)
-    assert "data.folder.rot: unknown key; known: keypoints, layout, pairs" in text
-    assert "trian: unknown key; known: data, train" in text
+    assert "data.folder.rot: unknown key; did you mean root? known: keypoints, layout, pairs" in text
+    assert "trian: unknown key; did you mean train? known: data, train" in text
     assert "unknown keys under train: learning; known: " in text
     assert "root: " not in text  # of the source that is used, and right
     assert "synth" not in text

@@ -65,7 +65,7 @@ def test_settings_that_cannot_be() -> None:
     assert search_settings({"poses": 2}, "x").keypoints().usable.all()
     assert not search_settings({"poses": 0}, "x").keypoints().names
     for values, said in (
-        ({"pose": 3}, "unknown key; known: poses, precision, weight, weights"),
+        ({"pose": 3}, "unknown key; did you mean poses\\? known: poses, precision, weight, weights"),
         ({"poses": 13}, "poses"),
         ({"weight": -1}, "weight"),
         ({"weight": float("nan")}, "weight"),

@@ -13,11 +13,13 @@ import torch
 
 from augment.folder.manifest import MOST_TERMS, read_manifest
 from augment.generators.weights import available_weights
+from augment.start import rates
 from augment.start.rates import Speed, alternatives, duration, measured_speeds
 
 Run = Callable[..., int]
 Capture = pytest.CaptureFixture[str]
 CPU = torch.device("cpu")
+TWICE = {"float32": 1, "bf16": 2}
 
 
 def test_terms_stand_in_the_manifest(people: Path, quick: Path, run: Run, capsys: Capture) -> None:
@@ -67,29 +69,29 @@ def test_without_weights_generate_says_what_others_take(people: Path, run: Run, 
         pytest.skip("on a GPU the default is the large weights")
     assert run("generate", people, "--ratio", 0.1, "--out", "out") == 0
     said = capsys.readouterr().out
-    (line,) = [line for line in said.splitlines() if "small default of a CPU" in line]
-    assert "patn-synth" in line
+    (line,) = [line for line in said.splitlines() if "Other weights" in line]
+    assert "patn-synth-tiny" in line
     words = re.findall(r"--weights ([\w-]+)", line)
     for name in words:
         assert run("generate", people, "--ratio", 0.1, "--out", f"by-{name}", "--weights", name) == 0
-        assert "small default" not in capsys.readouterr().out
+        assert "Other weights" not in capsys.readouterr().out
 
 
 def test_what_the_line_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    rates = {"small": 20.0, "large": 2.0, "unknown": None}
+    known = {"large": 2.0, "unknown": None}
 
     def measured(names: list[str], *_: object) -> list[Speed]:
-        return [Speed(name, "float32", rates[name]) for name in names]
+        assert "small" not in names, "what is taken is not measured again"
+        return [Speed(name, kind, known[name] and known[name] * more) for name in names for kind, more in TWICE.items()]
 
     monkeypatch.setattr(rates, "measured_speeds", measured)
     line = alternatives(400, "small", CPU, ["large", "small", "unknown"])
     assert line == (
-        "Measured now, for these 400 images: small, the small default of a CPU, 20 s; larger weights are better on "
-        "photographs: --weights large 3 min."
+        "Other weights, for these 400 images, measured now: --weights large, 2 min; --weights unknown. Photographs want "
+        "weights of their own: patn-augment finetune."
     )
     assert alternatives(400, "small", CPU, ["small"]) == ""
-    assert alternatives(0, "small", CPU, ["small", "large"]) == ""
-    assert "better on photographs, and slower: unknown" in alternatives(9, "small", CPU, ["small", "unknown"])
+    assert alternatives(0, "small", CPU, ["large"]) == ""
 
 
 def test_speeds_are_of_this_machine(small: Path) -> None:

@@ -33,7 +33,7 @@ def test_recipe_errors(table: TinyTable, tiny_root: Path) -> None:
         table.write(tiny_root, **changes)
         return table.load(*overrides)
 
-    with pytest.raises(InputError, match=r"colour: unknown key; known: backbones"):
+    with pytest.raises(InputError, match=r"colour: unknown key; did you mean columns\? known: backbones"):
         load(colour=1)
     for kind, known in (
         ("folder", "columns, folder, kind, name"),

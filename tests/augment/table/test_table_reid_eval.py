@@ -63,9 +63,9 @@ def test_recipes_labels_and_breakdown_on_the_command_line(
     ("options", "message"),
     [
         (("--recipe", "bag"), "no re-ID recipe 'bag': give a file, or one of reid_bot, reid_ide"),
-        (("--set", "lrr=1"), "training settings: unknown lrr; the known ones are backbone"),
+        (("--set", "lrr=1"), "training settings: unknown lrr (did you mean lr?); the known ones are backbone"),
         (("--preset", "bot", "--set", "losses=[circle]"), "losses[0] is 'circle', should be 'id' or 'triplet'"),
-        (("--backbone", "vgg"), "backbone 'vgg': choose from resnet50, inception_v2"),
+        (("--backbone", "vggg"), "backbone 'vggg': did you mean"),
     ],
 )
 def test_errors_list_what_is_known(

@@ -174,7 +174,10 @@ def test_recipes_that_cannot_be(table: TinyTable, tiny_root: Path) -> None:
         ([{"kind": "mirror", "name": "a", "rows": ["nobody"]}], "names rows that the table lacks: nobody"),
         ([{"kind": "oracle", "name": "a"}], "only drawn people have a true oracle"),
         ([{"kind": "mask", "name": "a"}], "only drawn people have a true mask"),
-        ([{"kind": "mirror", "name": "a", "pose_wait": 1}], "unknown key; known: .*pose_weight"),
+        (
+            [{"kind": "mirror", "name": "a", "pose_wait": 1}],
+            r"unknown key; did you mean pose_weight\? known: .*pose_weight",
+        ),
         ([{"kind": "views", "name": "a"}], "weights"),
     ):
         table.write(tiny_root, test=test)
