@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from reid_eval.table.report import footnotes, power_notes
 
 from reid_eval.backbones import BACKBONES
 from reid_eval.settings import TrainSettings
 from reid_eval.table import Grid, Record, Scores, cell_key
 from reid_eval.table.cells import Point, Queries, Records
 from reid_eval.table.grid import Place
+from reid_eval.table.printed import footnotes, power_notes
 from reid_eval.table.stats import detectable, paired_p, seeds_interval, summarise, surviving
 from reid_eval.table.step_curves import curve_points, write_curves
 from reid_eval.training import Watch, train_on

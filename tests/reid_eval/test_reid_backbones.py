@@ -80,7 +80,10 @@ def test_inception_v2_widths_and_maps() -> None:
 
 
 def test_unknown_names() -> None:
-    with pytest.raises(InputError, match="backbone 'vgg': choose from resnet50, inception_v2, or torchreid:NAME"):
+    with pytest.raises(
+        InputError,
+        match=r"backbone 'vgg': did you mean timm:vgg19\? choose from resnet50, inception_v2, or torchreid:NAME",
+    ):
         build("vgg", 2)
     with pytest.raises(InputError, match=r"'torchreid:vgg': torchreid's models are .*osnet_x1_0"):
         check_backbone("torchreid:vgg")
@@ -121,7 +124,7 @@ def test_weights_that_do_not_fit(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "a.pth")
     with pytest.raises(InputError, match=r"1 missing: stem.0.0.weight; 1 unexpected: other"):
         build("inception_v2", 3, init=str(tmp_path / "a.pth"))
-    with pytest.raises(InputError, match="no such file; choose scratch, imagenet or a weights file's path"):
+    with pytest.raises(InputError, match="no such file; choose scratch, imagenet, wheel or a weights file's path"):
         build("inception_v2", 3, init="imagnet")
     (tmp_path / "b.pth").write_bytes(b"nonsense")
     with pytest.raises(InputError, match=r"b\.pth is not a readable PyTorch file"):

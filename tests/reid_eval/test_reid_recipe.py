@@ -25,7 +25,12 @@ def test_a_recipe_is_its_preset_and_names_a_source_for_every_line(path: Path) ->
     name = path.stem.removeprefix("reid_")
     assert settings == PRESETS[name] == load_settings(path.stem) == load_settings(name)
     head, body = path.read_text().split("preset:")
-    for word in ("# Purpose:", "# Needs:", f"# Run:     patn-augment reid-eval --recipe {path.stem}", "# Override:"):
+    for word in (
+        "# Purpose:",
+        "# Needs:",
+        f"# Run:     patn-augment reid-eval Market-1501 --recipe {path.stem}",
+        "# Override:",
+    ):
         assert word in head
     for line in body.splitlines()[1:]:
         assert re.search(r"#.*(\[\w+\]|paper|20\d\d)", line), line

@@ -212,7 +212,9 @@ def test_narrowest_width_is_computed_right_in_bf16() -> None:
 
 
 def test_settings_errors() -> None:
-    with pytest.raises(InputError, match=r"unknown epoch, learn; the known ones are backbone, init"):
+    with pytest.raises(
+        InputError, match=r"unknown epoch \(did you mean epochs\?\), learn; the known ones are backbone, init"
+    ):
         settings_from("quick", {"learn": 1, "epoch": 2})
     with pytest.raises(InputError, match="preset 'slow': choose from quick, ide, bot"):
         settings_from("slow")

@@ -87,8 +87,8 @@ def test_what_the_line_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rates, "measured_speeds", measured)
     line = alternatives(400, "small", CPU, ["large", "small", "unknown"])
     assert line == (
-        "Other weights, for these 400 images, measured now: --weights large, 2 min; --weights unknown. Photographs want "
-        "weights of their own: patn-augment finetune."
+        "Other weights, for these 400 images, measured now: --weights large, 2 min; --weights unknown. "
+        "Photographs want weights of their own: patn-augment finetune."
     )
     assert alternatives(400, "small", CPU, ["small"]) == ""
     assert alternatives(0, "small", CPU, ["large"]) == ""

@@ -176,7 +176,7 @@ def test_recipes_that_cannot_be(table: TinyTable, tiny_root: Path) -> None:
         ([{"kind": "mask", "name": "a"}], "only drawn people have a true mask"),
         (
             [{"kind": "mirror", "name": "a", "pose_wait": 1}],
-            r"unknown key; did you mean pose_weight\? known: .*pose_weight",
+            r"key; did you mean pose_weight\? known: .*pose_weight",
         ),
         ([{"kind": "views", "name": "a"}], "weights"),
     ):
