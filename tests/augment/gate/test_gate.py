@@ -332,9 +332,9 @@ def test_the_commands_of_a_gated_generation(
     text = limits.read_text().replace(SynthEstimator().weights.sha256, "0" * 64)
     limits.write_text(text)
     with pytest.raises(SystemExit) as error:
-        main([*words[:6], str(tmp_path / "other"), "--gate", "--gate-thresholds", str(limits)])
+        main([*words[:5], str(tmp_path / "other"), "--gate", "--gate-thresholds", str(limits)])
     assert error.value.code == 2
     assert "other weights of synth" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main([*words[:6], str(tmp_path / "other"), "--gate-thresholds", str(limits)])
+        main([*words[:5], str(tmp_path / "other"), "--gate-thresholds", str(limits)])
     assert "--gate-thresholds is for --gate" in capsys.readouterr().err

@@ -149,7 +149,8 @@ def test_a_picture_that_is_gone_is_left_out(folder: Path, tmp_path: Path) -> Non
     copy = tmp_path / "out"
     shutil.copytree(folder, copy)
     plan = folder_plan(copy)
-    photo = plan.loc[plan["action"] == "keep", "output"].iloc[0]
+    condition = plan.loc[plan["action"] == "generate", "condition"].iloc[0]
+    photo = plan.loc[plan["image"] == condition, "output"].iloc[0]
     (copy / photo).write_bytes(b"no picture")
     write_report_page(copy, tmp_path / "a.html", QUICK, quiet)
     assert any(None in item["n"] for item in data_of(tmp_path / "a.html")["items"])
