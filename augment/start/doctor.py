@@ -58,7 +58,7 @@ def diagnose(
     folder = _embedded() if root is None else {"root": str(root), **look_at(root, layout, keypoints)}
     note = busy_note(torch.get_num_threads()) if where.type == "cpu" else None
     shipped = available_weights()
-    default = pick_weights(None, where) if shipped else None
+    default = pick_weights(None, where, engine=True) if shipped else None
     order = sorted(shipped, key=lambda name: (name != default, name))
     precisions = ("float32", "bf16") if where.type == "cpu" and fast_bf16() else ("float32",)
     speeds = [one.to_dict() for one in measured_speeds(order, where, seconds, precisions)]
@@ -237,7 +237,7 @@ def _machine_lines(facts: dict[str, Any]) -> Iterator[str]:
 def _speed_lines(facts: dict[str, Any]) -> Iterator[str]:
     default = facts["weights"]["default"]
     for one in facts["speeds"]:
-        name = f"{one['weights']}{' (default here)' if one['weights'] == default else ''}, {one['precision']}"
+        name = f"{one['weights']}{' (default of generate)' if one['weights'] == default else ''}, {one['precision']}"
         rate = one["images_per_second"]
         if rate:
             yield f"Weights: {name}: {rate:.2g} images/s now, 1,000 images in {duration(1000 / rate)}"

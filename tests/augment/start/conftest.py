@@ -47,7 +47,7 @@ def quick(small: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """All that ships is small, and Lite0 is not at hand."""
     for module in ("doctor", "preview", "finetune"):
         monkeypatch.setattr(f"augment.start.{module}.available_weights", lambda: [str(small)])
-    monkeypatch.setattr("augment.start.doctor.pick_weights", lambda *_: str(small))
+    monkeypatch.setattr("augment.start.doctor.pick_weights", lambda *_, **named: str(small))
     monkeypatch.setattr("augment.start.finetune._has_lite0", lambda: False)
     return small
 

@@ -34,7 +34,7 @@ def test_a_data_set_with_keypoints(people: Path, quick: Path, run: Run, capsys: 
     assert "query: 4 images of 2 people, 2 cameras" in said
     assert "height x width 128x64 (36), of 36 looked at; 36 decoded" in said
     assert "4 people have two such" in said
-    assert f"Weights: {quick} (default here), float32: " in said
+    assert f"Weights: {quick} (default of generate), float32: " in said
     assert said.splitlines()[-1] == "Next: patn-augment preview people"
     facts = json.loads(Path("facts.json").read_text())
     assert facts["folder"]["splits"]["train"]["people"] == 4
