@@ -74,7 +74,7 @@ def test_a_signal_in_the_last_moment_is_told(jobs_root: Path, tmp_path: Path, mo
     def write_list(*_: Any) -> None:
         in_a_callback_of_an_import(signal.SIGTERM, tmp_path)
 
-    monkeypatch.setattr("augment.generators.lineage.write_list", write_list)
+    monkeypatch.setattr("augment.start.recipe_training.write_list", write_list)
     with pytest.raises(SystemExit) as end:
         main(command("train", jobs_root, tmp_path))
     assert end.value.code == 143

@@ -110,6 +110,9 @@ def test_a_driver_that_is_killed_and_runs_of_other_kinds_that_go_on(
     path = os.pathsep.join(map(str, CODE))
     made = 0
     for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
+        # The workers of a killed driver end their pieces: what is made from here on is this one's.
+        wait_for(lambda: ray.available_resources().get("CPU") == 2)
+        made = generated(out)
         driver = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
         wait_for(lambda before=made, of=driver: generated(out) > before or of.poll() is not None)
         assert driver.poll() is None, driver.stderr and driver.stderr.read()

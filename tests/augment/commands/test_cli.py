@@ -383,6 +383,7 @@ def test_a_manifest_records_what_was_done(
     monkeypatch.setattr("augment.gate.thresholds.open_gate", lambda *_, **__: Blind(1.0))
     run("plan", "--out", here / "plan.csv", tiny_root, "--ratio", "0.5", "--pose-source", "identity")
     words = ("generate", tiny_root, "--plan", here / "plan.csv", "--weights", weights)
+    words += ("--backend", "torch", "--form", "whole", "--precision", "float32")  # else this machine decides
     assert run(*words, "--out", here / "plain") == 0
     assert read_manifest(here / "plain").job.arguments == {"plan": "plan.csv", "library": None}
     assert run(*words, "--out", here / "gated", "--gate", "--gate-retries", "1") == 0

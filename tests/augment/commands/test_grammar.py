@@ -209,6 +209,12 @@ def test_quiet_prints_nothing_and_writes_what_was_asked_for(
     assert (here / "sheet.png").is_file()
 
 
+@pytest.fixture(autouse=True)
+def _shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process may have been workers, which hide their bars for good."""
+    monkeypatch.setattr(runtime, "_progress_hidden", False)
+
+
 def test_quiet_ends_with_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert run("verify", folder, "--quiet") == 0
