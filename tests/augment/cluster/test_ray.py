@@ -113,7 +113,9 @@ def test_a_driver_that_is_killed_and_runs_of_other_kinds_that_go_on(
         # The workers of a killed driver end their pieces: what is made from here on is this one's.
         wait_for(lambda: ray.available_resources().get("CPU") == 2)
         made = generated(out)
-        driver = subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True)
+        driver = subprocess.Popen(
+            words, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
+        )
         wait_for(lambda before=made, of=driver: generated(out) > before or of.poll() is not None)
         assert driver.poll() is None, driver.stderr and driver.stderr.read()
         driver.send_signal(number)
@@ -129,6 +131,11 @@ def test_a_driver_that_is_killed_and_runs_of_other_kinds_that_go_on(
     manifest = augment_folder(planned, out, Slow(), resume=True, rendering=on_ray("mortal:slow"))
     assert manifest is not None
     assert hashes(out) == whole
+
+
+def hear_ctrl_c() -> None:
+    """A shell has its background jobs ignore SIGINT, and so would the driver if these tests are one."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def generated(out: Path) -> int:
