@@ -29,9 +29,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint
-	# OpenVINO and NNCF in a process of their own: one that has had both, and starts a program later, may end by SIGSEGV
-	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/pytest -n auto --dist worksteal --ignore=tests/augment/generators/test_engines.py
-	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/pytest tests/augment/generators/test_engines.py
+	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/pytest -n auto --dist worksteal
 
 bench: setup
 	$(BIN)/python tests/bench/bench.py

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from augment.generators.patn.folded import FoldedPATN
-from augment.generators.patn.openvino_extra import need_openvino
+from augment.generators.patn.openvino_extra import core, need_openvino
 from augment.generators.patn.quantised import quantise
 from augment.generators.patn.slim import Inputs
 from reid_eval.runtime import InputError
@@ -126,7 +126,6 @@ class OpenVINOEngine:
         facts: Mapping[str, Any] | None = None,
         calibration: Inputs | None = None,
     ) -> None:
-        self._openvino = need_openvino()
         self.how, self.facts = How("openvino", form, precision), dict(facts or {})
         self._model = convert(network, _EXAMPLE)
         if precision == "int8":
@@ -148,7 +147,7 @@ class OpenVINOEngine:
             model = self._model.clone()
             batch, _, height, width = shape
             model.reshape({one: [batch, int(one.partial_shape[1].get_length()), height, width] for one in model.inputs})
-            self._compiled[shape] = self._openvino.compile_model(model, "CPU", _settings(self.how.precision))
+            self._compiled[shape] = core().compile_model(model, "CPU", _settings(self.how.precision))
         return self._compiled[shape]
 
 

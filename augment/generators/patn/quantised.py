@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from augment.generators.patn.openvino_extra import need_openvino
+from augment.generators.patn.openvino_extra import core, kept_signal_stack, need_openvino
 from augment.generators.patn.slim import Inputs
 
 _BATCH = 4
@@ -31,4 +31,6 @@ def quantise(model: Any, calibration: Inputs) -> Any:
     batches = [[value[start : start + _BATCH].contiguous().numpy() for value in calibration] for start in starts]
     # subset_size counts batches, not images
     how = {"preset": nncf.QuantizationPreset.MIXED, "subset_size": len(batches), "fast_bias_correction": True}
-    return nncf.quantize(model, nncf.Dataset(batches), **how)
+    core()  # before NNCF's own ones
+    with kept_signal_stack():
+        return nncf.quantize(model, nncf.Dataset(batches), **how)

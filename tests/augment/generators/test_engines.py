@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import builtins
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from augment.generators.patn.engines import How, OpenVINOEngine, TorchEngine
 from augment.generators.patn.folded import FoldedPATN
 from augment.generators.patn.generator import PATNGenerator
 from augment.generators.patn.load import save_generator
-from augment.generators.patn.openvino_extra import need_openvino
+from augment.generators.patn.openvino_extra import core
 from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.generators.patn.slim import (
     SLIM_KEY,
@@ -200,12 +202,37 @@ def test_int8_computes_in_8_bits(inputs: Inputs) -> None:
         assert sum(one in ("i8", "u8") for one in precisions) > 0.8 * len(precisions), precisions
 
 
+AFTERWARDS = """
+import gc, subprocess, sys, torch
+from augment.generators.patn.builders import build_generator
+from augment.generators.patn.engines import OpenVINOEngine
+from augment.generators.patn.folded import FoldedPATN
+
+network = build_generator("patn_tiny", ngf=8, n_blocks=1).eval()
+inputs = tuple(torch.zeros(2, channels, 32, 16) for channels in (3, 18, 18))
+engine = OpenVINOEngine(FoldedPATN(network), "whole", sys.argv[1], calibration=inputs)
+for count in (2, 1):  # a compiled network each
+    engine(*(value[:count] for value in inputs))
+del engine
+gc.collect()
+list(torch.utils.data.DataLoader([1.0, 2.0], num_workers=2))  # hears of its workers' end by a signal
+subprocess.run([sys.executable, "-c", ""], check=True)
+"""
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_process_lives_on_after_its_engines(precision: str) -> None:
+    pytest.importorskip("nncf" if precision == "int8" else "openvino")
+    ended = subprocess.run([sys.executable, "-c", AFTERWARDS, precision], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr  # -11, on a processor with AMX, where cores come and go
+
+
 def _text(value: Any) -> str:
     return str(getattr(value, "value", value))
 
 
 def _text_capabilities() -> str:
-    return " ".join(need_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")).lower()
+    return " ".join(core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")).lower()
 
 
 def test_without_openvino_the_error_names_the_extra(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,8 +242,6 @@ def test_without_openvino_the_error_names_the_extra(weights: Path, monkeypatch: 
 
 
 def _hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    import sys
-
     for name in [name for name in sys.modules if name.split(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
     real = builtins.__import__
