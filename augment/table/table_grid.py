@@ -9,7 +9,7 @@ from augment.table.leaks import WORST, Label, Leak, find_leak
 from augment.table.other_folders import folder_notes, planned_share
 from augment.table.search_recipe import Search
 from augment.table.study import Study, images_beside
-from augment.table.table_recipe import Folder, Generated, SynthData
+from augment.table.table_recipe import Folder, Generated, SynthData, TrulyDrawn
 from augment.table.training_sets import slug
 from reid_eval.table import Grid
 from reid_eval.table.grid import Place
@@ -43,6 +43,7 @@ def table_grid(study: Study) -> Grid:
         keys={place: cell.key for place, cell in study.places.items()},
         labels=labels,
         notes=tuple(notes),
+        ceiling=next((row.name for row in recipe.rows if isinstance(row, TrulyDrawn)), None),
     )
 
 
@@ -120,6 +121,7 @@ def together_grid(study: Study) -> Grid | None:
         labels=labels,
         notes=(*trained.notes, note),
         unit="searches and trainings",
+        ceiling=None,
     )
 
 

@@ -43,6 +43,7 @@ class Grid:
         notes: sentences for the foot, such as the leaks.
         unit: what a cell is, in the plural.
         baselines: rows that are compared with another one than `baseline`, and with which; None: with none.
+        ceiling: a row whose gain over the baseline is the most that the others could reach, or None.
     """
 
     title: str
@@ -56,6 +57,7 @@ class Grid:
     notes: tuple[str, ...] = ()
     unit: str = "trainings"
     baselines: Mapping[str, str | None] = field(default_factory=dict)
+    ceiling: str | None = None
 
     def baseline_of(self, row: str) -> str | None:
         """The row that a row is compared with."""
@@ -94,6 +96,7 @@ class _File(BaseModel):
     notes: _Names
     unit: _Text
     baselines: dict[_Text, _Text | None]
+    ceiling: _Text | None = None
 
 
 def write_grid(grid: Grid, path: Path) -> None:
@@ -126,4 +129,5 @@ def read_grid(path: Path) -> Grid:
         notes=tuple(told.notes),
         unit=told.unit,
         baselines=told.baselines,
+        ceiling=told.ceiling,
     )

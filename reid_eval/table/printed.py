@@ -13,7 +13,18 @@ import numpy as np
 from reid_eval.runtime import write_text
 from reid_eval.table.cells import Record
 from reid_eval.table.grid import Grid
-from reid_eval.table.stats import LEVEL, METRICS, POWER, Difference, Entry, detectable, paired_p, summarise, surviving
+from reid_eval.table.stats import (
+    LEVEL,
+    METRICS,
+    POWER,
+    Difference,
+    Entry,
+    detectable,
+    paired_p,
+    share_of,
+    summarise,
+    surviving,
+)
 
 MISSING = "..."
 """Printed for a cell that is not computed yet."""
@@ -27,13 +38,14 @@ Entries = Mapping[tuple[str, str, str, str], Entry]
 def write_report(grid: Grid, records: Mapping[str, Record], folder: Path, name: str = "table") -> list[Path]:
     """Write NAME`.md`, `.csv`, `.tex` and, where matplotlib is there, `.png` and `.svg`; returns their paths.
 
-    Without a plot where there are more rows than a plot can tell apart.
+    With differences to show also NAME`-gains.png` and `.svg`. Without plots where there are more rows than a plot can
+    tell apart.
     """
-    from reid_eval.table.plot import MARKERS, write_plot
+    from reid_eval.table.plot import MARKERS, write_gains, write_plot
 
     found = summarise(grid, records)
     entries = {(entry.backbone, entry.row, entry.column, entry.metric): entry for entry in found}
-    notes = [*grid.notes, *footnotes(grid, records), *power_notes(found)]
+    notes = [*grid.notes, *footnotes(grid, records), *power_notes(found), *ceiling_notes(grid, entries)]
     texts = {
         folder / f"{name}.md": markdown(grid, entries, notes),
         folder / f"{name}.csv": comma_separated(grid, found),
@@ -41,9 +53,12 @@ def write_report(grid: Grid, records: Mapping[str, Record], folder: Path, name: 
     }
     for path, text in texts.items():
         write_text(path, text)
-    plots = [folder / f"{name}.png", folder / f"{name}.svg"]
-    drawn = len(grid.rows) <= MARKERS and write_plot(grid, entries, *plots)
-    return [*texts, *(plots if drawn else [])]
+    written = list(texts)
+    for stem, write in ((name, write_plot), (f"{name}-gains", write_gains)):
+        plots = [folder / f"{stem}.png", folder / f"{stem}.svg"]
+        if len(grid.rows) <= MARKERS and write(grid, entries, *plots):
+            written += plots
+    return written
 
 
 def footnotes(grid: Grid, records: Mapping[str, Record]) -> list[str]:
@@ -111,6 +126,32 @@ def power_notes(entries: Iterable[Entry]) -> list[str]:
             f"test alone {100 * POWER:.0f} times in 100: smaller ones may be there unseen."
         )
     return notes
+
+
+def ceiling_notes(grid: Grid, entries: Entries) -> list[str]:
+    """What share of the ceiling's gain in mAP the other rows reach, where that gain is surely above 0."""
+    if grid.ceiling is None:
+        return []
+    notes = []
+    for backbone in grid.backbones:
+        for column in grid.columns:
+            most = entries[backbone, grid.ceiling, column, "mAP"].difference
+            if most is None:
+                continue
+            where = f"{backbone}, {column}: `{grid.ceiling}` gains {_difference(most)} mAP"
+            if most.low <= 0:
+                notes.append(f"{where}; of a gain that may be none no share is told.")
+                continue
+            others = [row for row in grid.rows if row != grid.ceiling]
+            shares = [(row, share_of(entries[backbone, row, column, "mAP"].difference, most)) for row in others]
+            told = ", ".join(f"{grid.label(row)} {_share(share)}" for row, share in shares if share)
+            notes.append(f"{where}; of that, {told}." if told else f"{where}.")
+    return notes
+
+
+def _share(share: tuple[float, float, float]) -> str:
+    mean, low, high = (f"{100 * value:.0f}" for value in share)  # an end may be inf
+    return f"{mean}%" if low == high else f"{mean}% [{low}, {high}]"
 
 
 def _precision(record: Record) -> str:

@@ -121,6 +121,30 @@ def query_scores(record: Record, metric: str) -> NDArray[np.float64]:
     return np.where(first == 0, np.nan, (first == 1).astype(float))
 
 
+def share_of(
+    gain: Difference | None, most: Difference, resamples: int = RESAMPLES
+) -> tuple[float, float, float] | None:
+    """Which share of another gain a gain is, of the seeds that both have, in order, and its 95% bootstrap interval.
+
+    Seeds alone are drawn, both gains of a seed together; draws in which the other gain is not above 0 count as the
+    widest. None where the two are not of the same seeds.
+
+    Args:
+        gain: over the baseline.
+        most: over the same baseline; its mean is above 0.
+        resamples: bootstrap draws.
+    """
+    if gain is None or gain.pairs != most.pairs:
+        return None
+    both = np.array([gain.gaps, most.gaps])
+    rng = np.random.default_rng(0)
+    drawn = rng.multinomial(most.pairs, np.full(most.pairs, 1 / most.pairs), size=resamples) @ both.T
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = np.where(drawn[:, 1] > 0, drawn[:, 0] / drawn[:, 1], np.copysign(np.inf, drawn[:, 0]))
+    low, high = np.quantile(shares, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], method="nearest")
+    return float(both[0].sum() / both[1].sum()), float(low), float(high)
+
+
 def seeds_interval(gaps: Sequence[float]) -> tuple[float, float] | None:
     """Ends of the 95% interval of a mean over seeds, by Student's t; None for fewer than two seeds."""
     from scipy.special import stdtrit

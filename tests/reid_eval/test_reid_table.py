@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,7 @@ from reid_eval.table import Grid, Record, Records, Scores, cell_key, write_repor
 from reid_eval.table.cells import Queries
 from reid_eval.table.grid import Place
 from reid_eval.table.old_records import convert_old
-from reid_eval.table.stats import paired_difference, query_scores, summarise
+from reid_eval.table.stats import paired_difference, query_scores, share_of, summarise
 
 
 def record(name: str, precisions: list[float | None], first: list[int], pids: list[int]) -> Record:
@@ -105,7 +107,8 @@ def test_written_tables(tmp_path: Path) -> None:
     keys |= {Place("net", row, "1.0", 0): "not yet" for row in ("none", "new_way")}
     records = {r.key: r for r in (BASE, BETTER)}
     paths = write_report(grid(keys, seeds=(0,)), records, tmp_path)
-    assert [path.name for path in paths] == ["table.md", "table.csv", "table.tex", "table.png", "table.svg"]
+    plots = ["table.png", "table.svg", "table-gains.png", "table-gains.svg"]
+    assert [path.name for path in paths] == ["table.md", "table.csv", "table.tex", *plots]
     text = paths[0].read_text()
     for part in (
         "| new_way (leaky) | 52.0 | ... |",
@@ -127,6 +130,36 @@ def test_written_tables(tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in paths}
     write_report(grid(keys, seeds=(0,)), records, tmp_path)
     assert before == {path: path.read_bytes() for path in paths}
+
+
+def test_shares_of_the_ceiling(tmp_path: Path) -> None:
+    pids = np.repeat(np.arange(40), 3).tolist()
+    scores = {
+        "none": [0.3, 0.4, 0.35],
+        "patn": [0.34, 0.42, 0.42],
+        "worse": [0.25, 0.4, 0.35],
+        "oracle": [0.4, 0.5, 0.45],
+    }
+    made = {
+        (row, seed): record(f"{row} {seed}", [mAP] * 120, [1] * 120, pids)
+        for row in scores
+        for seed, mAP in enumerate(scores[row])
+    }
+    keys = {Place("net", row, "0.5", seed): one.key for (row, seed), one in made.items()}
+    rows = ("none", "patn", "worse", "oracle")
+    layout = Grid("T", rows, ("0.5",), ("net",), (0, 1, 2), "none", keys, ceiling="oracle")
+    records = {one.key: one for one in made.values()}
+    text = write_report(layout, records, tmp_path)[0].read_text()
+    # By hand: 13 of 30 points; of single seeds 40, 20 and 70 in 100, between which all means of draws lie.
+    assert "- net, 0.5: `oracle` gains +10.0 [+10.0, +10.0] mAP; of that, patn 43% [" in text
+    low, high = map(float, re.search(r"patn 43% \[(\d+), (\d+)\]", text).groups())  # type: ignore[union-attr]
+    assert 20 <= low < 43 < high <= 70
+    assert "worse -17% [" in text
+    worst = replace(layout, ceiling="worse")
+    assert "of a gain that may be none no share is told" in write_report(worst, records, tmp_path)[0].read_text()
+    assert "gains +" not in write_report(replace(layout, ceiling=None), records, tmp_path)[0].read_text()
+    gap = paired_difference([(made["patn", 0], made["none", 0])], "mAP")
+    assert share_of(gap, paired_difference([(made["oracle", s], made["none", s]) for s in range(3)], "mAP")) is None
 
 
 def test_the_records_that_ship_are_the_table_that_ships(tmp_path: Path) -> None:

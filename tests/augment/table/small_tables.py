@@ -12,7 +12,7 @@ from augment.table.run import run_table
 from augment.table.study import Study
 from augment.table.table_recipe import TableRecipe, load_table
 
-OUTPUTS = ("table.md", "table.csv", "table.tex", "table.png", "table.svg")
+OUTPUTS = ("table.md", "table.csv", "table.tex", "table.png", "table.svg", "table-gains.png", "table-gains.svg")
 
 
 def tiny_trunk(last_stride: int) -> tuple[torch.nn.Module, int]:

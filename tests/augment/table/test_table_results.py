@@ -60,7 +60,8 @@ def test_the_small_table_is_what_its_records_say(
         return next(gate for gate in gates if (gate["pose_source"], gate["seed"]) == (row.pose_source, seed))
 
     monkeypatch.setattr("augment.table.training_sets.gate_facts", gate_facts)
-    monkeypatch.setattr("reid_eval.table.plot.write_plot", lambda *_: False)
+    for name in ("write_plot", "write_gains"):
+        monkeypatch.setattr(f"reid_eval.table.plot.{name}", lambda *_: False)
     table = load_table(recipe, ("train.amp=bf16", "train.bn_statistics=all"))
     assert isinstance(table.data, SynthData)
     study = Study(table, tmp_path, undrawn(table.data), "cpu")
@@ -76,7 +77,8 @@ def test_the_search_table_is_what_its_records_say(tmp_path: Path, monkeypatch: p
     folder = RESULTS.with_name("table_search")
     with tarfile.open(folder / "records.tar.xz") as archive:
         archive.extractall(tmp_path, filter="data")
-    monkeypatch.setattr("reid_eval.table.plot.write_plot", lambda *_: False)
+    for name in ("write_plot", "write_gains"):
+        monkeypatch.setattr(f"reid_eval.table.plot.{name}", lambda *_: False)
     recipe = load_table(str(folder / "recipe.yaml"), ("train.amp=bf16",))
     assert isinstance(recipe.data, SynthData)
     study = Study(recipe, tmp_path, undrawn(recipe.data), "cpu")
