@@ -6,9 +6,10 @@ A pose source explains a plan if every pose of it could come from there. Several
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
-from augment.plan.donors import PosePool, kept_pool, redraw_allowed
+from augment.plan.donors import PosePool, Rows, kept_pool
 from augment.plan.file import LIBRARY
 from augment.pose.keypoints import Keypoints
 from reid_eval.runtime import InputError
@@ -30,8 +31,8 @@ def explaining_sources(plan: pd.DataFrame, keypoints: Keypoints) -> tuple[str, .
     own = made[~made["pose"].str.startswith(LIBRARY)]
     if len(made) and own.empty:
         return ("library",)
-    pool, exclude = kept_pool(plan, keypoints, seed=0), never_same(plan)
-    return tuple(source for source in _NARROWEST_FIRST if _explains(source, own, pool, exclude))
+    found = _Found(own, kept_pool(plan, keypoints, seed=0), never_same(plan))
+    return tuple(source for source in _NARROWEST_FIRST if found.explained_by(source))
 
 
 def never_same(plan: pd.DataFrame) -> bool:
@@ -65,8 +66,54 @@ def infer_pose_source(
     return pose_source or sources[0], never_same(plan) if exclude is None else exclude
 
 
-def _explains(source: str, made: pd.DataFrame, pool: PosePool, exclude: bool) -> bool:
-    return all(
-        redraw_allowed(pool, pid, pool.places[photo], source, exclude)[pool.places[pose]]
-        for pid, photo, pose in zip(made["pid"].tolist(), made["condition"], made["pose"], strict=True)
-    )
+class _Found:
+    """Where the poses of a plan's generated images come from, as rows of those that lend poses.
+
+    The answers are those of `augment.plan.donors.redraw_allowed`, image by image; asking it for a million images would
+    look at a million poses each time.
+
+    Args:
+        made: generated images whose pose is no library's.
+        pool: all that lend poses.
+        exclude: no image has the pose of its own photo.
+    """
+
+    def __init__(self, made: pd.DataFrame, pool: PosePool, exclude: bool) -> None:
+        self.pool, self.exclude = pool, exclude
+        self.pids = made["pid"].to_numpy(np.int64)
+        self.photos = _rows(pool, made["condition"])
+        poses = _rows(pool, made["pose"])
+        self.strange = bool((poses < 0).any())  # a distractor's, in a plan that somebody edited
+        self.poses = np.maximum(poses, 0)
+
+    def explained_by(self, source: str) -> bool:
+        """Whether a pose source could have given all of them."""
+        if source == "dataset":
+            return True
+        if self.strange:
+            return False
+        if not len(self.poses):
+            return True
+        if source == "diverse":
+            return self._all_of(self.pool.credible.astype(np.int64), np.ones_like(self.pids))
+        if source == "camera":
+            return self._all_of(self.pool.camids, self.pool.camids[self.photos])
+        return self._all_of(self.pool.pids, self.pids)
+
+    def _all_of(self, kinds: Rows, wanted: Rows) -> bool:
+        """Whether each pose is of the kind that its image wants; where nobody else is, any will do.
+
+        Args:
+            kinds: of those that lend poses.
+            wanted: of each image.
+        """
+        values, counts = np.unique(kinds, return_counts=True)
+        place = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
+        there = np.where(values[place] == wanted, counts[place], 0)
+        there -= self.exclude & (kinds[self.photos] == wanted)
+        return bool(((kinds[self.poses] == wanted) | (there == 0)).all())
+
+
+def _rows(pool: PosePool, names: pd.Series) -> Rows:
+    """Rows of images among those that lend poses, -1 where they do not."""
+    return np.array([pool.places.get(name, -1) for name in names.tolist()], np.int64)

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from augment.plan.file import check_plan, plan_text
+from augment.plan.infer import infer_pose_source
 from augment.plan.sampler import make_plan, summarise
 from augment.pose.keypoints import Keypoints
 
@@ -77,6 +78,7 @@ def main(people: int, images: int, ratio: float, mode: str, pose_source: str, ta
     found["generated"] = int((plan["action"] == "generate").sum())
     timed("summarise", found, lambda: summarise(plan, train, keypoints, **how))
     timed("check_plan", found, lambda: check_plan(plan, train, keypoints, None, "market1501"))
+    timed("infer_pose_source", found, lambda: infer_pose_source(plan, keypoints))
     text = timed("plan_text", found, lambda: plan_text(plan))
     found["plan_sha256"] = hashlib.sha256(text.encode()).hexdigest()
     if target:
