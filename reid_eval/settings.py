@@ -17,7 +17,8 @@ from reid_eval.runtime import InputError
 
 LATER = (
     "neck", "losses", "triplet_margin", "triplet_weight", "sampler", "images_per_id", "generated_label",
-    "generated_smoothing", "generated_weight", "generated_share", "bn_statistics", "rerank", "stop_accuracy",
+    "generated_smoothing", "generated_weight", "generated_share", "bn_statistics", "rerank", "stop_accuracy", "views",
+    "views_weight", "views_photo_weight",
 )  # fmt: skip
 """Settings that came after the first records: `facts` tells them only where they differ from what was before them."""
 
@@ -89,6 +90,13 @@ class TrainSettings:
     generated_share: Share = 0.0
     """Share of generated images in the batches, with `pk` of the K of every identity that has both kinds; 0: free, as
     many as come. Kept on average: where a batch (or K) cannot hold that share, some hold one image more than others."""
+    views: Annotated[int, Field(ge=0, le=64)] = 0
+    """Look at each training image together with so many views of it, such as the person generated in other poses, which
+    the caller has to give (`reid_eval.beside`); the loss is of the fused feature. 0: photos alone."""
+    views_weight: AtLeast0 = 3.0
+    """Of the views' mean against the photo, as in the search that the network is trained for."""
+    views_photo_weight: AtLeast0 = 1.0
+    """Of the loss of the photo's own feature, added to that of the fused one."""
     bn_batches: Count = 0
     """After training, measure batch normalisation's statistics anew over so many batches; 0 keeps the running ones,
     which lag behind a short training (Wu & Johnson, Rethinking "Batch" in BatchNorm, 2021)."""
@@ -126,6 +134,8 @@ class TrainSettings:
         now = vars(self) | {"bn_statistics": self._statistics()}
         told = {key: value for key, value in self.to_dict().items() if key not in LATER or now[key] != before[key]}
         del told["device"]
+        if not self.views:
+            told = {key: value for key, value in told.items() if not key.startswith("views")}
         if self.share_per(self.images_per_id if self.sampler == "pk" else self.batch_size).denominator > 1:
             told["generated_share_kept"] = "on average"  # it used to be rounded
         return told
@@ -165,11 +175,13 @@ def _checked(values: Mapping[str, Any]) -> dict[str, Any]:
         conflicts.append(f"batch_size {batch} is no multiple of images_per_id {each}")
     found = checked(TrainSettings, values, "training settings", conflicts)
     height, width = found["size"]
-    for key in ("batch_size", "eval_batch_size"):
-        if found[key] * height * width > MOST_BATCH_PIXELS:
+    shown = {"batch_size": found["batch_size"] * (1 + found["views"]), "eval_batch_size": found["eval_batch_size"]}
+    for key, count in shown.items():
+        if count * height * width > MOST_BATCH_PIXELS:
+            views = f" with {found['views']} views each" if count > found[key] else ""
             raise InputError(
-                f"training settings: {key} {found[key]} of images of {height}x{width} are over {MOST_BATCH_PIXELS} "
-                "pixels: take fewer"
+                f"training settings: {key} {found[key]}{views} of images of {height}x{width} are over "
+                f"{MOST_BATCH_PIXELS} pixels: take fewer"
             )
     return found
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim.swa_utils import update_bn
 
 from reid_eval.backbones import ReidNet, build_for
+from reid_eval.beside import Beside, ViewStack, look
 from reid_eval.datasets import ReidData, load_images
 from reid_eval.losses import Targets, reid_loss
 from reid_eval.precision import autocast, resolve_amp
@@ -91,6 +92,7 @@ def train_step(
     targets: Targets,
     settings: TrainSettings,
     amp: str = "off",
+    beside: tuple[Tensor, Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """One optimisation step.
 
@@ -99,15 +101,23 @@ def train_step(
         optimizer: over its parameters.
         images: float32 [B, 3, H, W] in [-1, 1].
         targets: of the batch.
-        settings: what the loss is, see `reid_loss`.
+        settings: what the loss is, see `reid_loss`, and how views count.
         amp: `bf16` or `off`.
+        beside: views of the batch, from `reid_eval.beside.ViewStack.batch`; None: photos alone.
 
     Returns:
         The loss and the number of images classified right, both detached scalars on the device.
     """
-    with autocast(amp, images.device):
-        features, logits = model(images)
-    loss = reid_loss(features, logits, targets, settings)
+    if beside is None:
+        with autocast(amp, images.device):
+            features, logits = model(images)
+        loss = reid_loss(features, logits, targets, settings)
+    else:
+        with autocast(amp, images.device):
+            own, both = look(model, images, *beside, settings.views_weight)
+        logits = both.logits
+        loss = reid_loss(both.features, logits, targets, settings)
+        loss = loss + settings.views_photo_weight * reid_loss(own.features, own.logits, targets, settings)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
@@ -123,6 +133,7 @@ def train_on(
     label: str = "",
     people: Sequence[int | str] | None = None,
     watch: Watch | None = None,
+    beside: Beside | None = None,
 ) -> Trained:
     """Train a network on images in memory; the caller's global random generators stay as they are.
 
@@ -138,13 +149,13 @@ def train_on(
         people: pid (or name) of each label, [C], kept with the network; a file of `init` for the same people gives
             its classifier, too.
         watch: looks at networks as they would be if the training ended there; changes nothing of it.
+        beside: views of the images, where `settings.views` asks for some.
 
     Raises:
-        InputError: fewer than two identities, or fewer than a batch of `pk` needs; or the loss is no longer a number.
+        InputError: fewer than two identities, or fewer than a batch of `pk` needs; the loss is no longer a number; or
+            views that are asked for are not there.
     """
-    classes = int(labels.max(initial=-1)) + 1
-    if classes < 2:
-        raise InputError(f"training needs at least two identities, this data set has {classes}")
+    classes = _classes(labels)
     device = resolve_device(settings.device)
     size = (images.shape[2], images.shape[3])
     amp = resolve_amp(settings.amp, device, size)
@@ -156,22 +167,30 @@ def train_on(
         model = model.to(device).to(memory_format=torch.channels_last).train()
         stack = torch.as_tensor(images).to(device)
         draws = draw(labels, made, steps, settings, size, device)
+        views = ViewStack(beside, len(images), settings, size, device) if settings.views else None
 
         def finish(network: ReidNet) -> ReidNet:
             if settings.bn_batches:
                 measure_statistics(network, stack, labels, made, settings, amp)
             return network.eval()
 
-        def look(step: int) -> None:
+        def glance(step: int) -> None:
             if watch is not None and watch.wants(step):
                 with kept_generators():
                     watch.look(step, finish(deepcopy(model)), amp)
 
-        losses, right = _loop(model, stack, draws, settings, amp, label or settings.backbone, look)
+        losses, right = _loop(model, stack, draws, settings, amp, label or settings.backbone, glance, views)
         _check_finite(losses[-1], settings)
         finish(model)
     tail = right[-max(1, steps // 10) :]
     return Trained(model, losses, sum(tail) / (len(tail) * settings.batch_size), amp, len(losses))
+
+
+def _classes(labels: NDArray[np.int64]) -> int:
+    classes = int(labels.max(initial=-1)) + 1
+    if classes < 2:
+        raise InputError(f"training needs at least two identities, this data set has {classes}")
+    return classes
 
 
 @dataclass(frozen=True)
@@ -247,7 +266,8 @@ def _loop(
     settings: TrainSettings,
     amp: str,
     label: str,
-    look: Callable[[int], None],
+    glance: Callable[[int], None],
+    views: ViewStack | None = None,
 ) -> tuple[list[float], list[int]]:
     """Losses, and images classified right, of every step taken."""
     steps = len(draws.index)
@@ -263,14 +283,15 @@ def _loop(
             for group in optimizer.param_groups:
                 group["lr"] = group["full_lr"] * factor
             images = to_float(draws.batch(step, stack))
-            loss, correct = train_step(model, optimizer, images, draws.targets(step), settings, amp)
+            beside = None if views is None else views.batch(draws.index[step], draws.shift[step], draws.mirror[step])
+            loss, correct = train_step(model, optimizer, images, draws.targets(step), settings, amp, beside)
             losses.append(loss)
             right.append(correct)
             if step % every == 0:
                 note = f"loss {_check_finite(loss.item(), settings):.2f}"
             bar.advance(note=note)
             if step + 1 < steps:
-                look(step + 1)
+                glance(step + 1)
             if enough and step % every == 0 and step + 1 >= tail and _mean(right[-tail:]) >= enough:
                 break
     return torch.stack(losses).tolist(), torch.stack(right).tolist()

@@ -88,7 +88,9 @@ def _engine_options(command: F) -> F:
     return command
 
 
-_OF_GATE = ("gate_thresholds", "estimator", "estimator_weights", "gate_retries")
+_OF_GATE = (
+    "gate_thresholds", "estimator", "estimator_weights", "gate_retries", "gate_person", "gate_margin", "reid_weights"
+)  # fmt: skip
 
 
 @command("Augment")
@@ -119,6 +121,13 @@ _OF_GATE = ("gate_thresholds", "estimator", "estimator_weights", "gate_retries")
               "as to calibrate-gate. No file starts a program.")  # fmt: skip
 @click.option("--estimator-weights", type=EXISTING, help="Of the estimator that the thresholds were set with.")
 @click.option("--gate-retries", type=click.IntRange(min=0), default=2, show_default=True, help="Other poses to try.")
+@click.option("--gate-person", is_flag=True, help="With --gate: also reject images by which a search among the kept "
+              "photos does not find their person.")  # fmt: skip
+@click.option("--reid-weights", type=EXISTING, help="With --gate-person: the re-ID network that searches, of reid-eval "
+              "--save. It must have been trained on kept real images only. Default: one trained on them now, and "
+              "kept in the cache.")  # fmt: skip
+@click.option("--gate-margin", type=click.FloatRange(-2, 2), default=0.0, show_default=True, help="With --gate-person: "
+              "how much nearer, by cosine, an image must be to its person's photos than to others'.")  # fmt: skip
 @click.option("--terms", metavar="TEXT", help="Terms of the photographs (licence, attribution, limits of use), for the "
               "manifest; see docs/terms.md.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an unfinished --out.")
@@ -282,6 +291,8 @@ def _check(context: click.Context, out: Path | None, shard: tuple[int, int], opt
     given = _given(context)
     if "gate" not in given and (idle := sorted(given & {*_OF_GATE})):
         raise InputError(f"{_option(idle[0])} is for --gate: give both, or neither")
+    if "gate_person" not in given and (idle := sorted(given & {"gate_margin", "reid_weights"})):
+        raise InputError(f"{_option(idle[0])} is for --gate-person: give both, or neither")
     if "images_per_shard" in given and context.params["kind"] != "tar":
         raise InputError("--images-per-shard is for --format tar: give both, or neither")
     if context.params["kind"] == "tar" and (idle := sorted(given & {"gate", "link"})):
@@ -356,8 +367,14 @@ def _gate(
     estimator: str | None,
     estimator_weights: Path | None,
     gate_retries: int,
+    gate_person: bool,
+    gate_margin: float,
+    reid_weights: Path | None,
     **_: Any,
 ) -> GateRun:
+    from augment.gate.finds_person import open_person_test
+    from augment.gate.judge import Gate
+    from augment.gate.kept_network import planned_photos
     from augment.gate.redraw import GateRun
     from augment.gate.thresholds import open_gate
 
@@ -365,6 +382,10 @@ def _gate(
     gate = open_gate(
         source.data, source.keypoints, gate_thresholds, generator.size, device, echo, estimator_weights, estimator
     )
+    if gate_person:
+        kept = planned_photos(planned.source, planned.table)
+        person = open_person_test(kept, reid_weights, generator.size, gate_margin, device, echo)
+        gate = Gate(gate.estimator, gate.thresholds, person)
     return GateRun(gate, gate_retries, planned.pose_source, planned.exclude_same_image, planned.seed)
 
 

@@ -227,6 +227,12 @@ def calibrate_gate(data: Path, out: Path, size: str, **options: Any) -> None:
 @click.option("--estimator", help="Of thresholds that were set with a program: command:PROGRAM ARGUMENTS, as to "
               "calibrate-gate. No file starts a program.")  # fmt: skip
 @click.option("--estimator-weights", type=EXISTING, help="Of the estimator.")
+@click.option("--reid-weights", type=EXISTING, help="With FOLDER: also reject images by which a search among the kept "
+              "photos does not find their person. The re-ID network that searches, of reid-eval --save, trained on "
+              "kept real images only. Default: that of generate --gate-person, if FOLDER was made so and the cache "
+              "has it.")  # fmt: skip
+@click.option("--margin", type=click.FloatRange(-2, 2), help="Of that test, see generate --gate-margin. Default: that "
+              "which FOLDER was made with, else 0.")  # fmt: skip
 @click.option("--csv", "target", type=FOLDER, help="Also write a line an image: its numbers, and what it failed.")
 @click.option(
     "--sheet", "png", type=FOLDER, help="Also write a picture: photo, generated, asked pose; red is rejected."
@@ -249,6 +255,8 @@ def gate(
     thresholds: Path | None,
     estimator: str | None,
     estimator_weights: Path | None,
+    reid_weights: Path | None,
+    margin: float | None,
     target: Path | None,
     png: Path | None,
     repair: bool,
@@ -273,14 +281,15 @@ def gate(
     check_outside(folder, target, png)
     if _finish_killed(folder, data, repair, made):
         return
-    judge = folder_gate(folder, thresholds, estimator_weights, device, echo, estimator)
+    judge = folder_gate(folder, thresholds, estimator_weights, device, echo, estimator, reid_weights, margin)
     verdicts = judge_folder(folder, judge)
     echo(verdicts_message(verdicts))
     rejected = _write_verdicts(folder, verdicts, target, png)
     if repair:
         _repair(folder, data, rejected, judge, device, {**made, "weights": weights})
     elif rejected:
-        told = {"thresholds": thresholds, "estimator": estimator, "estimator_weights": estimator_weights}
+        told: dict[str, Any] = {"thresholds": thresholds, "estimator": estimator}
+        told |= {"estimator_weights": estimator_weights, "reid_weights": reid_weights, "margin": margin}
         suggest(command_line("gate", folder, repair=True, **told))
         sys.exit(1)
 
@@ -316,7 +325,7 @@ def _check_gate(folder: Path | None, weights: str | None, repair: bool, made: di
     """
     if folder is None and weights is None:
         raise InputError("give an augmented folder, or --weights WEIGHTS to see what the gate does to a generator")
-    if folder is None and (named := _named(["target", "png", "repair"])):
+    if folder is None and (named := _named(["target", "png", "repair", "reid_weights", "margin"])):
         raise InputError(f"{', '.join(named)}: not with --weights, but with a folder")
     if folder and (named := _named(["pairs", "exchange"])):
         raise InputError(f"{', '.join(named)}: only with --weights, and without a folder")

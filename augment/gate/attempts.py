@@ -40,12 +40,14 @@ Chunk = Sequence["Asked"]
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """An image of the plan: its number there, what to render, the name of the pose, and of the file in the folder."""
+    """An image of the plan: its number there, what to render, names of the pose and of the file in the folder, whom it
+    shows."""
 
     index: int
     task: Task
     pose: str
     output: str
+    pid: int
 
 
 Redraw = Callable[[Asked, Sequence[str]], Asked | None]
@@ -77,6 +79,8 @@ class _Attempt(BaseModel):
     contrast: float | None
     saturated: float | None
     noise: float | None
+    margin: float | None = None
+    """There only if a gate tested the person."""
 
 
 _RECORD = TypeAdapter(list[_Attempt])
@@ -133,7 +137,7 @@ def _read(out: Path, number: int, chunk: Chunk, redraw: Redraw) -> list[dict[str
         rows.setdefault(one.index, []).append(one)
     if len(rows) > len(chunk) or not all(_is_of(asked, rows[asked.index], redraw) for asked in chunk):
         return None
-    return [one.model_dump() for one in record]
+    return [one.model_dump(exclude_unset=True) for one in record]
 
 
 def _is_of(asked: Asked, rows: Sequence[_Attempt], redraw: Redraw) -> bool:
@@ -202,7 +206,8 @@ def _judge(
     images = np.stack(list(stored))
     joints = np.stack([one.joints for _, one in pending])
     photos = np.stack([one.image for _, one in pending])
-    return gate.judge(images, joints[:, 1], photos, joints[:, 0])
+    pids = np.array([asked.pid for asked, _ in pending], np.int64)
+    return gate.judge(images, joints[:, 1], photos, joints[:, 0], pids)
 
 
 def _row(asked: Asked, attempt: int, verdict: Verdict) -> dict[str, Any]:

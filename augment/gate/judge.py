@@ -1,13 +1,15 @@
-"""The gate: is a generated image worth keeping? Its pose against the one asked for, its clothes, its statistics.
+"""The gate: is a generated image worth keeping? Its pose against the one asked for, its clothes, its statistics, and,
+if asked for, whether a search finds its person.
 
-Each test is one number an image and one threshold. Thresholds come from real images (`augment.gate.calibrate`).
+Each test is one number an image and one threshold. Thresholds come from real images (`augment.gate.calibrate`), but for
+that of the person (`augment.gate.finds_person`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +19,14 @@ from augment.estimators.base import Estimator
 from augment.quality.likeness import colour_drift, part_colours
 from reid_eval.runtime import InputError
 
+if TYPE_CHECKING:
+    from augment.gate.finds_person import PersonTest
+
 Images = NDArray[np.uint8]
-REASONS = ("pose", "identity", "statistics")
+REASONS = ("pose", "identity", "statistics", "person")
+"""Names of the tests. The last is carried out only by a gate that was given it."""
+MARGIN = "margin"
+"""The number of the last test; a verdict without that test has none."""
 _BLACK, _WHITE = 2, 253
 
 
@@ -65,7 +73,10 @@ class GateThresholds:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the gate says of one image: its numbers, and the tests of `REASONS` that it failed (none: accepted)."""
+    """What the gate says of one image: its numbers, and the tests of `REASONS` that it failed (none: accepted).
+
+    `margin` is None where the gate has no test of the person, and NaN where that person has no kept photo.
+    """
 
     pose_error: float
     colour_drift: float
@@ -73,6 +84,7 @@ class Verdict:
     saturated: float
     noise: float
     reasons: tuple[str, ...]
+    margin: float | None = None
 
     @property
     def ok(self) -> bool:
@@ -81,7 +93,8 @@ class Verdict:
 
     def numbers(self) -> dict[str, float | None]:
         """The numbers, rounded to what a table needs; None where there is none."""
-        values = {name: float(getattr(self, name)) for name in NUMBERS}
+        names = NUMBERS if self.margin is None else (*NUMBERS, MARGIN)
+        values = {name: float(getattr(self, name)) for name in names}
         return {name: round(value, 4) if np.isfinite(value) else None for name, value in values.items()}
 
 
@@ -94,10 +107,11 @@ class Gate:
     Args:
         estimator: finds joints; the one that the thresholds were set with.
         thresholds: see there.
+        person: the test of the person, if it is to be made.
     """
 
-    def __init__(self, estimator: Estimator, thresholds: GateThresholds) -> None:
-        self.estimator, self.thresholds = estimator, thresholds
+    def __init__(self, estimator: Estimator, thresholds: GateThresholds, person: PersonTest | None = None) -> None:
+        self.estimator, self.thresholds, self.person = estimator, thresholds, person
 
     def judge(
         self,
@@ -105,6 +119,7 @@ class Gate:
         poses: NDArray[np.floating],
         photos: Images,
         photo_poses: NDArray[np.floating],
+        pids: NDArray[np.int64] | None = None,
     ) -> list[Verdict]:
         """Judge N images of one size.
 
@@ -113,6 +128,7 @@ class Gate:
             poses: `[N, 18, 2]` asked for, (x, y) pixels, NaN missing.
             photos: uint8 RGB `[N, H, W, 3]`, the condition images.
             photo_poses: `[N, 18, 2]` in them.
+            pids: int64 `[N]`, whom they show; a test of the person needs them, nothing else.
 
         Raises:
             InputError: the thresholds were set for images of another size.
@@ -125,18 +141,23 @@ class Gate:
         made = np.stack([part_colours(image, xy) for image, xy in zip(images, poses, strict=True)])
         true = np.stack([part_colours(image, xy) for image, xy in zip(photos, photo_poses, strict=True)])
         drift = colour_drift(made, true)
+        margins: list[float | None] = [None] * len(images)
+        if self.person is not None:
+            assert pids is not None, "a test of the person needs to know whom images show"
+            margins = self.person.margins(images, pids).tolist()
         return [
-            self._verdict(image, float(error), float(moved))
-            for image, error, moved in zip(images, errors, drift, strict=True)
+            self._verdict(image, float(error), float(moved), margin)
+            for image, error, moved, margin in zip(images, errors, drift, margins, strict=True)
         ]
 
-    def _verdict(self, image: Images, error: float, drift: float) -> Verdict:
+    def _verdict(self, image: Images, error: float, drift: float, margin: float | None) -> Verdict:
         limits = self.thresholds
         contrast, saturated, noise = statistics(image)
         broken = contrast < limits.contrast or saturated > limits.saturated or noise > limits.noise
-        failed = (error > limits.pose, drift > limits.colour, broken)  # no colour to compare (NaN) is no failure
+        lost = self.person is not None and margin is not None and margin <= self.person.least
+        failed = (error > limits.pose, drift > limits.colour, broken, lost)  # nothing to compare (NaN) is no failure
         reasons = tuple(reason for reason, bad in zip(REASONS, failed, strict=True) if bad)
-        return Verdict(error, drift, contrast, saturated, noise, reasons)
+        return Verdict(error, drift, contrast, saturated, noise, reasons, margin)
 
 
 def statistics(image: Images) -> tuple[float, float, float]:
@@ -162,4 +183,10 @@ def noise_level(grey: NDArray[np.floating]) -> float:
 
 def reason_counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
     """How many images failed each test; one may fail several."""
-    return {reason: sum(reason in verdict.reasons for verdict in verdicts) for reason in REASONS}
+    tests = tests_made(any(verdict.margin is not None for verdict in verdicts))
+    return {reason: sum(reason in verdict.reasons for verdict in verdicts) for reason in tests}
+
+
+def tests_made(of_person: bool) -> tuple[str, ...]:
+    """Names of the tests of a gate with, or without, that of the person."""
+    return REASONS if of_person else REASONS[:-1]

@@ -17,7 +17,7 @@ import pandas as pd
 from augment.folder.carry import Source
 from augment.folder.render import Task
 from augment.gate.attempts import Asked
-from augment.gate.judge import NUMBERS, REASONS, Gate, Verdict
+from augment.gate.judge import MARGIN, NUMBERS, Gate, Verdict, tests_made
 from augment.plan.donors import PosePool, kept_pool, library_pool, redraw_pose
 from augment.plan.file import LIBRARY
 from augment.pose.library import frame_of
@@ -52,8 +52,9 @@ class GateRun:
 
     def described(self) -> dict[str, Any]:
         """For the job: all of it that bears on the bytes, and no path of this machine."""
-        limits = self.gate.thresholds.to_dict()
-        return {"thresholds": {**limits, "estimator": limits["estimator"].partition(":")[0]}, "retries": self.retries}
+        limits, person = self.gate.thresholds.to_dict(), self.gate.person
+        told = {"thresholds": {**limits, "estimator": limits["estimator"].partition(":")[0]}, "retries": self.retries}
+        return told if person is None else {**told, "person": person.described()}
 
 
 class Redrawing:
@@ -102,7 +103,11 @@ class Redrawing:
         name = pool.names[row]
         donor, frame = (self.source.file(name), None) if pool is self.kept else (None, frame_of(name))
         return Asked(
-            asked.index, Task(old.photo, old.source, donor, pool.xy[row], old.output, frame), name, asked.output
+            asked.index,
+            Task(old.photo, old.source, donor, pool.xy[row], old.output, frame),
+            name,
+            asked.output,
+            asked.pid,
         )
 
     def _pool(self, index: int) -> PosePool:
@@ -188,6 +193,7 @@ def attempt_facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str
     rejected = [one for one in attempts if not one["accepted"]]
     accepted = len(attempts) - len(rejected)
     first = sum(one["accepted"] and one["attempt"] == 0 for one in attempts)
+    tests = tests_made(_of_person(attempts))
     return {
         "asked": asked,
         "accepted_at_once": first,
@@ -196,14 +202,23 @@ def attempt_facts(attempts: Sequence[Mapping[str, Any]], asked: int) -> dict[str
         "attempts": len(attempts),
         "rejections": len(rejected),
         "rejection_rate": round(len(rejected) / max(1, len(attempts)), 4),
-        "reasons": {reason: sum(reason in one["reasons"] for one in rejected) for reason in REASONS},
+        "reasons": {reason: sum(reason in one["reasons"] for one in rejected) for reason in tests},
     }
 
 
+def _of_person(attempts: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a gate that made these attempts tested the person."""
+    return any(MARGIN in one for one in attempts)
+
+
 def log_text(attempts: Sequence[Mapping[str, Any]]) -> str:
-    """The text of `augmentation/gate.csv`: a line an attempt, with its numbers and why it was rejected."""
+    """The text of `augmentation/gate.csv`: a line an attempt, with its numbers and why it was rejected.
+
+    The last column, `margin`, is there only where a gate tested the person.
+    """
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, _LOG_COLUMNS, lineterminator="\n")
+    columns = (*_LOG_COLUMNS, MARGIN) if _of_person(attempts) else _LOG_COLUMNS
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
     writer.writeheader()
     for one in attempts:
         writer.writerow({**one, "reasons": "+".join(one["reasons"]), "accepted": int(one["accepted"])})
@@ -218,15 +233,16 @@ def read_log(path: Path) -> dict[str, Verdict]:
     """
     try:
         table = read_csv(path)
-        if tuple(table.columns) != _LOG_COLUMNS:
-            raise ValueError(f"its columns are not {','.join(_LOG_COLUMNS)}")
+        if tuple(table.columns) not in (_LOG_COLUMNS, (*_LOG_COLUMNS, MARGIN)):
+            raise ValueError(f"its columns are not {','.join(_LOG_COLUMNS)}, nor these and {MARGIN}")
         accepted = table[table["accepted"] == "1"]
         columns = [[_number(text) for text in accepted[name]] for name in NUMBERS]
+        margins = [_number(text) for text in accepted[MARGIN]] if MARGIN in table else [None] * len(accepted)
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the gate's log {path}: {reason_of(error)}") from None
     errors, drifts, contrasts, saturated, noises = columns
-    each = zip(accepted["output"].tolist(), errors, drifts, contrasts, saturated, noises, strict=True)
-    return {output: Verdict(a, b, c, d, e, ()) for output, a, b, c, d, e in each}
+    each = zip(accepted["output"].tolist(), errors, drifts, contrasts, saturated, noises, margins, strict=True)
+    return {output: Verdict(a, b, c, d, e, (), margin) for output, a, b, c, d, e, margin in each}
 
 
 def _number(text: str) -> float:

@@ -154,9 +154,9 @@ def _settings(manifest: Manifest, generator: PoseGenerator) -> Settings:
 def _asked(source: Source, plan: pd.DataFrame, scratch: Path, rejected: Sequence[str]) -> list[Asked]:
     """The rejected images, with their numbers in the plan."""
     made = plan[plan["action"] == "generate"]
-    named = zip(tasks_of(source, plan, scratch), made["pose"], made["output"], strict=True)
-    wanted = set(rejected)
-    return [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named) if output in wanted]
+    named = zip(tasks_of(source, plan, scratch), made["pose"], made["output"], made["pid"], strict=True)
+    wanted, every = set(rejected), (Asked(index, *each) for index, each in enumerate(named))
+    return [asked for asked in every if asked.output in wanted]
 
 
 def _begin(scratch: Path, asked: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ class GatedRendering:
         self.run = run
 
     def facts(self) -> dict[str, Any]:
-        """The gate's thresholds and how often it tries, for the manifest."""
+        """The gate's thresholds, its test of the person and how often it tries, for the manifest."""
         return {"gate": self.run.described()}
 
     def render(self, work: Work) -> None:
@@ -57,6 +57,6 @@ def _own(work: Work) -> list[tuple[int, Chunk]]:
 
 def _chunks(work: Work) -> list[tuple[int, Chunk]]:
     made = work.plan[work.plan["action"] == "generate"]
-    named = zip(tasks_of(work.source, work.plan, work.out), made["pose"], made["output"], strict=True)
-    asked = [Asked(index, task, pose, output) for index, (task, pose, output) in enumerate(named)]
+    named = zip(tasks_of(work.source, work.plan, work.out), made["pose"], made["output"], made["pid"], strict=True)
+    asked = [Asked(index, *each) for index, each in enumerate(named)]
     return list(numbered(asked, work.settings.chunk))

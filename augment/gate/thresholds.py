@@ -52,6 +52,15 @@ class _Limits(BaseModel):
     note: Annotated[str, Field(max_length=4096)] | None = None
 
 
+class PersonRecord(BaseModel):
+    """The test of the person that a folder was made with, as its manifest tells, see `augment.gate.finds_person`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+    network_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    margin: Annotated[float, Field(ge=-2, le=2)]
+
+
 class _File(_Limits):
     """What a file of thresholds holds."""
 
@@ -98,6 +107,22 @@ def folder_thresholds(out: Path) -> GateThresholds | None:
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             f"{out / MANIFEST} holds no thresholds of the gate ({_reason(error)}): verify the folder"
+        ) from None
+
+
+def folder_person(out: Path) -> PersonRecord | None:
+    """The test of the person that an augmented folder was made with, as its manifest tells; None where there was none.
+
+    Raises:
+        InputError: no finished folder, or what its manifest tells is no such test.
+    """
+    gate = read_manifest(out).job.arguments.get("gate")
+    try:
+        told = None if gate is None else gate.get("person")
+        return None if told is None else PersonRecord.model_validate(told)
+    except (AttributeError, ValueError) as error:
+        raise InputError(
+            f"{out / MANIFEST} holds no test of the person ({_reason(error)}): verify the folder"
         ) from None
 
 

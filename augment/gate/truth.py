@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augment.gate.judge import REASONS, Gate, Verdict
+from augment.gate.judge import Gate, Verdict, tests_made
 from augment.gate.thresholds import open_gate
 from augment.gate.verdicts import judge_material, reason_counts
 from augment.pose.keypoints import load_annotations
@@ -53,7 +53,7 @@ class Judged:
             f"{int((~good).sum())} of {count} images rejected. L1 under the limbs, grey levels ± standard error:"
         )
         groups = {"all": np.ones_like(good), "accepted": good, "rejected": ~good}
-        for reason in REASONS:
+        for reason in tests_made(of_person=False):
             groups[f"for {reason}"] = np.array([reason in verdict.reasons for verdict in self.verdicts])
         return "\n".join([*lines, *(_line(name, self.errors[chosen]) for name, chosen in groups.items())])
 

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from augment.folder.layout import folder_plan
 from augment.folder.manifest import read_manifest
-from augment.gate.judge import NUMBERS, Gate, Verdict, reason_counts
-from augment.gate.thresholds import folder_thresholds, open_gate
+from augment.gate.finds_person import LEAST, PersonTest, open_person_test, recorded_person_test
+from augment.gate.judge import MARGIN, NUMBERS, Gate, Verdict, reason_counts
+from augment.gate.kept_network import folder_photos
+from augment.gate.thresholds import folder_person, folder_thresholds, open_gate
 from augment.plan.donors import stable_hash
 from augment.pose.keypoints import load_annotations
 from augment.quality.material import folder_material, generated_outputs
@@ -22,21 +25,37 @@ from augment.quality.metrics import Material
 from augment.quality.sheet import who_and_where
 from augment.runs import Say
 from reid_eval.datasets import read_dataset
-from reid_eval.runtime import progress, write_text
+from reid_eval.runtime import InputError, progress, write_text
 
 _BATCH = 32
-_WORDS = {"pose": "another pose", "identity": "other colours", "statistics": "broken"}
+_WORDS = {
+    "pose": "another pose",
+    "identity": "other colours",
+    "statistics": "broken",
+    "person": "found as another person",
+}
 """What an image that fails a test of `REASONS` shows, for people."""
 
 
 def folder_gate(
-    out: Path, thresholds: Path | None, weights: Path | None, device: str, say: Say, estimator: str | None = None
+    out: Path,
+    thresholds: Path | None,
+    weights: Path | None,
+    device: str,
+    say: Say,
+    estimator: str | None = None,
+    reid_weights: Path | None = None,
+    least: float | None = None,
 ) -> Gate:
     """A gate for an augmented folder: thresholds from a file, those it was made with, or set on its real images.
+
+    It tests the person where a network is given, or where the folder was made so and its network is in the cache.
 
     Args:
         out: the folder, finished.
         thresholds, weights, device, say, estimator: see `augment.gate.thresholds.open_gate`.
+        reid_weights: of the network of the test of the person, a file of `reid-eval --save`.
+        least: the margin of that test; None: as the folder was made with, else `LEAST`.
     """
     size = read_manifest(out).job.generator_size
     data, keypoints = read_dataset(out), load_annotations(out)
@@ -45,24 +64,45 @@ def folder_gate(
     own = folder_thresholds(out) if thresholds is None else None
     if own is not None:
         say("Gate: with the thresholds that the folder was made with.")
-    return open_gate(kept, keypoints, thresholds or own, size, device, say, weights, estimator)
+    gate = open_gate(kept, keypoints, thresholds or own, size, device, say, weights, estimator)
+    return Gate(gate.estimator, gate.thresholds, _person_test(out, reid_weights, least, size, device, say))
+
+
+def _person_test(
+    out: Path, reid_weights: Path | None, least: float | None, size: tuple[int, int], device: str, say: Say
+) -> PersonTest | None:
+    made = folder_person(out)
+    if made is None and reid_weights is None:
+        if least is not None:
+            raise InputError(f"{out} was made without a test of the person: name a network for it", "reid_weights")
+        return None
+    used = LEAST if made is None else made.margin
+    used, photos = used if least is None else least, folder_photos(out)
+    if reid_weights is None:
+        assert made is not None
+        return recorded_person_test(photos, made.network_sha256, size, used, device, say)
+    test = open_person_test(photos, reid_weights, size, used, device, say)
+    if made is not None and made.network_sha256 != test.sha256:
+        say("Note: the folder was made with another network than this")
+    return test
 
 
 def judge_folder(out: Path, gate: Gate) -> dict[str, Verdict]:
     """The gate's verdict on every generated image of an augmented folder, by its path there."""
-    material = folder_material(out, crowd=False)
-    return dict(zip(generated_outputs(out), judge_material(gate, material), strict=True))
+    material, plan = folder_material(out, crowd=False), folder_plan(out)
+    pids = plan.loc[plan["action"] == "generate", "pid"].to_numpy(np.int64)
+    return dict(zip(generated_outputs(out), judge_material(gate, material, pids), strict=True))
 
 
-def judge_material(gate: Gate, material: Material) -> list[Verdict]:
-    """The gate's verdict on each generated image."""
+def judge_material(gate: Gate, material: Material, pids: NDArray[np.int64] | None = None) -> list[Verdict]:
+    """The gate's verdict on each generated image; a test of the person needs their `pids`, int64 `[N]`."""
     verdicts: list[Verdict] = []
     with progress("Judging", len(material.generated)) as bar:
         for start in range(0, len(material.generated), _BATCH):
             part = slice(start, start + _BATCH)
             verdicts += gate.judge(
                 material.generated[part], material.poses[part], material.conditions[part],
-                material.condition_poses[part],
+                material.condition_poses[part], None if pids is None else pids[part],
             )  # fmt: skip
             bar.advance(len(verdicts) - start)
     return verdicts
@@ -83,7 +123,8 @@ def write_verdicts(path: Path, verdicts: dict[str, Verdict]) -> None:
     """Write a CSV line an image: its numbers, and what it failed."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["output", "accepted", "reasons", *NUMBERS])
+    of_person = any(verdict.margin is not None for verdict in verdicts.values())
+    writer.writerow(["output", "accepted", "reasons", *NUMBERS, *([MARGIN] if of_person else [])])
     for name, verdict in verdicts.items():
         writer.writerow([name, int(verdict.ok), "+".join(verdict.reasons), *verdict.numbers().values()])
     write_text(path, buffer.getvalue())

@@ -105,7 +105,7 @@ def ranking_network(training: Callable[[], Photos], device: torch.device | str =
     changes = {"backbone": _BACKBONE, "batch_size": 32, "neck": "bnneck", "label_smoothing": 0.1}
     settings = settings_from("quick", {**changes, "device": str(device)})
     path = cache_dir() / f"ranking-{_key(photos, settings, state)}.safetensors"
-    if not _readable(path):
+    if not is_whole(path):
         with tempfile.TemporaryDirectory() as folder:
             start = Path(folder) / "mobilenet_v2.pth"  # trained networks tell its name
             torch.save(state, start)
@@ -129,8 +129,8 @@ def _key(photos: Photos, settings: TrainSettings, state: dict[str, torch.Tensor]
     return sha256_bytes("".join([json.dumps(facts, sort_keys=True), *map(sha256_bytes, bare)]).encode())[:16]
 
 
-def _readable(path: Path) -> bool:
-    """Whether the cache has it whole; what somebody damaged is trained again."""
+def is_whole(path: Path) -> bool:
+    """Whether the cache has a network whole; what somebody damaged is trained again."""
     try:
         load_model(path)
     except InputError:

@@ -94,7 +94,7 @@ def logged_verdicts(out: Path) -> dict[str, Verdict] | None:
 def judge_chosen(chosen: Chosen, gate: Gate) -> dict[str, Verdict]:
     """The gate's verdict on each image that is shown, by its path."""
     found: dict[str, Verdict] = {}
-    photos, outputs = chosen.photos(), chosen.outputs
+    photos, outputs, pids = chosen.photos(), chosen.outputs, chosen.made["pid"].to_numpy(np.int64)
     with progress("Judging", len(outputs)) as bar:
         for start in range(0, len(outputs), _BATCH):
             names, before = outputs[start : start + _BATCH], photos[start : start + _BATCH]
@@ -102,7 +102,8 @@ def judge_chosen(chosen: Chosen, gate: Gate) -> dict[str, Verdict]:
                 np.ascontiguousarray(load_images(chosen.out, paths, chosen.size).transpose(0, 2, 3, 1))
                 for paths in (names, before)
             )
-            verdicts = gate.judge(images, chosen._scaled(names), conditions, chosen._scaled(before))
+            people = pids[start : start + _BATCH]
+            verdicts = gate.judge(images, chosen._scaled(names), conditions, chosen._scaled(before), people)
             found.update(zip(names, verdicts, strict=True))
             bar.advance(len(names))
     return found

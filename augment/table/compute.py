@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,8 +19,10 @@ from filelock import FileLock, Timeout
 
 from augment.folder.part_lock import holder_of, sign_lock
 from augment.table.cell_folders import CellFolders
+from augment.table.row_views import views_beside
 from augment.table.searching import Searcher
 from augment.table.study import Cell, Study
+from augment.table.table_recipe import WithViews
 from reid_eval.backbones import load_model
 from reid_eval.model_file import read_model_file
 from reid_eval.runtime import InputError, hide_progress, resolve_device
@@ -169,7 +172,9 @@ class _Worker:
     def _train(self, cell: Cell, keep: Path | None) -> None:
         """Train, and write the record unless there is one: then only its network was gone."""
         self.folders.ensure(cell)
-        training = self.study.training(cell)
+        training, row = self.study.training(cell), self.study.row(cell.place.row)
+        if isinstance(row, WithViews):
+            training = replace(training, beside=views_beside(self.study, row, cell, training.real))
         lists = self.study.lists(cell)
         record = self.runner.run(
             cell.key, cell.facts, training, cell.settings, cell.steps, cell.name, keep, cell.curve, lists

@@ -8,22 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from augment.gate.kept_network import kept_settings, train_on_kept
 from augment.gate.same_person import choose
 from reid_eval.datasets import ReidData, load_images
 from reid_eval.features import extract
 from reid_eval.foreign import read_json, reason_of
 from reid_eval.limits import MOST_TABLE_BYTES
 from reid_eval.runtime import InputError, write_json
-from reid_eval.settings import settings_from
 from reid_eval.table.runner import TrainingSet
-from reid_eval.training import train_on
 
 if TYPE_CHECKING:
     from augment.table.table_recipe import Chosen
 
 CHOICE = 1
 """Raise it when the same images begin to be chosen otherwise."""
-_BACKBONE = "inception_v2"
 
 
 class _Choice(BaseModel):
@@ -47,13 +45,12 @@ def write_choice(path: Path, data: ReidData, training: TrainingSet, how: Chosen,
         device: where it trains.
     """
     assert training.folder is not None  # it has generated images
-    settings = settings_from("quick", {"backbone": _BACKBONE, "batch_size": 32, "seed": seed, "device": device})
+    settings = kept_settings(seed, device)
     count = len(training.real)
     pids = np.array(training.pids)
     real = load_images(data.root, training.real, settings.size)
     made = load_images(training.folder, training.others, settings.size)
-    labels = np.unique(pids[:count], return_inverse=True)[1].reshape(-1).astype(np.int64)
-    trained = train_on(real, labels, settings, how.steps, label="the filter")
+    trained = train_on_kept(real, pids[:count], settings, how.steps, "the filter")
     features = [extract(trained.model, images, batch_size=128, flip=True, amp=trained.amp) for images in (made, real)]
     kept = choose(features[0], pids[count:], features[1], pids[:count], how.keep)
     names = [name for name, stays in zip(training.others, kept, strict=True) if stays]

@@ -23,7 +23,7 @@ def forecast(study: Study, cells: list[Cell]) -> tuple[float, str]:
     known: dict[str, float] = {}
     for backbone in study.recipe.backbones:
         times = [
-            float(record.made["seconds"])
+            float(record.made["seconds"]) / (1 + record.facts["settings"].get("views", 0))
             for record in records.values()
             if record.facts["settings"]["backbone"] == backbone and record.made["device"] == kind
         ]
@@ -32,7 +32,7 @@ def forecast(study: Study, cells: list[Cell]) -> tuple[float, str]:
     tried = [name for name in study.recipe.backbones if name not in known]
     known.update({name: _trial(study, name) for name in tried})
     basis = f"measured on a few steps of {', '.join(tried)}" if tried else "the median of the records there are"
-    return sum(known[cell.place.backbone] for cell in cells), basis
+    return sum(known[cell.place.backbone] * (1 + cell.settings.views) for cell in cells), basis  # a view is an image
 
 
 def _trial(study: Study, backbone: str) -> float:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from augment.table.leaks import WORST, Label, Leak, find_leak
 from augment.table.other_folders import folder_notes, planned_share
+from augment.table.row_generators import RowGenerator
 from augment.table.search_recipe import Search
 from augment.table.study import Study, images_beside
-from augment.table.table_recipe import Folder, Generated, SynthData, TrulyDrawn
+from augment.table.table_recipe import Column, Folder, Generated, SynthData, TrulyDrawn, WithViews
 from augment.table.training_sets import slug
 from reid_eval.table import Grid
 from reid_eval.table.grid import Place
@@ -22,7 +23,7 @@ def table_grid(study: Study) -> Grid:
     recipe = study.recipe
     labels, notes = {}, [_about(study)]
     for row in recipe.rows:
-        if isinstance(row, Generated):
+        if isinstance(row, Generated | WithViews):
             label, told = leak_notes(row, row_leaks(study, row))
             labels[row.name] = f"{row.name} ({label})"
             notes += told
@@ -140,21 +141,27 @@ def _like(search: Search, baseline: Search | None, searches: tuple[Search, ...])
     return next((one.name for one in searches if is_like(one)), None)
 
 
-def row_leaks(study: Study, row: Generated) -> dict[str, Leak]:
+def row_leaks(study: Study, row: Generated | WithViews) -> dict[str, Leak]:
     """Column's label to the worst that is known over the plans, where the row generates anything."""
     found: dict[str, Leak] = {}
     for column in study.columns:
         for seed in dict.fromkeys(map(study.recipe.plan_seed, study.recipe.seeds)):
             plan = study.sets.plan(column, seed, row)
-            if not (plan["action"] == "generate").any():
+            if not isinstance(row, WithViews) and not (plan["action"] == "generate").any():
                 continue
-            leak = find_leak(study.sets.generator(row, column, seed).history, plan, study.reid)
+            leak = find_leak(_generator_of(study, row, column, seed).history, plan, study.reid)
             old = found.get(column.label, leak)
             found[column.label] = max(old, leak, key=lambda one: WORST.index(one.label))
     return found
 
 
-def leak_notes(row: Generated, leaks: dict[str, Leak]) -> tuple[Label, list[str]]:
+def _generator_of(study: Study, row: Generated | WithViews, column: Column, seed: int) -> RowGenerator:
+    if isinstance(row, WithViews):
+        return study.sets.viewer(row, column, seed)
+    return study.sets.generator(row, column, seed)
+
+
+def leak_notes(row: Generated | WithViews, leaks: dict[str, Leak]) -> tuple[Label, list[str]]:
     """The row's label, the worst of its columns', and sentences that say why."""
     label: Label = max((leak.label for leak in leaks.values()), key=WORST.index, default="leakage-free")
     notes = []

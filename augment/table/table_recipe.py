@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PrivateAttr, ValidationError, model_validator
 
 from augment.runs import recipes_folder
-from augment.search.views import VIEWS
+from augment.search.views import VIEWS, WEIGHT
 from augment.table.search_recipe import SEARCHES, Search
 from reid_eval.limits import LARGEST_INTEGER, MOST_CELLS
 from reid_eval.runtime import InputError
@@ -197,11 +197,34 @@ class MoreReal(_Part):
     camera is seen which the images kept do not have."""
 
 
+class WithViews(_Part):
+    """The kept photos alone, each trained on together with generated views of its person, as a search with views looks
+    at it: the loss is of the fused feature (`reid_eval.beside`). What is compared is how a network does in that search.
+    """
+
+    kind: Literal["views"]
+    name: str = "views"
+    weights: str
+    """As in `Generated`."""
+    poses: Annotated[int, Field(ge=1, le=len(VIEWS))] = 4
+    """How many of `augment.search.views.VIEWS`."""
+    pose_weight: NonNegativeFloat = WEIGHT
+    """Of the views against the photo, as in entries of `test`."""
+    photo_weight: NonNegativeFloat = 1.0
+    """Of the loss of the photo's own feature beside that of the fused one."""
+    precision: Literal["float32", "bf16"] = "float32"
+
+    @property
+    def train(self) -> dict[str, Any]:
+        """Its training settings."""
+        return {"views": self.poses, "views_weight": self.pose_weight, "views_photo_weight": self.photo_weight}
+
+
 Drawn = TrulyDrawn | MoreReal
 """Rows whose images the data set's own renderer draws."""
-ROWS = (LeaveOut, Duplicate, Patn, OtherGenerator, Folder, MorePeople, TrulyDrawn, MoreReal)
+ROWS = (LeaveOut, Duplicate, Patn, OtherGenerator, Folder, MorePeople, TrulyDrawn, MoreReal, WithViews)
 Row = Annotated[
-    LeaveOut | Duplicate | Patn | OtherGenerator | Folder | MorePeople | TrulyDrawn | MoreReal,
+    LeaveOut | Duplicate | Patn | OtherGenerator | Folder | MorePeople | TrulyDrawn | MoreReal | WithViews,
     Field(discriminator="kind"),
 ]
 
@@ -335,6 +358,9 @@ class TableRecipe(_Part):
         if strangers := sorted(key for key in own if not key.startswith("generated_")):
             raise InputError(f"recipe: rows: train: {', '.join(strangers)}: a row has only settings named generated_*")
         given = {**self.train, **self.train_for.get(backbone, {}), **own}
+        if fixed := sorted(key for key in given if key.startswith("views")):
+            raise InputError(f"recipe: train: {', '.join(fixed)} cannot be set here: a row of kind views has them")
+        given |= row.train if isinstance(row, WithViews) else {}
         values = {key: value if key in _WORDS else plain_number(value) for key, value in given.items()}
         if values.get("amp") is False:  # what YAML makes of the word off
             values["amp"] = "off"

@@ -19,7 +19,7 @@ from augment.plan.file import TRAIN as TRAIN_FOLDER
 from augment.plan.file import plan_text, read_plan, write_plan
 from augment.plan.sampler import plan_dataset
 from augment.pose.keypoints import Keypoints
-from augment.search.views import shipped_views
+from augment.search.views import poses_at, shipped_views
 from augment.synth.dataset import SynthSettings, embedded_path, further_shots, plan_shots
 from augment.synth.dataset import facts as drawn_facts
 from augment.table.filtered import CHOICE, read_choice
@@ -37,6 +37,7 @@ from augment.table.table_recipe import (
     MoreReal,
     Row,
     TrulyDrawn,
+    WithViews,
 )
 from reid_eval.datasets import ReidData, check_images, read_dataset
 from reid_eval.runtime import InputError, sha256_bytes, sha256_file
@@ -97,6 +98,10 @@ class TrainingSets:
         """The generator of a row in a column."""
         return self.known(_filled(row.weights, column, seed), row.asked_for)
 
+    def viewer(self, row: WithViews, column: Column, seed: int) -> RowGenerator:
+        """The generator of a row's views in a column."""
+        return self.known(_filled(row.weights, column, seed))
+
     def known(self, spec: str, code: bool = False) -> RowGenerator:
         """A generator by what `open_generator` takes, looked at once; `code`: whether that may be code to import."""
         if (spec, code) not in self._generators:
@@ -153,7 +158,7 @@ class TrainingSets:
         pids = (*kept["pid"].tolist(), *made["pid"].tolist())
         if isinstance(row, MorePeople):
             return self._with_more(row, tuple(kept["image"]), tuple(kept["pid"].tolist()))
-        if isinstance(row, LeaveOut) or made.empty:
+        if isinstance(row, LeaveOut | WithViews) or made.empty:
             return TrainingSet(tuple(kept["image"]), pids=tuple(kept["pid"].tolist()))
         if isinstance(row, Duplicate):
             return TrainingSet((*kept["image"], *made["condition"]), pids=pids)
@@ -199,6 +204,8 @@ class TrainingSets:
             others = {"synth": drawn_facts(row.settings())}
         elif isinstance(row, Generated) and training.others:
             others = {**self._generation(row, column, seed), **({"filter": filter_facts(row)} if row.filter else {})}
+        elif isinstance(row, WithViews):
+            others = {"views": self._views(row, column, seed)}
         elif isinstance(row, Drawn) and training.others:
             others = self._drawing(row, column, seed)
         real = sha256_bytes("\n".join(training.real).encode())
@@ -214,6 +221,11 @@ class TrainingSets:
         how = {"cameras": row.cameras} if isinstance(row, MoreReal) else {"jpeg_quality": JPEG_QUALITY}
         plan = sha256_bytes(plan_text(self.plan(column, seed, row)).encode())
         return {"drawn": row.kind, "plan": plan, "synth": drawn_facts(self._renderer()), **how}
+
+    def _views(self, row: WithViews, column: Column, seed: int) -> dict[str, Any]:
+        generator = self.viewer(row, column, seed)
+        poses = sha256_bytes(poses_at(shipped_views(row.poses), generator.size).tobytes())
+        return {"weights": generator.sha256, "size": list(generator.size), "precision": row.precision, "poses": poses}
 
     def _generation(self, row: Generated, column: Column, seed: int) -> dict[str, Any]:
         generator = self.generator(row, column, seed)

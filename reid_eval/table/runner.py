@@ -6,7 +6,7 @@ import platform
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from reid_eval.backbones import ReidNet, save_model
+from reid_eval.beside import Beside
 from reid_eval.datasets import ReidData, load_images
 from reid_eval.features import extract
 from reid_eval.harness import rank
@@ -44,6 +45,8 @@ class TrainingSet:
     """Of `real`, then of `others`."""
     made: tuple[bool, ...] = ()
     """Which of `others` are generated."""
+    beside: Beside | None = field(default=None, compare=False)
+    """Views of all of them, at the settings' size, where the settings ask for some."""
 
     @property
     def generated(self) -> int:
@@ -120,7 +123,9 @@ class Runner:
             points.append(_point(step, self.rank(model, settings, amp)))
 
         watch = Watch(curve, look) if curve else None
-        trained = train_on(images, training.labels, settings, steps, training.mask, label, watch=watch)
+        trained = train_on(
+            images, training.labels, settings, steps, training.mask, label, watch=watch, beside=training.beside
+        )
         ranking = self.rank(trained.model, settings, trained.amp, lists)
         if curve:
             points = [one for one in points if one.steps < trained.steps] + [_point(trained.steps, ranking)]

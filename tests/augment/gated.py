@@ -30,7 +30,12 @@ class Blind(Gate):
         self.share = share
 
     def judge(
-        self, images: np.ndarray, poses: np.ndarray, photos: np.ndarray, photo_poses: np.ndarray
+        self,
+        images: np.ndarray,
+        poses: np.ndarray,
+        photos: np.ndarray,
+        photo_poses: np.ndarray,
+        pids: np.ndarray | None = None,
     ) -> list[Verdict]:
         bad = [int(image.astype(np.int64).sum()) % 100 < 100 * self.share for image in images]
         return [Verdict(0.5, 1.0, 50.0, 0.0, 2.0, ("pose",) if b else ()) for b in bad]

@@ -70,7 +70,7 @@ def test_what_an_image_is_tried_in_depends_on_no_other_outcome(few: tuple[ReidDa
         found = {}
         for index in order:
             task = tasks_of(Source(data, keypoints), plan, data.root)[index]
-            asked = Asked(index, task, made["pose"][index], made["output"][index])
+            asked = Asked(index, task, made["pose"][index], made["output"][index], made["pid"][index])
             for tries in (1, 2):
                 other = redraw(asked, ["x"] * tries)
                 assert other is not None

@@ -26,7 +26,7 @@ def test_a_filter_leaves_some_of_the_same_images(
     table: TinyTable, tiny_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(CONTROLS, "toy", lambda device: Toy())
-    monkeypatch.setattr("augment.table.filtered._BACKBONE", "tiny")
+    monkeypatch.setattr("augment.gate.kept_network.BACKBONE", "tiny")
     table.write(tiny_root, rows=ROWS, columns=["double"], seeds=[0])
     study = table.run()
     cells = {cell.place.row: cell for cell in study.cells}
