@@ -1,4 +1,4 @@
-"""Fixtures: the drawn data set, and the real one where it is."""
+"""Fixtures: a place of one's own, the drawn data set, and the real one where it is."""
 
 from __future__ import annotations
 
@@ -9,6 +9,14 @@ import pytest
 from drawn import draw_dataset
 
 from reid_eval.datasets import ReidData, read_dataset
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory and cache."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATN_AUGMENT_CACHE", str(tmp_path / "cache"))
+    return tmp_path
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,11 @@ import click
 import pytest
 from click.testing import CliRunner
 from drawn import draw_dataset
+from typed import run
 
 from augment.commands.echo import echo
 from augment.commands.grammar import GROUPS, Command, command
-from augment.commands.main import cli, main
+from augment.commands.main import cli
 from reid_eval import runtime
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -29,28 +30,12 @@ WITHOUT_FIGURES = {"plot-log", "report", "sheet"}
 
 
 @pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATN_AUGMENT_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
-
-@pytest.fixture
 def folder(here: Path) -> Path:
     """An augmented folder of a few images."""
     root = draw_dataset(here / "market", {2: 4, 7: 4}, {101: 4, 102: 4})
     out = here / "out"
     assert run("generate", root, "--ratio", "0.5", "--weights", "entry:copy", "--out", out, "--quiet") == 0
     return out
-
-
-def run(*arguments: object) -> int:
-    """Exit code of a command."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as error:
-        return int(error.code or 0)
-    return 0
 
 
 def parsed(name: str, words: list[str]) -> set[str]:

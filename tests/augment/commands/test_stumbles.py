@@ -9,42 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from drawn import draw_dataset, hashes
+from typed import run
 
-from augment.commands.main import main
 from augment.estimators import build
-from augment.generators.patn.builders import patn_tiny
-from augment.generators.patn.load import save_generator
 from augment.pose.keypoints import Keypoints, read_keypoints, write_keypoints
 from reid_eval.alike import alike, did_you_mean, unknown_keys
 from reid_eval.datasets import read_dataset
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory and cache."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATN_AUGMENT_CACHE", str(tmp_path / "cache"))
-    return tmp_path
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A generator of the right kind with random weights: the fastest there is."""
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
-    save_generator(path, patn_tiny(ngf=4, n_blocks=2, dropout=0.0), {"data": "nothing", "size": [128, 64]})
-    return path
-
-
-def run(*arguments: object) -> int:
-    """Exit code of a command."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as error:
-        return int(error.code or 0)
-    return 0
 
 
 def fails(capsys: pytest.CaptureFixture[str], pattern: str, *arguments: object) -> None:

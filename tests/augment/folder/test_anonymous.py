@@ -16,6 +16,7 @@ import pytest
 from drawn import draw_dataset, hashes
 from gated import Blind
 from toy import Toy
+from typed import run
 
 from augment.api import Planned, augment_folder, plan_folder, read_planned, run_file
 from augment.commands.main import main
@@ -257,14 +258,6 @@ def test_keys_from_files(tmp_path: Path) -> None:
         read_key(tmp_path / "out/key", tmp_path / "out")
     assert read_key(tmp_path / "out/key").secret == b"0" * 32
     assert "0000" not in repr(read_key(tmp_path / "out/key"))
-
-
-def run(*words: str | Path) -> int:
-    try:
-        main([str(word) for word in words])
-    except SystemExit as error:
-        return int(error.code or 0)
-    return 0
 
 
 @pytest.fixture

@@ -10,21 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from typed import run as typed_run
 
-from augment.commands.main import main
 from augment.generators.patn.builders import patn_tiny
 from augment.generators.patn.load import save_generator
 from augment.synth.dataset import SynthSettings, write_dataset
 
 Suggestions = Callable[[str], list[list[str]]]
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory and cache."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATN_AUGMENT_CACHE", str(tmp_path / "cache"))
-    return tmp_path
 
 
 @pytest.fixture(scope="session")
@@ -90,12 +82,4 @@ def suggestions() -> Suggestions:
 @pytest.fixture
 def run() -> Callable[..., int]:
     """Exit code of a command."""
-
-    def start(*arguments: object) -> int:
-        try:
-            main([str(argument) for argument in arguments])
-        except SystemExit as error:
-            return int(error.code or 0)
-        return 0
-
-    return start
+    return typed_run
