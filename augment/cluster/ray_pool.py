@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from augment.runs import package_versions
@@ -84,10 +85,13 @@ class _Answer:
 
 
 class _Worker:
-    """An actor. `build` makes what does the work; it is called once a process, and its errors are the work's."""
+    """An actor. `build` makes what does the work; it is called once a process, and its errors are the work's. Relative
+    names mean the same as where the run was started: `folder`."""
 
-    def __init__(self, build: Callable[[], Work[Any, Any]], versions: dict[str, str]) -> None:
-        self.build, self.versions = build, versions
+    def __init__(
+        self, build: Callable[[], Work[Any, Any]], versions: dict[str, str], folder: str | None = None
+    ) -> None:
+        self.build, self.versions, self.folder = build, versions, folder
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.work: Work[Any, Any] | None = None
         hide_progress()
@@ -106,6 +110,9 @@ class _Worker:
                     f"versions on {socket.gethostname()} are {_listed(here)}, of this run {_listed(self.versions)}: "
                     "install the same, since bytes depend on them"
                 )
+            if self.folder is not None:
+                with suppress(OSError):  # not on this machine: then only what was named from there is missed
+                    os.chdir(self.folder)
             self.work = self.build()
         return self.work
 
@@ -148,11 +155,13 @@ class RayPool:
     Attributes:
         ray: the module.
         hands: the workers.
+        window: items that a worker has: those in work or waiting.
         restarts: processes that died and were started again, as far as they have answered.
     """
 
     ray: Any
     hands: list[_Hand]
+    window: int = WAITING
     restarts: int = 0
     lost: int = 0
     _waiting: dict[Any, tuple[_Hand, _Job[Any] | None]] = field(default_factory=dict)
@@ -208,7 +217,7 @@ class RayPool:
 
     def _give(self, left: Iterator[Any], again: deque[_Job[Any]]) -> None:
         """Fill every ready worker's window, those with least to do first."""
-        for room in range(WAITING):
+        for room in range(self.window):
             for hand in self.hands:
                 if not hand.ready or hand.jobs > room:
                     continue
@@ -254,12 +263,17 @@ def first_line(error: Exception) -> str:
 
 
 @contextmanager
-def ray_pool(cluster: Cluster, build: Callable[[], Work[Any, Any]]) -> Iterator[RayPool]:
+def ray_pool(
+    cluster: Cluster, build: Callable[[], Work[Any, Any]], *, window: int = WAITING, most: int | None = None
+) -> Iterator[RayPool]:
     """Workers, while the block lasts.
 
     Args:
         cluster: where, and how many.
         build: makes, in a worker, what does one item; has to pickle.
+        window: items that a worker has; 1 where an item takes so long that none may wait at one worker while another
+            is idle.
+        most: workers at most, whatever there is room for: as many as there are items.
 
     Raises:
         InputError: Ray is not installed, there is no cluster at the address, or no room for a worker.
@@ -267,12 +281,13 @@ def ray_pool(cluster: Cluster, build: Callable[[], Work[Any, Any]]) -> Iterator[
     ray = _import_ray()
     with _connected(ray, cluster):
         count = cluster.workers or _room(ray, cluster)
+        count = count if most is None else min(count, max(1, most))
         remote = ray.remote(_Worker).options(
             num_cpus=cluster.cpus, num_gpus=cluster.gpus, max_restarts=MOST_RESTARTS, max_task_retries=MOST_RETRIES
         )
-        hands = [_Hand(remote.remote(build, package_versions())) for _ in range(count)]
+        hands = [_Hand(remote.remote(build, package_versions(), str(Path.cwd()))) for _ in range(count)]
         try:
-            yield RayPool(ray, hands)
+            yield RayPool(ray, hands, window)
         finally:
             for hand in hands:
                 with suppress(Exception):  # gone already, or the cluster is

@@ -25,6 +25,7 @@ from augment.commands.options import (
     parse_shard,
     ray_options,
     take_cluster,
+    worker_device,
 )
 from augment.commands.suggest import command_line, layout_option, suggest
 from augment.runs import new_run_dir
@@ -207,9 +208,7 @@ def _device(device: str, cluster: Cluster | None, gated: bool) -> str | None:
         return None
     if gated:
         raise InputError("--gate works in one process a shard: give --shard instead of --ray")
-    if device not in ("auto", cluster.device):
-        raise InputError(f"--device {device} is not what --ray-gpus {cluster.gpus:g} gives a worker: leave one out")
-    return cluster.device
+    return worker_device(device, cluster)
 
 
 def _begun(out: Path | None, asked: How) -> How:

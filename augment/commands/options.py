@@ -156,3 +156,18 @@ def take_cluster(options: dict[str, Any]) -> Cluster | None:
             raise InputError("--ray-workers, --ray-cpus and --ray-gpus are for --ray: give that, too")
         return None
     return Cluster(address, workers, cpus, gpus)
+
+
+def worker_device(device: str, cluster: Cluster | None) -> str:
+    """The device of those who do the work: what was asked for, or what a cluster's workers have.
+
+    Raises:
+        InputError: the two contradict each other.
+    """
+    from reid_eval.runtime import InputError
+
+    if cluster is None:
+        return device
+    if device not in ("auto", cluster.device):
+        raise InputError(f"--device {device} is not what --ray-gpus {cluster.gpus:g} gives a worker: leave one out")
+    return cluster.device

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from augment.commands.echo import echo
 from augment.commands.grammar import command, figures
-from augment.commands.options import DATA, DEVICE, EXISTING, FOLDER, OUT
+from augment.commands.options import (
+    DATA,
+    DEVICE,
+    EXISTING,
+    FOLDER,
+    OUT,
+    ray_options,
+    take_cluster,
+    worker_device,
+)
 from augment.commands.suggest import command_line, suggest
 from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError
+
+if TYPE_CHECKING:
+    from augment.cluster.ray_pool import Cluster
+    from augment.estimators.estimate import Finding
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -87,6 +101,7 @@ def _told(out: Path) -> list[str]:
               "--out lies in it, where it would be taken for one of its images.")  # fmt: skip
 @click.option("--resume", is_flag=True, help="Go on with an unfinished run.")
 @DEVICE
+@ray_options
 def poses(
     root: Path,
     name: str | None,
@@ -99,6 +114,7 @@ def poses(
     sheet: Path | None,
     resume: bool,
     device: str,
+    **ray: Any,
 ) -> None:
     """Find the joints of every image of a data set or folder; write them in the format that PATN reads.
 
@@ -117,6 +133,8 @@ def poses(
     from augment.pose.sheets import skeleton_sheet
     from reid_eval.runtime import resolve_device
 
+    cluster = take_cluster(ray)
+    device = worker_device(device, cluster)
     name = name or _best(weights, prototxt)
     kind = estimator_kind(name)
     folder = folder_images(root)
@@ -125,19 +143,32 @@ def poses(
     sheet = sheet_place(folder, out, sheet)
     if out.exists():
         echo(f"{out} is finished already.")
-    estimator = build_estimator(
-        name, weights=weights, prototxt=prototxt, threshold=threshold, height=height, device=resolve_device(device)
-    )
+    files: dict[str, Any] = {"weights": weights, "prototxt": prototxt}
+    asked: dict[str, Any] = {"threshold": threshold, "height": height}
+    # with a cluster, this process only asks it what it is: it may have no GPU
+    where = "cpu" if cluster else resolve_device(device)
+    estimator = build_estimator(name, **files, **asked, device=where)
+    finding = _on_cluster(cluster, name, files, asked)
     facts = describe_estimator(name, weights, threshold, height)
-    table = estimate_folder(
-        folder, out, estimator, facts, batch_size=batch_size or (32 if kind == name else 256), resume=resume
-    )
+    size = batch_size or (32 if kind == name else 256)
+    table = estimate_folder(folder, out, estimator, facts, batch_size=size, resume=resume, finding=finding)
     share = share_found(table)
     echo(share.message)
     skeleton_sheet(root, folder.paths, table, sheet)
     figures({**share._asdict(), **facts, "estimator": kind})
     echo(f"Wrote {out} and {sheet}")
     _suggest(root, out, find_annotations(root), folder.layout is not None)
+
+
+def _on_cluster(
+    cluster: Cluster | None, name: str, files: dict[str, Path | None], asked: dict[str, Any]
+) -> Finding | None:
+    """Who finds the joints with a cluster; None without one."""
+    if cluster is None:
+        return None
+    from augment.cluster.ray_finding import RayFinding
+
+    return RayFinding(cluster, name, files, asked)
 
 
 def _best(weights: Path | None, prototxt: Path | None) -> str:

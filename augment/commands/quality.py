@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,28 @@ from click.core import ParameterSource
 
 from augment.commands.echo import echo
 from augment.commands.grammar import command, figures
-from augment.commands.options import DEVICE, EXISTING, FOLDER, OUT, WEIGHTS_HELP, check_new, check_outside, parse_size
+from augment.commands.options import (
+    DEVICE,
+    EXISTING,
+    FOLDER,
+    OUT,
+    WEIGHTS_HELP,
+    check_new,
+    check_outside,
+    parse_size,
+    ray_options,
+    take_cluster,
+)
 from augment.commands.suggest import command_line, suggest
 from reid_eval.runtime import InputError
 
 if TYPE_CHECKING:
     from augment.api import Planned
+    from augment.cluster.ray_pool import Cluster
     from augment.folder.manifest import Manifest
     from augment.gate.judge import Gate, Verdict
     from augment.generators.base import PoseGenerator
+    from augment.quality.material import Making
     from augment.quality.metrics import Tools
 
 PAIRS = 512
@@ -73,6 +87,7 @@ _READERS = {
 @click.option("--csv", type=FOLDER, help="Also write the figures, a line a metric.")
 @click.option("--pose-space", type=FOLDER, help="PNG: which poses identities have, before and after.")
 @DEVICE
+@ray_options
 def quality(
     folder: Path | None,
     weights: str | None,
@@ -95,16 +110,8 @@ def quality(
     patn-augment quality Market-1501-p0.5 --pose-space space.png
     patn-augment quality --weights patn-synth-tiny --data Market-1501
     """
-    if (folder is None) == (weights is None):
-        raise InputError("give an augmented folder, or --weights WEIGHTS to measure a generator on test pairs")
-    if pose_space and folder is None:
-        raise InputError("--pose-space shows a data set: give an augmented folder")
-    if folder and (named := _named(["world", "precision", "pairs"])):
-        raise InputError(f"{', '.join(named)}: only with --weights")
-    if weights and _named(["count"]):
-        raise InputError("--count: only with an augmented folder; --weights takes --pairs")
-    if data and (named := _named(["world"])):
-        raise InputError(f"{named[0]} is about synthetic people: not with --data")
+    cluster = take_cluster(tools)
+    _check_material(folder, weights, data, pose_space)
     check_outside(folder, csv, pose_space)
     about_poses = {} if folder is None or pose_space else {"data": {"diversity", "coverage"}}
     _refuse_unread(metrics, {**_READERS, **about_poses}, tools["reid_weights"])
@@ -118,7 +125,8 @@ def quality(
         facts: dict[str, Any] = {"folder": folder.name}
     else:
         assert weights is not None
-        material, facts = generated_pairs(weights, data, pairs or PAIRS, device, echo, precision, world)
+        spread = _on_cluster(cluster, weights, precision)
+        material, facts = generated_pairs(weights, data, pairs or PAIRS, device, echo, precision, world, spread)
     try:
         report = measure_quality(material, _tools(device=device, **tools), metrics or None)
     except Unavailable as error:
@@ -132,6 +140,35 @@ def quality(
     if pose_space:
         draw_pose_space(material, pose_space)
         echo(f"Wrote {pose_space}: before left, after right, brighter where more identities have it")
+
+
+def _check_material(folder: Path | None, weights: str | None, data: Path | None, pose_space: Path | None) -> None:
+    """Refuse options of the one material that are given with the other.
+
+    Raises:
+        InputError: some are.
+    """
+    if (folder is None) == (weights is None):
+        raise InputError("give an augmented folder, or --weights WEIGHTS to measure a generator on test pairs")
+    if pose_space and folder is None:
+        raise InputError("--pose-space shows a data set: give an augmented folder")
+    if folder and (named := _named(["world", "precision", "pairs"])):
+        raise InputError(f"{', '.join(named)}: only with --weights")
+    if folder and _named(["ray"]):
+        raise InputError("--ray: only with --weights, whose images it makes; a folder's are measured in one process")
+    if weights and _named(["count"]):
+        raise InputError("--count: only with an augmented folder; --weights takes --pairs")
+    if data and (named := _named(["world"])):
+        raise InputError(f"{named[0]} is about synthetic people: not with --data")
+
+
+def _on_cluster(cluster: Cluster | None, weights: str, precision: str) -> Callable[[PoseGenerator], Making] | None:
+    """Who makes a generator's images with a cluster; None without one."""
+    if cluster is None:
+        return None
+    from augment.cluster.ray_making import RayMaking
+
+    return partial(RayMaking, cluster, weights, precision)
 
 
 def _refuse_unread(metrics: Iterable[str], readers: dict[str, set[str]], reid: Path | None) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from augment.commands.echo import echo
 from augment.commands.grammar import command, figures
-from augment.commands.options import DEVICE, FOLDER, parse_shard
+from augment.commands.options import DEVICE, FOLDER, parse_shard, ray_options, take_cluster, worker_device
 from reid_eval.runtime import InputError
 
 
@@ -24,6 +25,7 @@ from reid_eval.runtime import InputError
 @click.option("--shard", metavar="I/N", help="Do the I-th of N parts (I from 0). Default: torchrun's rank, or all.")
 @click.option("--max-seconds", type=click.FloatRange(min=1), help="Start no new training after this time.")
 @click.option("--dry-run", is_flag=True, help="Print the trainings and an estimate of their time; do none.")
+@ray_options
 def table(
     recipe: str,
     out: Path | None,
@@ -34,6 +36,7 @@ def table(
     shard: str | None,
     max_seconds: float | None,
     dry_run: bool,
+    **ray: Any,
 ) -> None:
     """Fill a table of re-ID scores: methods by share of real images, networks and seeds.
 
@@ -46,6 +49,11 @@ def table(
     """
     if out is None and not dry_run:
         raise InputError("give --out, the folder of records, folders and the table: the same command goes on there")
+    cluster = take_cluster(ray)
+    if cluster is not None and jobs > 1:
+        raise InputError("--jobs is for this machine, --ray-workers for --ray: leave one of them out")
+    device = worker_device(device, cluster)
+    from augment.cluster.ray_table import RayComputing
     from augment.table.run import run_table, table_figures
     from augment.table.table_recipe import load_table
 
@@ -54,9 +62,10 @@ def table(
         out,
         echo,
         device=device,
-        jobs=jobs,
+        jobs=jobs if cluster is None else cluster.workers or 1,
         shard=parse_shard(shard) if shard else None,
         max_seconds=max_seconds,
         dry_run=dry_run,
+        computing=None if cluster is None else RayComputing(cluster),
     )
     figures(table_figures(study))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,26 @@ from reid_eval.foreign import read_json
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
 
 _SAVE_EVERY = 20.0  # seconds between two writings of what is done so far
+_SAVE_PAUSE = 9.0  # times what the last one took, at least: the table of a million images takes longer than that
+
+Batch = Sequence[tuple[str, str]]
+"""Images that an estimator gets at a time: of each its path, relative to the folder, and the name of its row."""
+
+
+class Finding(Protocol):
+    """Who finds the joints of batches: this process, if nobody else."""
+
+    def __call__(self, root: Path, batches: Iterator[Batch]) -> Iterator[tuple[Batch, NDArray[np.float32], str]]:
+        """Each batch as it is done, in any order: its joints `[N, 18, 2]`, and a note for the progress bar.
+
+        Args:
+            root: the folder of the images.
+            batches: to be asked for as they are needed.
+
+        Raises:
+            InputError: an image cannot be read.
+        """
+        ...
 
 
 class Share(NamedTuple):
@@ -82,6 +102,7 @@ def estimate_folder(
     *,
     batch_size: int = 32,
     resume: bool = False,
+    finding: Finding | None = None,
 ) -> Keypoints:
     """Find the joints of all images of a folder.
 
@@ -95,6 +116,7 @@ def estimate_folder(
         facts: all that determines its answers; a run goes on only with the same.
         batch_size: images given to it at a time, fewer large ones.
         resume: go on with what an earlier run left.
+        finding: who asks such an estimator; None: this process does.
 
     Returns:
         The table, in the order of the paths; that of `out` if it is there already.
@@ -110,17 +132,18 @@ def estimate_folder(
     paths, names = folder.paths, row_names(folder.paths)
     done = part.open(resume)
     todo = [(path, name) for path, name in zip(paths, names, strict=True) if name not in done]
-    last = time.monotonic()
+    height = getattr(estimator, "height", 0)  # that it enlarges images to, if it does
+    batches = _cut(folder.root, todo, batch_size, height)
+    save_at = time.monotonic() + _SAVE_EVERY
     with progress("Finding joints", len(paths)) as bar:
         bar.skip(len(paths) - len(todo))
-        height = getattr(estimator, "height", 0)  # that it enlarges images to, if it does
-        for batch, images in _batches(folder.root, todo, batch_size, height):
-            xy, _ = estimator(images)
+        for batch, xy, note in (finding or _Here(estimator))(folder.root, batches):
             done.update(zip((name for _, name in batch), xy, strict=True))
-            bar.advance(len(batch))
-            if time.monotonic() - last > _SAVE_EVERY:
+            bar.advance(len(batch), note)
+            if (start := time.monotonic()) > save_at:
                 part.save(done)
-                last = time.monotonic()
+                taken = time.monotonic() - start
+                save_at = time.monotonic() + max(_SAVE_EVERY, _SAVE_PAUSE * taken)
     part.save(done)
     table = Keypoints(tuple(names), np.stack([done[name] for name in names]).astype(np.float32))
     check_found(share_found(table), estimator.name)
@@ -182,20 +205,25 @@ class _Part:
         self.about.unlink(missing_ok=True)  # last: by it a killed run is known
 
 
-def _batches(
-    root: Path, todo: Sequence[tuple[str, str]], size: int, height: int
-) -> Iterator[tuple[Sequence[tuple[str, str]], list[NDArray[np.uint8]]]]:
-    """Batches with their images; the next one is read while the caller works on this one.
+def _cut(root: Path, todo: Batch, size: int, height: int) -> Iterator[Batch]:
+    """Batches of at most `size` images, and no more pixels than `held_at_once` allows."""
+    for part in held_at_once([root / path for path, _ in todo], size, height):
+        yield todo[part]
 
-    Images are at most `size`, and no more pixels than `held_at_once` allows; two batches are held.
-    """
-    places = [root / path for path, _ in todo]
-    with ThreadPoolExecutor(4) as pool:
-        parts = held_at_once(places, size, height)
-        part = next(parts, None)
-        ahead = [pool.submit(read_image, place) for place in places[part]] if part else []
-        while part:
-            now, following = ahead, next(parts, None)
-            ahead = [pool.submit(read_image, place) for place in places[following]] if following else []
-            yield todo[part], [future.result() for future in now]
-            part = following
+
+class _Here:
+    """This process; the next batch is read while the estimator looks at one, so that two are held."""
+
+    def __init__(self, estimator: Estimator) -> None:
+        self.estimator = estimator
+
+    def __call__(self, root: Path, batches: Iterator[Batch]) -> Iterator[tuple[Batch, NDArray[np.float32], str]]:
+        with ThreadPoolExecutor(4) as pool:
+            batch = next(batches, None)
+            ahead = [pool.submit(read_image, root / path) for path, _ in batch or ()]
+            while batch is not None:
+                now, following = ahead, next(batches, None)
+                ahead = [pool.submit(read_image, root / path) for path, _ in following or ()]
+                xy, _ = self.estimator([future.result() for future in now])
+                yield batch, xy, ""
+                batch = following

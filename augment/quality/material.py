@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import Keypoints, load_annotations
 from augment.pose.skeleton import usable
 from augment.quality.edited import kept_outputs, own_rows
-from augment.quality.metrics import Material
+from augment.quality.metrics import Images, Material
 from augment.quality.retrieval import Gallery
 from augment.runs import Say
 from augment.synth.world import NEWEST
@@ -28,6 +29,7 @@ from reid_eval.transforms import to_pictures
 
 if TYPE_CHECKING:
     from augment.generators.base import PoseGenerator
+    from augment.generators.patn.batch import PairBatch
     from augment.quality.known import KnownPairs
 
 _BATCH = 8
@@ -86,7 +88,21 @@ def folder_material(
     )
 
 
-def pairs_material(generator: PoseGenerator, known: KnownPairs, count: int, precision: str = "float32") -> Material:
+class Making(Protocol):
+    """Who makes the images of pairs: this process, if nobody else."""
+
+    def __call__(self, batches: Iterator[tuple[int, PairBatch]]) -> Iterator[tuple[int, Images, str]]:
+        """Each batch as it is done, in any order: its number, uint8 RGB `[B, H, W, 3]`, a note for the progress bar.
+
+        Args:
+            batches: each with the number of its first pair; to be asked for as they are needed.
+        """
+        ...
+
+
+def pairs_material(
+    generator: PoseGenerator, known: KnownPairs, count: int, precision: str = "float32", making: Making | None = None
+) -> Material:
     """A generator's images of `count` test pairs, beside the real images in those poses.
 
     Args:
@@ -94,33 +110,64 @@ def pairs_material(generator: PoseGenerator, known: KnownPairs, count: int, prec
         known: the pairs.
         count: how many.
         precision: of the generator, `float32` or `bf16`.
+        making: who makes such a generator's images; None: this process.
+    """
+    rows: dict[int, dict[str, Any]] = {}
+
+    def batches() -> Iterator[tuple[int, PairBatch]]:
+        for first in range(0, count, _BATCH):
+            batch = known.pairs.sample(first // _BATCH, min(_BATCH, count - first))
+            rows[first] = _known_of(batch)
+            yield first, batch
+
+    with progress("Generating", count, "pairs") as bar:
+        for first, made, note in (making or _Here(generator, precision))(batches()):
+            rows[first]["generated"] = made
+            bar.advance(len(made), note)
+    joined = {name: np.concatenate([rows[first][name] for first in sorted(rows)]) for name in rows[0]}
+    fed = (joined.pop("condition_rows"), joined.pop("target_rows"))
+    photos = known.images.transpose(0, 2, 3, 1)
+    gallery = Gallery(photos, known.pids, known.camids, *fed, training=known.training)
+    return Material(crowd=joined["real"], gallery=gallery, **joined)
+
+
+def _known_of(batch: PairBatch) -> dict[str, Any]:
+    row = {
+        "conditions": to_pictures(batch.image),
+        "real": to_pictures(batch.target_image),
+        "poses": batch.target_keypoints.cpu().numpy(),
+        "condition_poses": batch.condition_keypoints.cpu().numpy(),
+        **cast("dict[str, list[int]]", batch.fed),
+    }
+    if batch.target_mask is not None:
+        row["people"] = batch.target_mask[:, 0].cpu().numpy()
+    return row
+
+
+class _Here:
+    """This process."""
+
+    def __init__(self, generator: PoseGenerator, precision: str) -> None:
+        self.generator, self.precision = generator, precision
+
+    def __call__(self, batches: Iterator[tuple[int, PairBatch]]) -> Iterator[tuple[int, Images, str]]:
+        for first, batch in batches:
+            yield first, made_of(self.generator, batch, first, self.precision), ""
+
+
+def made_of(generator: PoseGenerator, batch: PairBatch, first: int, precision: str) -> Images:
+    """The generated images of a batch on the generator's device, uint8 RGB `[B, H, W, 3]`.
+
+    Args:
+        generator: of the batch's size.
+        batch: the pairs.
+        first: number of its first pair, for seeds.
+        precision: `float32` or `bf16`.
     """
     from augment.quality.errors import transfer
 
-    columns: dict[str, list[Any]] = {}
-    with progress("Generating", count, "pairs") as bar:
-        for step in range(-(-count // _BATCH)):
-            batch = known.pairs.sample(step, min(_BATCH, count - step * _BATCH))
-            with torch.autocast(generator.device.type, torch.bfloat16, enabled=precision == "bf16"):
-                made = transfer(generator, batch, step * _BATCH)
-            row = {
-                "generated": to_pictures(made),
-                "conditions": to_pictures(batch.image),
-                "real": to_pictures(batch.target_image),
-                "poses": batch.target_keypoints.cpu().numpy(),
-                "condition_poses": batch.condition_keypoints.cpu().numpy(),
-                **cast("dict[str, list[int]]", batch.fed),
-            }
-            if batch.target_mask is not None:
-                row["people"] = batch.target_mask[:, 0].cpu().numpy()
-            for name, value in row.items():
-                columns.setdefault(name, []).append(value)
-            bar.advance(len(made))
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
-    rows = (joined.pop("condition_rows"), joined.pop("target_rows"))
-    photos = known.images.transpose(0, 2, 3, 1)
-    gallery = Gallery(photos, known.pids, known.camids, *rows, training=known.training)
-    return Material(crowd=joined["real"], gallery=gallery, **joined)
+    with torch.autocast(generator.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        return to_pictures(transfer(generator, batch, first))
 
 
 def generated_pairs(
@@ -131,6 +178,7 @@ def generated_pairs(
     say: Say,
     precision: str = "float32",
     world: int = NEWEST,
+    spread: Callable[[PoseGenerator], Making] | None = None,
 ) -> tuple[Material, dict[str, Any]]:
     """A generator's images of test pairs, and facts about them.
 
@@ -142,6 +190,7 @@ def generated_pairs(
         say: told where the pairs come from.
         precision: of the generator, `float32` or `bf16`.
         world: version of how synthetic people are drawn.
+        spread: says of the generator who makes its images; None: this process.
     """
     from augment.generators.open import generator_sha256, open_generator
     from augment.quality.known import UNSEEN, known_pairs
@@ -149,7 +198,8 @@ def generated_pairs(
     device = resolve_device(name)
     generator = open_generator(weights, device)
     known = known_pairs(generator.size, data, device, say, count, world)
-    material = pairs_material(generator, known, count, check_precision(precision))
+    making = None if spread is None else spread(generator)
+    material = pairs_material(generator, known, count, check_precision(precision), making)
     drawn = {"data": "unseen synthetic people", "seed": UNSEEN.seed, "world": world}
     facts = {"weights": generator.name, "weights_sha256": generator_sha256(generator), "precision": precision}
     return material, {**facts, **({"data": data.name} if data else drawn)}

@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from filelock import FileLock, Timeout
@@ -31,6 +32,14 @@ from reid_eval.table.runner import Runner
 
 _PATIENCE = 1.0
 """Seconds that stopped workers have."""
+
+
+class Computing(Protocol):
+    """Who computes cells: `compute`, if nobody else."""
+
+    def __call__(self, study: Study, cells: list[Cell], *, deadline: float | None) -> Iterator[tuple[Record, Cell]]:
+        """As `compute` says."""
+        ...
 
 
 def compute(
@@ -98,7 +107,7 @@ def _stop_workers(pool: ProcessPoolExecutor) -> None:
 def _compute_here(study: Study, cells: list[Cell], deadline: float | None) -> Iterator[tuple[Record, Cell]]:
     if not cells:
         return
-    worker = _Worker(study, deadline)
+    worker = CellWorker(study, deadline)
     for cell in cells:
         record = worker.record(cell)
         if record is not None:
@@ -131,7 +140,7 @@ def _lock_path(study: Study, cell: Cell) -> Path:
     return study.records.folder / f".{cell.key}.lock"
 
 
-class _Worker:
+class CellWorker:
     """What a process keeps from one cell to the next: images on the device, above all."""
 
     def __init__(self, study: Study, deadline: float | None) -> None:
@@ -192,7 +201,7 @@ class _Worker:
         self._searcher.records(cell, model, str(file.metadata.get("amp", "off")))
 
 
-_here: list[_Worker] = []
+_here: list[CellWorker] = []
 """The worker that a worker process is."""
 _busy: list[Cell] = []
 """What it is at."""
@@ -205,7 +214,7 @@ def _start_worker(study: Study, threads: int, deadline: float | None) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     hide_progress()
     torch.set_num_threads(threads)
-    _here.append(_Worker(study, deadline))
+    _here.append(CellWorker(study, deadline))
 
 
 def _leave(*_: object) -> None:

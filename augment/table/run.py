@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from augment.runs import Say, describe_run
 from augment.table.by_query import write_by_query
-from augment.table.compute import compute, holders, is_free, sweep_locks
+from augment.table.compute import Computing, compute, holders, is_free, sweep_locks
 from augment.table.forecast import duration, forecast
 from augment.table.search_plot import write_search_plot
 from augment.table.study import Cell, Study, open_study
@@ -41,8 +42,11 @@ def run_table(
     shard: tuple[int, int] | None = None,
     max_seconds: float | None = None,
     dry_run: bool = False,
+    computing: Computing | None = None,
 ) -> Study:
     """Compute what is missing, then write the table of what is there.
+
+    Long because half of it says what the arguments are.
 
     Args:
         recipe: from `load_table`.
@@ -54,6 +58,7 @@ def run_table(
         shard: (index, count): every count-th training; default: as torchrun says in the environment, or all.
         max_seconds: start no new training after so many.
         dry_run: list the trainings and say how long the missing ones should take; do none, and write nothing.
+        computing: who does the trainings; None: this process and its `jobs`.
 
     Raises:
         InputError: something in the recipe, the data or the folder is wrong.
@@ -81,7 +86,7 @@ def run_table(
     mine = [cell for cell in study.cells[part[0] :: part[1]] if not study.is_done(cell)]
     left, busy = mine, ""
     while left and not busy and not _is_up(deadline):
-        _fill(study, left, jobs, deadline, say)
+        _fill(study, left, computing or partial(compute, jobs=jobs), deadline, say)
         left = [cell for cell in left if not study.is_done(cell)]
         if left and not any(is_free(study, cell) for cell in left):  # else who was at one has ended without its record
             busy = holders(study, left)
@@ -97,10 +102,10 @@ def _is_up(deadline: float | None) -> bool:
     return deadline is not None and time.time() >= deadline
 
 
-def _fill(study: Study, cells: list[Cell], jobs: int, deadline: float | None, say: Say) -> None:
+def _fill(study: Study, cells: list[Cell], computing: Computing, deadline: float | None, say: Say) -> None:
     """Compute cells, telling of each, and writing the table now and then."""
     left, shown = len(cells), time.monotonic()
-    for record, cell in compute(study, cells, jobs, deadline):
+    for record, cell in computing(study, cells, deadline=deadline):
         left -= 1
         scores = record.scores
         say(

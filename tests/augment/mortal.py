@@ -45,6 +45,13 @@ class DiesAlways(Toy):
         return super().transfer(*arguments, **named)
 
 
+class Fails(Toy):
+    """Fails at every image."""
+
+    def transfer(self, *arguments: Any, **named: Any) -> Tensor:
+        raise ValueError("none is to my liking\nand more of that")
+
+
 class DislikesOne(Marker):
     """Fails at one image: the one with a seed that is told. Counts how often it was asked for that."""
 
@@ -69,6 +76,11 @@ def slow(device: torch.device) -> Slow:
 def dies_always(device: torch.device) -> DiesAlways:
     assert device.type == "cpu"
     return DiesAlways()
+
+
+def fails(device: torch.device) -> Fails:
+    assert device.type == "cpu"
+    return Fails()
 
 
 def dislikes_one(device: torch.device) -> DislikesOne:

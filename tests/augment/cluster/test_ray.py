@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 import signal
 import subprocess
@@ -29,38 +28,8 @@ from augment.plan.file import write_plan
 from reid_eval.runtime import InputError, RunError
 
 ray = pytest.importorskip("ray")
-HERE = Path(__file__).resolve()
-CODE = (HERE.parents[3], HERE.parents[1])
-"""The package, and the generators of the tests, for workers and drivers."""
 FAR = 240.0
 """Seconds until a wait is given up: far more than it takes."""
-
-
-@pytest.fixture(scope="module")
-def marks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("marks")
-
-
-@pytest.fixture(scope="module")
-def address(marks: Path) -> Iterator[str]:
-    """A cluster of this machine with room for two workers."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, CODE)))
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("MORTAL_FILE", str(marks / "once"))
-        before = signal.getsignal(signal.SIGTERM)
-        context = ray.init(
-            "local",
-            num_cpus=2,
-            include_dashboard=False,
-            object_store_memory=80 << 20,
-            log_to_driver=False,
-            logging_level="ERROR",
-        )
-        signal.signal(signal.SIGTERM, before)
-        yield context.address_info["gcs_address"]
-        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -107,15 +76,12 @@ def test_a_driver_that_is_killed_and_runs_of_other_kinds_that_go_on(
     out = tmp_path / "out"
     words = [sys.executable, "-m", "augment", "generate", root, "--plan", plan, "--out", out, "--resume"]
     words += ["--weights", "mortal:slow", "--ray", address, "--ray-workers", "2"]
-    path = os.pathsep.join(map(str, CODE))
     made = 0
     for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
         # The workers of a killed driver end their pieces: what is made from here on is this one's.
         wait_for(lambda: ray.available_resources().get("CPU") == 2)
         made = generated(out)
-        driver = subprocess.Popen(
-            words, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c
-        )
+        driver = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, preexec_fn=hear_ctrl_c)
         wait_for(lambda before=made, of=driver: generated(out) > before or of.poll() is not None)
         assert driver.poll() is None, driver.stderr and driver.stderr.read()
         driver.send_signal(number)

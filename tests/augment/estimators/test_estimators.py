@@ -400,7 +400,8 @@ def test_a_plain_folder_with_equal_names(tmp_path: Path) -> None:
 
 
 def test_a_killed_run_goes_on(tiny_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augment.estimators.estimate._SAVE_EVERY", 0.0)
+    for pause in ("_SAVE_EVERY", "_SAVE_PAUSE"):
+        monkeypatch.setattr(f"augment.estimators.estimate.{pause}", 0.0)
     whole, out = tmp_path / "whole.csv", tmp_path / "k.csv"
     estimate_folder(folder_images(tiny_root), whole, Middle(), {}, batch_size=4)
     with pytest.raises(KeyboardInterrupt):

@@ -247,14 +247,14 @@ def test_a_cell_whose_worker_died_meanwhile_is_done_after_all(
     lock.parent.mkdir(parents=True)
     held = FileLock(lock)
     held.acquire()
-    real = compute._Worker.record
+    real = compute.CellWorker.record
 
     def record(worker: Any, cell: Any) -> Any:
         found = real(worker, cell)
         held.release(force=True)
         return found
 
-    monkeypatch.setattr(compute._Worker, "record", record)
+    monkeypatch.setattr(compute.CellWorker, "record", record)
     table.run(*small, say=said.append)
     assert any(line.startswith("1 of 1 trainings in the table") for line in said)
     assert not any("to go" in line for line in said)
