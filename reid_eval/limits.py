@@ -56,6 +56,10 @@ MOST_STREAM_PIXELS = 1 << 32
 """Of the people that a training on drawn ones has drawn at a time."""
 MOST_CELLS = 100_000
 """Of a table: rows times columns times networks times seeds."""
+MOST_PLANS = 2000
+"""Of a table: rows times columns times plan seeds; each is drawn before the first training."""
+MOST_TRIAL_PIXELS = 1 << 22
+"""Of a batch of the steps that a dry run's forecast is measured on."""
 MOST_SIDE = 2048
 """Pixels: of the images that a network takes."""
 LONGEST_IMAGE_NAME = 1024
