@@ -14,6 +14,8 @@ MOST_PICTURE_BYTES = 256 << 20
 """Of a picture's file."""
 MOST_TABLE_BYTES = 256 << 20
 """Of an annotation file, a plan, a manifest, a list of images: a million rows."""
+MOST_UNPACKED_BYTES = 1 << 30
+"""Of what a plan in a parquet file unpacks to."""
 MOST_SMALL_BYTES = 1 << 20
 """Of thresholds, run files, facts of a drawn data set: one JSON object each."""
 MOST_RECIPE_BYTES = 128 << 10

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +30,16 @@ RETRIES = 2
 DRAWS = 3
 """Raise it when other images begin to be rejected, or to be tried in other poses: what was made before is another
 result."""
+_NUMBER = re.compile(r"(-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?)?")
+_REASON = "|".join(REASONS)
+_PLAIN = {
+    "index": re.compile(r"[0-9]{1,18}"),
+    "attempt": re.compile(r"[0-9]{1,18}"),
+    "accepted": re.compile(r"[01]"),
+    "reasons": re.compile(rf"(({_REASON})(\+({_REASON}))*)?"),
+    **dict.fromkeys(NUMBERS, _NUMBER),
+}
+"""What stands in the log's columns, but for names."""
 _LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
 
 
@@ -220,7 +231,12 @@ def read_log(path: Path) -> dict[str, Verdict]:
         table = read_csv(path)
         if tuple(table.columns) != _LOG_COLUMNS:
             raise ValueError(f"its columns are not {','.join(_LOG_COLUMNS)}")
+        for row, words in enumerate(table[list(_PLAIN)].itertuples(index=False, name=None), 2):
+            if not all(_PLAIN[name].fullmatch(word) for name, word in zip(_PLAIN, words, strict=True)):
+                raise ValueError(f"row {row} is none that the gate writes")
         accepted = table[table["accepted"] == "1"]
+        if accepted["output"].duplicated().any():
+            raise ValueError("an image was accepted twice")
         columns = [[_number(text) for text in accepted[name]] for name in NUMBERS]
     except (OSError, ValueError) as error:
         raise InputError(f"cannot read the gate's log {path}: {reason_of(error)}") from None

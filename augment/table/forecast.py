@@ -69,8 +69,8 @@ def _trial(study: Study, backbone: str) -> float:
 
 
 def small_enough(settings: TrainSettings) -> TrainSettings:
-    """With a batch of at most `MOST_TRIAL_PIXELS`, but of two groups of a person's images at least: a recipe may ask for
-    batches of which a processor does one in ten minutes."""
+    """With a batch of at most `MOST_TRIAL_PIXELS`, but of two groups of a person's images at least: a recipe may ask
+    for batches of which a processor does one in ten minutes."""
     group = settings.images_per_id
     most = max(MOST_TRIAL_PIXELS // (settings.size[0] * settings.size[1]) // group, 2) * group
     return replace(settings, batch_size=min(settings.batch_size, most))
