@@ -122,7 +122,9 @@ def _read(arrow: Any, file: Any) -> Any:
     names, types = file.schema_arrow.names, file.schema_arrow.types
     if names != list(kinds):
         raise ValueError(f"the columns are {', '.join(names)[:100]}, expected {', '.join(COLUMNS)}, ...")
-    if types != list(kinds.values()):
+    text = (arrow.string(), arrow.large_string())  # the latter is what pandas writes
+    asked = [text if kind in text else (kind,) for kind in kinds.values()]
+    if not all(kind in wanted for kind, wanted in zip(types, asked, strict=True)):
         raise ValueError(f"the columns are {', '.join(map(str, types))[:100]}: texts and whole numbers were due")
     stated = sum(facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
     if stated > MOST_UNPACKED_BYTES or facts.num_rows > MOST_ROWS:
@@ -133,7 +135,7 @@ def _read(arrow: Any, file: Any) -> Any:
         if rows > MOST_ROWS or size > MOST_UNPACKED_BYTES or part.nbytes > _BATCH * _LARGEST_ROW:
             raise ValueError(f"it unpacks to more than {MOST_ROWS} rows, or to rows that no plan has")
         parts.append(part)
-    return arrow.Table.from_batches(parts, arrow.schema(list(kinds.items())))
+    return arrow.Table.from_batches(parts, file.schema_arrow)
 
 
 def _kinds(arrow: Any) -> dict[str, Any]:

@@ -362,8 +362,8 @@ def _shown_record(draw: DrawFn, ground: Ground) -> Made:
 
 
 def _rankings(draw: DrawFn, ground: Ground) -> Made:
-    """The first of the rankings of a table's cell."""
-    base = draw(st.sampled_from(ground.records)).replace("records/", "lists/").replace(".json", ".npz")
+    """The first of the rankings of one of two cells, those that are shown."""
+    base = draw(st.sampled_from(ground.ranked))
     file = _bytes(draw, ground, base, base.replace("table/", "shown/", 1), head=400)
     return _report(draw, ground, "shown"), [file], [("table", "shown")]
 
@@ -564,19 +564,20 @@ def _needed(found: object) -> object:
     return found
 
 
-def _of_tars(root: Path) -> object:
+def _of_tars(root: Path) -> Any:
     from augment.folder.plan_parquet import TAR_PLAN, read_tar_plan
 
     return read_tar_plan(root / TAR_PLAN)
 
 
 def _draw_from_tars(root: Path) -> None:
-    """Every person's first image, from the middle of its tar."""
+    """An image of the person of each, from the middle of its tar."""
     from augment.folder.image_sources import GeneratedTars
 
-    source = GeneratedTars(root)
-    for index, pid in enumerate(sorted({0, 1, 2})):
-        source.draw(index, pid, 1, 0)
+    plan, source = _of_tars(root), GeneratedTars(root)
+    made = plan[plan["action"] == "generate"]
+    for index, (pid, camid) in enumerate(zip(made["pid"].tolist(), made["camid"].tolist(), strict=True)):
+        source.draw(index, pid, camid, index)
 
 
 def _all_views(folder: Path) -> None:

@@ -176,6 +176,7 @@ class Ground:
         from reid_eval.rankings import write_lists
         from reid_eval.table import write_grid
         from reid_eval.table.cells import Queries, Record, Scores
+        from reid_eval.table.grid import Place
 
         recipe = load_table(str(self.root / "table.yaml"))
         study = open_study(recipe, self.root / "table", "cpu")
@@ -192,6 +193,9 @@ class Ground:
         lists = np.zeros((count, 3), np.int32)
         for cell in study.cells:
             write_lists(study.lists(cell), lists)
+        first = study.columns[0].label  # a page shows the rankings of one pair of cells
+        pair = [study.places[Place("resnet50", row.name, first, 0)] for row in recipe.rows]
+        self.ranked = [study.lists(cell).relative_to(self.root).as_posix() for cell in pair]
         write_grid(table_grid(study), study.out / "table.grid.json")
         self.told = {"command": ["patn-augment", "table"], "data": f"{ROOT}/data", "versions": {"numpy": "1"},
                      "recipe": recipe.model_dump(mode="json")}  # fmt: skip

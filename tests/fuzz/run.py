@@ -224,8 +224,9 @@ def limit_memory() -> None:
 
 
 def corpus() -> list[Case]:
-    """What ships: what once fell, and a case for many a message."""
-    return [Case.of_line(line) for line in CORPUS.read_text().splitlines()] if CORPUS.exists() else []
+    """What ships: what once fell, and a case for many a message; without those of doors that need what is not here."""
+    lines = CORPUS.read_text().splitlines() if CORPUS.exists() else []
+    return [case for case in map(Case.of_line, lines) if case.door in DOORS]
 
 
 def keep(found: list[Case]) -> None:
