@@ -181,7 +181,8 @@ class Ground:
         recipe = load_table(str(self.root / "table.yaml"))
         study = open_study(recipe, self.root / "table", "cpu")
         count = len(study.reid.query)
-        queries = Queries(pids=[1] * count, precisions=[0.5] * count, first_ranks=[2] * count)
+        pids = study.reid.query["pid"].tolist()  # a page shows rankings of its own data set alone
+        queries = Queries(pids=pids, precisions=[0.5] * count, first_ranks=[2] * count)
         scores = Scores(rank1=0.0, rank5=1.0, rank10=1.0, mAP=0.5, mINP=0.5, n_train=8, n_generated=0, n_query=count,
                         n_gallery=9, n_skipped=0, steps=2, train_accuracy=0.5)  # fmt: skip
         made = {"seconds": 1.0, "device": "cpu", "device_name": "abacus", "amp": "off"}

@@ -164,10 +164,10 @@ def test_seeds_of_one_plan_look_at_it_once(table: TinyTable, monkeypatch: pytest
 def test_a_forecast_is_made_on_a_batch_of_a_size(table: TinyTable) -> None:
     from augment.table.forecast import small_enough
 
-    settings = table.load("train.size=[256, 128]", "train.batch_size=4096").settings("tiny", 0)
+    settings = replace(table.load().settings("tiny", 0), size=(256, 128), batch_size=4096)
     assert small_enough(settings).batch_size == 128
     assert small_enough(replace(settings, batch_size=64)).batch_size == 64
-    assert small_enough(replace(settings, size=(2048, 2048))).batch_size == 2 * settings.images_per_id
+    assert small_enough(replace(settings, size=(1024, 1024), batch_size=256)).batch_size == 2 * settings.images_per_id
 
 
 def test_another_methods_folders(table: TinyTable, tiny_root: Path, tmp_path: Path) -> None:
