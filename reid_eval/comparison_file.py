@@ -96,9 +96,20 @@ def read_kept(path: Path) -> Kept:
     """
     try:
         with open_arrays(path) as file:
-            return Kept(*(file[name] for name in Kept._fields))
+            return _checked(Kept(*(file[name] for name in Kept._fields)))
     except Exception as error:  # numpy and zipfile raise many kinds on damaged bytes
         raise InputError(f"cannot read features from {path} ({reason_of(error)})") from None
+
+
+def _checked(kept: Kept) -> Kept:
+    kinds = (np.float32, np.float32, np.float64, np.float64, np.int64)
+    if any(array.dtype != kind for array, kind in zip(kept, kinds, strict=True)):
+        raise ValueError("an array is of another type")
+    if kept.query.ndim != 2 or kept.gallery.ndim != 2 or kept.query.shape[1] != kept.gallery.shape[1]:
+        raise ValueError("features are of other shapes")
+    if kept.cmc.ndim != 1 or not kept.precisions.shape == kept.first_ranks.shape == (len(kept.query),):
+        raise ValueError("scores are not of these queries")
+    return kept
 
 
 def read_evaluation(path: Path) -> Evaluation:

@@ -14,6 +14,8 @@ MOST_PICTURE_BYTES = 256 << 20
 """Of a picture's file."""
 MOST_TABLE_BYTES = 256 << 20
 """Of an annotation file, a plan, a manifest, a list of images: a million rows."""
+MOST_UNPACKED_BYTES = 1 << 30
+"""Of what a plan in a parquet file unpacks to."""
 MOST_SMALL_BYTES = 1 << 20
 """Of thresholds, run files, facts of a drawn data set: one JSON object each."""
 MOST_RECIPE_BYTES = 128 << 10
@@ -56,6 +58,10 @@ MOST_STREAM_PIXELS = 1 << 32
 """Of the people that a training on drawn ones has drawn at a time."""
 MOST_CELLS = 100_000
 """Of a table: rows times columns times networks times seeds."""
+MOST_PLANS = 2000
+"""Of a table: rows times columns times plan seeds; each is drawn before the first training."""
+MOST_TRIAL_PIXELS = 1 << 22
+"""Of a batch of the steps that a dry run's forecast is measured on."""
 MOST_SIDE = 2048
 """Pixels: of the images that a network takes."""
 LONGEST_IMAGE_NAME = 1024

@@ -19,9 +19,11 @@ from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
+from reid_eval.foreign import read_foreign
 from reid_eval.shown import one_line
 
 _LONGEST = 200  # bytes of a folder's name that leave room for ours
+_MOST_BYTES = 4096  # of a lock's file: a number and a name
 
 
 @contextmanager
@@ -81,7 +83,7 @@ def sign_lock(path: Path) -> None:
 def holder_of(path: Path) -> str:
     """`process 12 of host a`, as far as the file of a lock tells."""
     try:
-        process, host = path.read_text().split("\n")[:2]
+        process, host = read_foreign(path, _MOST_BYTES).decode().split("\n")[:2]
     except (OSError, ValueError):
         return "another process"
     return f"process {process[:20]} of {one_line(host, 80)}" if process.isdecimal() else "another process"

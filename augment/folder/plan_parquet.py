@@ -17,13 +17,24 @@ import pandas as pd
 from augment.folder.layout import TAR_PLAN
 from augment.folder.tar_shards import TarRecord
 from augment.plan.file import COLUMNS, check_rows
-from reid_eval.limits import MOST_ROWS
+from reid_eval.foreign import open_regular, reason_of
+from reid_eval.limits import (
+    LARGEST_INTEGER,
+    LONGEST_IMAGE_NAME,
+    MOST_PICTURE_BYTES,
+    MOST_ROWS,
+    MOST_TABLE_BYTES,
+    MOST_UNPACKED_BYTES,
+)
 from reid_eval.runtime import InputError, atomic_path
 
 __all__ = ["TAR_PLAN", "check_arrow", "read_tar_plan", "write_tar_plan"]
 
 PLACES = ("shard", "offset", "size")
 _NUMBERS = ("pid", "camid", "offset", "size")
+_BATCH = 1024
+_LARGEST_ROW = 4 * LONGEST_IMAGE_NAME * len((*COLUMNS, *PLACES))
+_LARGEST_OFFSET = LARGEST_INTEGER - MOST_PICTURE_BYTES
 
 
 def _arrow() -> tuple[Any, Any]:
@@ -51,8 +62,7 @@ def write_tar_plan(path: Path, plan: pd.DataFrame, records: Iterator[tuple[str, 
         records: of all tars with images of the plan, in its order.
     """
     arrow, parquet = _arrow()
-    kinds = [(name, arrow.int64() if name in _NUMBERS else arrow.string()) for name in (*COLUMNS, *PLACES)]
-    schema = arrow.schema(kinds)
+    schema = arrow.schema(list(_kinds(arrow).items()))
     actions, outputs = (plan[name].to_numpy(object).tolist() for name in ("action", "output"))
     with atomic_path(path) as temporary, parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
         start = 0
@@ -83,24 +93,51 @@ def read_tar_plan(path: Path) -> pd.DataFrame:
     """The plan with `shard`, `offset` and `size`.
 
     Raises:
-        InputError: it cannot be read, is no such table, or a row of the plan is wrong.
+        InputError: it cannot be read, is no such table or one beyond the limits, or a row of the plan is wrong.
     """
-    _, parquet = _arrow()
+    arrow, parquet = _arrow()
     try:
-        file = parquet.ParquetFile(path)
-        if file.metadata.num_rows > MOST_ROWS:
-            raise InputError(f"{path}: {file.metadata.num_rows} rows, at most {MOST_ROWS} are read")
-        names = tuple(file.schema_arrow.names)
-        if names != (*COLUMNS, *PLACES):
-            raise InputError(f"{path}: the columns are {', '.join(names)[:200]}, expected {', '.join(COLUMNS)}, ...")
-        table = file.read().to_pandas()
-    except InputError:
-        raise
+        with open_regular(path, MOST_TABLE_BYTES) as file:
+            table = _read(arrow, parquet.ParquetFile(file)).to_pandas()
     except Exception as error:  # pyarrow raises ArrowInvalid, OSError, and others on bytes that are no parquet
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise InputError(f"cannot read {path}: {lines[0][:200]}") from None
+        raise InputError(f"cannot read {path}: {reason_of(error)[:200]}") from None
     if any(table[name].dtype != np.int64 for name in _NUMBERS):
         raise InputError(f"{path}: {', '.join(_NUMBERS)} should be whole numbers")
     table = table.fillna({name: "" for name in (*COLUMNS, *PLACES) if name not in _NUMBERS})
     check_rows(str(path), table)
+    there = table[table["action"] != "drop"]
+    inside = there["offset"].between(0, _LARGEST_OFFSET) & there["size"].between(0, MOST_PICTURE_BYTES)
+    if not inside.all():
+        raise InputError(f"{path}: row {inside.idxmin() + 2}: no picture has such an offset and size")
     return table
+
+
+def _read(arrow: Any, file: Any) -> Any:
+    """The table, some rows at a time: what a small file unpacks to may be any size, and what it states of that a lie.
+
+    Raises:
+        ValueError: other columns, or more or longer rows than the limits say.
+    """
+    kinds, facts = _kinds(arrow), file.metadata
+    names, types = file.schema_arrow.names, file.schema_arrow.types
+    if names != list(kinds):
+        raise ValueError(f"the columns are {', '.join(names)[:100]}, expected {', '.join(COLUMNS)}, ...")
+    text = (arrow.string(), arrow.large_string())  # the latter is what pandas writes
+    asked = [text if kind in text else (kind,) for kind in kinds.values()]
+    if not all(kind in wanted for kind, wanted in zip(types, asked, strict=True)):
+        raise ValueError(f"the columns are {', '.join(map(str, types))[:100]}: texts and whole numbers were due")
+    stated = sum(facts.row_group(number).total_byte_size for number in range(facts.num_row_groups))
+    if stated > MOST_UNPACKED_BYTES or facts.num_rows > MOST_ROWS:
+        raise ValueError(f"it has {facts.num_rows} rows in {stated} bytes, at most {MOST_ROWS} are read")
+    parts, rows, size = [], 0, 0
+    for part in file.iter_batches(_BATCH, use_threads=False):
+        rows, size = rows + part.num_rows, size + part.nbytes
+        if rows > MOST_ROWS or size > MOST_UNPACKED_BYTES or part.nbytes > _BATCH * _LARGEST_ROW:
+            raise ValueError(f"it unpacks to more than {MOST_ROWS} rows, or to rows that no plan has")
+        parts.append(part)
+    return arrow.Table.from_batches(parts, file.schema_arrow)
+
+
+def _kinds(arrow: Any) -> dict[str, Any]:
+    """The columns and their types."""
+    return {name: arrow.int64() if name in _NUMBERS else arrow.string() for name in (*COLUMNS, *PLACES)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +18,7 @@ import pandas as pd
 from augment.folder.carry import Source
 from augment.folder.render import Task
 from augment.gate.attempts import Asked
-from augment.gate.judge import MARGIN, NUMBERS, Gate, Verdict, tests_made
+from augment.gate.judge import MARGIN, NUMBERS, REASONS, Gate, Verdict, tests_made
 from augment.plan.donors import PosePool, kept_pool, library_pool, redraw_pose
 from augment.plan.file import LIBRARY
 from augment.pose.library import frame_of
@@ -29,6 +30,16 @@ RETRIES = 2
 DRAWS = 3
 """Raise it when other images begin to be rejected, or to be tried in other poses: what was made before is another
 result."""
+_NUMBER = re.compile(r"(-?[0-9]{1,20}(\.[0-9]{1,20})?(e[+-]?[0-9]{1,3})?)?")
+_REASON = "|".join(REASONS)
+_PLAIN = {
+    "index": re.compile(r"[0-9]{1,18}"),
+    "attempt": re.compile(r"[0-9]{1,18}"),
+    "accepted": re.compile(r"[01]"),
+    "reasons": re.compile(rf"(({_REASON})(\+({_REASON}))*)?"),
+    **dict.fromkeys(NUMBERS, _NUMBER),
+}
+"""What stands in the log's columns, but for names."""
 _LOG_COLUMNS = ("index", "output", "attempt", "pose", "accepted", "reasons", *NUMBERS)
 
 
@@ -235,7 +246,13 @@ def read_log(path: Path) -> dict[str, Verdict]:
         table = read_csv(path)
         if tuple(table.columns) not in (_LOG_COLUMNS, (*_LOG_COLUMNS, MARGIN)):
             raise ValueError(f"its columns are not {','.join(_LOG_COLUMNS)}, nor these and {MARGIN}")
+        plain = {**_PLAIN, MARGIN: _NUMBER} if MARGIN in table else _PLAIN
+        for row, words in enumerate(table[list(plain)].itertuples(index=False, name=None), 2):
+            if not all(form.fullmatch(word) for form, word in zip(plain.values(), words, strict=True)):
+                raise ValueError(f"row {row} is none that the gate writes")
         accepted = table[table["accepted"] == "1"]
+        if accepted["output"].duplicated().any():
+            raise ValueError("an image was accepted twice")
         columns = [[_number(text) for text in accepted[name]] for name in NUMBERS]
         margins = [_number(text) for text in accepted[MARGIN]] if MARGIN in table else [None] * len(accepted)
     except (OSError, ValueError) as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from augment.folder.carry import Source, tasks_of
 from augment.folder.generate import count_images, keypoints_sha, written_annotations
@@ -51,6 +51,12 @@ class _Moves(BaseModel):
     restores: list[tuple[Name, Name]]
     """Real images that are kept after all: path in the data set, and in the folder."""
     manifest: Manifest
+
+    @model_validator(mode="after")
+    def _of_a_repair(self) -> _Moves:
+        if not self.manifest.repairs:
+            raise ValueError("the manifest tells of no repair")
+        return self
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,7 @@ def finish_repair(out: Path, source: Source) -> Repaired:
     except (OSError, ValueError) as error:
         reason = f"{error.error_count()} fields are wrong" if isinstance(error, ValidationError) else reason_of(error)
         raise InputError(f"cannot read {out / REPAIR / _MOVES} ({reason}): generate the folder anew") from None
+    _check_places(out, [*left.moves, *left.removes, *(name for _, name in left.restores)])
     for name in left.moves:
         if (new := out / REPAIR / name).is_file():
             (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -98,6 +105,14 @@ def finish_repair(out: Path, source: Source) -> Repaired:
     shutil.rmtree(out / REPAIR)
     facts = left.manifest.repairs[-1]
     return Repaired(facts["asked"], facts["asked"] - facts["given_up"], facts["given_up"], len(left.restores))
+
+
+def _check_places(out: Path, names: Sequence[str]) -> None:
+    """Refuse moves of what is no file of the folder: a link in it may lead to other files of the user."""
+    root = out.resolve()
+    for name in names:
+        if not (out / name).parent.resolve().is_relative_to(root) or (out / name).is_dir():
+            raise InputError(f"{out / REPAIR / _MOVES}: {name[:80]} is no file in the folder: generate the folder anew")
 
 
 def repair(out: Path, source: Source, rejected: Sequence[str], generator: PoseGenerator, run: GateRun) -> Repaired:

@@ -9,11 +9,15 @@ from dataclasses import replace
 import numpy as np
 
 from augment.table.study import Cell, Study
+from reid_eval.limits import MOST_TRIAL_PIXELS
 from reid_eval.runtime import resolve_device
+from reid_eval.settings import TrainSettings
 from reid_eval.training import train_on
 
 SLOW = 10.0
-"""Seconds of the first two steps from which on those are enough: a GPU's first steps are slow, but never so slow."""
+"""Seconds of the first steps from which on those are enough: a GPU's first steps are slow, but never so slow."""
+_STEPS = {"cpu": (1, 4)}
+"""Of two trials, whose difference counts; a processor's steps are long, and all the same."""
 
 
 def forecast(study: Study, cells: list[Cell]) -> tuple[float, str]:
@@ -39,6 +43,7 @@ def _trial(study: Study, backbone: str) -> float:
     """Seconds of a cell, from a few steps on noise; the evaluation counts as half the steps it would fill."""
     settings = study.recipe.settings(backbone, 0)
     settings = replace(settings, device=study.device, bn_batches=0, init="scratch")
+    whole, settings = settings.batch_size, small_enough(settings)
     # Two identities for the loss, and for `pk` as many as a batch takes
     count = max(settings.batch_size, 2 * settings.images_per_id)
     noise = np.random.default_rng(0).integers(0, 256, (count, 3, *settings.size), np.uint8)
@@ -49,14 +54,26 @@ def _trial(study: Study, backbone: str) -> float:
         train_on(noise, labels, settings, steps)
         return time.perf_counter() - start
 
-    few = clock(2)  # the first steps also choose algorithms
+    kind = resolve_device(study.device).type
+    first, last = _STEPS.get(kind, (2, 8))
+    few = clock(first)
     if few > SLOW:
-        step = few / 2
+        step = few / first
     else:
-        few, many = clock(2), clock(8)
-        step = max(many - few, 1e-6) / 6
-    passes = (len(study.reid.query) + len(study.reid.gallery)) * (1 + settings.eval_flip) / settings.batch_size / 3
+        if kind != "cpu":  # the first steps also chose algorithms
+            few = clock(first)
+        step = max(clock(last) - few, 1e-6) / (last - first)
+    step *= whole / settings.batch_size
+    passes = (len(study.reid.query) + len(study.reid.gallery)) * (1 + settings.eval_flip) / whole / 3
     return few + step * (study.steps(backbone) + passes)
+
+
+def small_enough(settings: TrainSettings) -> TrainSettings:
+    """With a batch of at most `MOST_TRIAL_PIXELS`, but of two groups of a person's images at least: a recipe may ask
+    for batches of which a processor does one in ten minutes."""
+    group = settings.images_per_id
+    most = max(MOST_TRIAL_PIXELS // (settings.size[0] * settings.size[1]) // group, 2) * group
+    return replace(settings, batch_size=min(settings.batch_size, most))
 
 
 def duration(seconds: float) -> str:

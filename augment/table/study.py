@@ -123,24 +123,31 @@ class Study:
     def places(self) -> dict[Place, Cell]:
         """Every cell of the table by its place: seed by seed, so that an unfinished table has whole seeds."""
         found: dict[Place, Cell] = {}
+        listed = [(row, column) for row in self.recipe.rows for column in self.columns_of(row)]
+        told: dict[int, list[tuple[dict[str, Any], bool]]] = {}  # seeds share plans
         for seed in self.recipe.seeds:
             plan_seed = self.recipe.plan_seed(seed)
-            listed = [(row, column) for row in self.recipe.rows for column in self.columns_of(row)]
-            told = [self.sets.facts(row, column, plan_seed) for row, column in listed]
+            if plan_seed not in told:
+                told[plan_seed] = [self._images(row, column, plan_seed) for row, column in listed]
             for backbone in self.recipe.backbones:
-                for (row, column), facts in zip(listed, told, strict=True):
+                for (row, column), images in zip(listed, told[plan_seed], strict=True):
                     place = Place(backbone, row.name, column.label, seed)
-                    found[place] = self._cell(place, row, column, facts)
+                    found[place] = self._cell(place, row, column, *images)
         return found
+
+    def _images(self, row: Row, column: Column, plan_seed: int) -> tuple[dict[str, Any], bool]:
+        """What determines the images that a row trains on, and whether some of them are generated."""
+        asked = self.sets.asked(row, column, plan_seed)
+        return self.sets.facts(row, column, plan_seed), bool(asked.generated)
 
     def columns_of(self, row: Row) -> list[Column]:
         """The columns that a row has."""
         listed = row.columns if isinstance(row, Folder) else None
         return [column for column in self.columns if listed is None or column.value in listed]
 
-    def _cell(self, place: Place, row: Row, column: Column, images: dict[str, Any]) -> Cell:
+    def _cell(self, place: Place, row: Row, column: Column, images: dict[str, Any], generated: bool) -> Cell:
         settings = self.recipe.settings(place.backbone, place.seed, row)
-        if not self.sets.asked(row, column, self.recipe.plan_seed(place.seed)).generated:
+        if not generated:
             settings = settings.without_generated()
         settings = replace(settings, amp=resolve_amp(settings.amp, resolve_device(self.device), settings.size))
         told = settings.facts()

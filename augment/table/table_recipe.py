@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, PrivateAttr
 from augment.runs import recipes_folder
 from augment.search.views import VIEWS, WEIGHT
 from augment.table.search_recipe import SEARCHES, Search
-from reid_eval.limits import LARGEST_INTEGER, MOST_CELLS
+from reid_eval.limits import LARGEST_INTEGER, MOST_CELLS, MOST_PLANS
 from reid_eval.runtime import InputError
 from reid_eval.settings import CHOICES, TrainSettings, settings_from
 from reid_eval.yaml_recipes import plain_number, problems_of, read_recipe, recipe_file
@@ -320,6 +320,9 @@ class TableRecipe(_Part):
         cells = len(self.rows) * len(self.columns) * len(self.backbones) * len(self.seeds) * (1 + len(self.test))
         if cells > MOST_CELLS:
             raise ValueError(f"the table has {cells} cells, at most {MOST_CELLS} are listed")
+        plans = len(self.rows) * len(self.columns) * len({self.plan_seed(seed) for seed in self.seeds})
+        if plans > MOST_PLANS:
+            raise ValueError(f"the table has {plans} plans (rows, columns, plan seeds), at most {MOST_PLANS} are drawn")
         names = [row.name for row in self.rows]
         searches = [search.name for search in self.test]
         for key in ("test_baselines", "test_by_query", "test_beside"):

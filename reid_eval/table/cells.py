@@ -140,8 +140,17 @@ class Records:
         return record
 
     def found(self, keys: list[str]) -> dict[str, Record]:
-        """Those of `keys` that are there."""
-        return {key: self.read(key) for key in dict.fromkeys(keys) if key in self}
+        """Those of `keys`, which are of one table, that are there.
+
+        Raises:
+            InputError: as `read`, or they are of other queries than the first.
+        """
+        found = {key: self.read(key) for key in dict.fromkeys(keys) if key in self}
+        pids = next((record.queries.pids for record in found.values()), [])
+        for key, record in found.items():
+            if record.queries.pids != pids:
+                raise InputError(f"{self.path(key)} is of other queries than the table's: delete it")
+        return found
 
     def write(self, record: Record) -> None:
         """Write one, atomically."""

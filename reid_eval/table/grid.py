@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reid_eval.foreign import read_json, reason_of
-from reid_eval.limits import LARGEST_INTEGER, MOST_TABLE_BYTES
+from reid_eval.limits import LARGEST_INTEGER, MOST_CELLS, MOST_TABLE_BYTES
 from reid_eval.runtime import InputError, write_json
 from reid_eval.yaml_recipes import problems_of
 
@@ -97,6 +98,24 @@ class _File(BaseModel):
     unit: _Text
     baselines: dict[_Text, _Text | None]
     ceiling: _Text | None = None
+
+    @model_validator(mode="after")
+    def _of_one_table(self) -> _File:
+        """Names stand once, and keys are of places of the table: a page has a line for each of the latter."""
+        axes = self.backbones, self.rows, self.columns, self.seeds
+        if any(len(set(axis)) < len(axis) for axis in axes):
+            raise ValueError("a network, row, column or seed is there twice")
+        if (cells := math.prod(map(len, axes))) > MOST_CELLS:
+            raise ValueError(f"the table has {cells} cells, at most {MOST_CELLS} are shown")
+        known = [set(axis) for axis in axes]
+        places = [place for *place, _ in self.keys]
+        if not all(name in names for place in places for name, names in zip(place, known, strict=True)):
+            raise ValueError("a key is of no place of the table")
+        if len(set(map(tuple, places))) < len(places):
+            raise ValueError("a place has two keys")
+        if self.ceiling is not None and self.ceiling not in self.rows:
+            raise ValueError("the ceiling is no row of the table")
+        return self
 
 
 def write_grid(grid: Grid, path: Path) -> None:

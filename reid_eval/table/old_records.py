@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from reid_eval.foreign import read_foreign
+from reid_eval.limits import MOST_TABLE_BYTES
 from reid_eval.runtime import InputError
 from reid_eval.table.cells import Record, Records, cell_key
 
@@ -23,9 +25,9 @@ def convert_old(records: Records) -> int:
 def _convert(records: Records, key: str) -> bool:
     path = records.path(key)
     try:
-        if b'"amp":"auto"' not in path.read_bytes():
+        if b'"amp":"auto"' not in read_foreign(path, MOST_TABLE_BYTES):
             return False
-    except OSError:  # another process was faster
+    except OSError:  # another process was faster, or it is no record: who needs it says so
         return False
     try:
         old = records.read(key)

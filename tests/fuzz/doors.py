@@ -8,6 +8,8 @@ import json
 import os
 from collections.abc import Callable
 from functools import partial
+from hashlib import sha256
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from ground import PICTURES, SIDES, TRAIN, Ground
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 from strategies import (
+    edited,
     edits,
     file_names,
     json_documents,
@@ -328,6 +331,144 @@ def _seen(draw: DrawFn, ground: Ground) -> Made:
     return ["read:training images", f"{ROOT}/g.safetensors"], [listed], []
 
 
+def _report(draw: DrawFn, ground: Ground, folder: str) -> list[str]:
+    return ["report", f"{ROOT}/{folder}", "--out", f"{ROOT}/page.html", "--no-measure", *CPU]
+
+
+def _grid(draw: DrawFn, ground: Ground) -> Made:
+    """The layout of a table."""
+    file = _json(draw, ground, "table/table.grid.json", "shown/table.grid.json")
+    return _report(draw, ground, "shown"), [file], [("table", "shown")]
+
+
+def _shown_record(draw: DrawFn, ground: Ground) -> Made:
+    """A record on a page; of some the facts are others, and their hash is right."""
+    base = draw(st.sampled_from(ground.records))
+    if draw(st.booleans()):
+        file = _json(draw, ground, base, base.replace("table/", "shown/", 1))
+        return _report(draw, ground, "shown"), [file], [("table", "shown")]
+    record = ground.json_of(base)
+    facts = edited(record["facts"], draw(edits(record["facts"])))
+    scores = edited(record, draw(edits({"scores": record["scores"], "queries": record["queries"]})))
+    try:
+        text = json.dumps({"format": 1, **facts}, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        key = sha256(text.encode()).hexdigest()
+    except (TypeError, ValueError):
+        key = record["key"]
+    scores = {**scores, "facts": facts, "key": key} if isinstance(scores, dict) else scores
+    grid = ground.bytes_of("table/table.grid.json").replace(record["key"].encode(), key.encode())
+    files = [whole(f"shown/records/{key}.json", json.dumps(scores).encode()), whole("shown/table.grid.json", grid)]
+    return _report(draw, ground, "shown"), files, [("table", "shown")]
+
+
+def _rankings(draw: DrawFn, ground: Ground) -> Made:
+    """The first of the rankings of one of two cells, those that are shown."""
+    base = draw(st.sampled_from(ground.ranked))
+    file = _bytes(draw, ground, base, base.replace("table/", "shown/", 1), head=400)
+    return _report(draw, ground, "shown"), [file], [("table", "shown")]
+
+
+def _told_run(draw: DrawFn, ground: Ground) -> Made:
+    """What a run says of itself, on the page of a table, of a re-ID run, or of a folder; the page is made without it.
+
+    Where it names the evaluation, and there is none besides, an evaluation that cannot be read is an error.
+    """
+    document = draw(json_documents({**ground.told, "evaluation": f"{ROOT}/absent.json"}))
+    folder, path = draw(st.sampled_from((("table", "shown/run.json"), ("out", "shown.run.json"))))
+    if draw(st.booleans()):
+        evaluation = draw(json_documents(ground.evaluation))
+        files = [whole("alone/run.json", document), whole("alone/x-evaluation.json", evaluation)]
+        return _report(draw, ground, "alone"), files, []
+    return _report(draw, ground, "shown"), [whole(path, document)], [(folder, "shown")]
+
+
+def _result(draw: DrawFn, ground: Ground) -> Made:
+    file = whole("shown/result.json", draw(json_documents(ground.result)))
+    return _report(draw, ground, "shown"), [file], [("compared", "shown")]
+
+
+def _evaluation(draw: DrawFn, ground: Ground) -> Made:
+    """The curves and rankings of a re-ID run, without its result, so that they are needed."""
+    file = whole("alone/x-evaluation.json", draw(json_documents(ground.evaluation)))
+    return _report(draw, ground, "alone"), [file], []
+
+
+def _gate_log(draw: DrawFn, ground: Ground) -> Made:
+    file = _table(draw, ground, "gated/augmentation/gate.csv", b",", "shown/augmentation/gate.csv")
+    return _report(draw, ground, "shown"), [file], [("gated", "shown")]
+
+
+def _moves(draw: DrawFn, ground: Ground) -> Made:
+    """What a killed repair left to do."""
+    file = whole("folder/augmentation/repair/moves.json", draw(json_documents(ground.moves)))
+    return ["gate", f"{ROOT}/folder", "--repair", "--data", DATA, *CPU], [file], [("gated", "folder")]
+
+
+def _tar_plan(draw: DrawFn, ground: Ground) -> Made:
+    base = "tars/augmentation/plan.parquet"
+    file = _bytes(draw, ground, base, base.replace("tars/", "folder/", 1))
+    return draw(st.sampled_from((["read:tars", f"{ROOT}/folder"], ["read:tar plan", f"{ROOT}/folder"]))), [file], [
+        ("tars", "folder")
+    ]  # fmt: skip
+
+
+def _tar_index(draw: DrawFn, ground: Ground) -> Made:
+    """The manifest of a folder of tars, its index (which is hashed and no more), and a tar itself."""
+    name = draw(st.sampled_from(("augmentation/manifest.json", "augmentation/manifest.json", "index.json")))
+    file = _json(draw, ground, f"tars/{name}", f"folder/{name}")
+    if draw(st.sampled_from((True, False, False, False))):
+        file = _bytes(draw, ground, "tars/train-000000.tar", "folder/train-000000.tar")
+    words = draw(st.sampled_from((["verify", f"{ROOT}/folder"], ["read:tars", f"{ROOT}/folder"])))
+    return words, [file], [("tars", "folder")]
+
+
+def _unfinished_tars(draw: DrawFn, ground: Ground) -> Made:
+    """A folder of tars of which one of two parts is made: its job, and the records of tars; these are made anew."""
+    half = ground.root / "half-tars/augmentation"
+    names = [path.relative_to(ground.root).as_posix() for path in sorted(half.rglob("*.json"))]
+    base = draw(st.sampled_from(names))
+    file = _json(draw, ground, base, base.replace("half-tars/", "folder/", 1))
+    words = [*GENERATE, "--ratio", "0.5", "--out", f"{ROOT}/folder", "--resume", "--format", "tar"]
+    return [*words, "--images-per-shard", "3"], [file], [("half-tars", "folder")]
+
+
+def _rates(draw: DrawFn, ground: Ground) -> Made:
+    """Rates of engines in the user's cache; what cannot be read is measured anew."""
+    facts = {"machine": "m", "rates": {"torch float32": 2.0, "torch bf16": 1.0, "openvino bf16": 3.0}}
+    return ["read:rates", f"{ROOT}/speed.json"], [whole("speed.json", draw(json_documents(facts)))], []
+
+
+def _slim(draw: DrawFn, ground: Ground) -> Made:
+    """Directions of a slim form, which lie in the user's cache."""
+    file = _safetensors(draw, ground, "slim.safetensors", "patn_augment_slim")
+    return ["read:slim form", f"{ROOT}/w.safetensors"], [file], []
+
+
+def _kept(draw: DrawFn, ground: Ground) -> Made:
+    """Features and scores that a comparison keeps."""
+    return ["read:kept", f"{ROOT}/k.npz"], [_bytes(draw, ground, "kept.npz", "k.npz")], []
+
+
+def _views(draw: DrawFn, ground: Ground) -> Made:
+    """A block of made views; it is made of two photos."""
+    return ["read:views", f"{ROOT}/views"], [_bytes(draw, ground, "views.npz", "views/00000.npz")], []
+
+
+def _choice(draw: DrawFn, ground: Ground) -> Made:
+    """Names of the images that a table's filter left."""
+    facts = {"images": ["bounding_box_train/a.jpg", "bounding_box_train/b.jpg"], "of": 4}
+    return ["read:choice", f"{ROOT}/c.json"], [whole("c.json", draw(json_documents(facts)))], []
+
+
+def _key(draw: DrawFn, ground: Ground) -> Made:
+    """The key of an anonymous folder: any bytes, but not a few."""
+    data = bytes(range(32))
+    file = File("k", splices=((0, 0, data), *draw(splices(data))))
+    if draw(st.booleans()):
+        file = whole("k", draw(st.binary(max_size=40)))
+    return ["names", DATA, "--key", f"{ROOT}/k", "--out", f"{ROOT}/made.csv"], [file], []
+
+
 DOORS: dict[str, Door] = {
     "annotations": _annotations,
     "library": _library,
@@ -356,7 +497,23 @@ DOORS: dict[str, Door] = {
     "lists of MSMT17": _msmt17,
     "drawn data": _drawn,
     "training images": _seen,
+    "table layout": _grid,
+    "record on a page": _shown_record,
+    "rankings": _rankings,
+    "facts of a run": _told_run,
+    "re-ID result": _result,
+    "evaluation": _evaluation,
+    "log of the gate": _gate_log,
+    "moves of a repair": _moves,
+    "rates of engines": _rates,
+    "slim form": _slim,
+    "kept features": _kept,
+    "views": _views,
+    "choice of a filter": _choice,
+    "key": _key,
 }
+if find_spec("pyarrow") is not None:
+    DOORS |= {"plan of tars": _tar_plan, "folder of tars": _tar_index, "unfinished tars": _unfinished_tars}
 
 
 def cases(door: str, ground: Ground) -> SearchStrategy[Case]:
@@ -376,12 +533,59 @@ def readers() -> dict[str, Callable[[Path], object]]:
 
     from augment.estimators.posenet.training import train_poses
     from augment.generators.lineage import listed_images
+    from augment.generators.patn.slim_file import read_slim
+    from augment.generators.patn.speed import read_rates
     from augment.search.embed import read_embedded
     from augment.synth.dataset import read_settings
+    from augment.table.filtered import read_choice
+    from reid_eval.comparison_file import read_kept
 
     return {
+        "read:tars": _draw_from_tars,
+        "read:tar plan": _of_tars,
+        "read:rates": lambda path: _needed(read_rates(path, "m")),
+        "read:slim form": read_slim,
+        "read:kept": read_kept,
+        "read:views": _all_views,
+        "read:choice": read_choice,
         "read:features": read_embedded,
         "read:drawn": read_settings,
         "read:training images": listed_images,
         "read:pose training": partial(train_poses, POSES, resume=True),
     }
+
+
+def _needed(found: object) -> object:
+    """What a reader found; one that makes anew what it cannot read has refused it."""
+    from reid_eval.runtime import InputError
+
+    if found is None:
+        raise InputError("it cannot be read, and is made anew")
+    return found
+
+
+def _of_tars(root: Path) -> Any:
+    from augment.folder.plan_parquet import TAR_PLAN, read_tar_plan
+
+    return read_tar_plan(root / TAR_PLAN)
+
+
+def _draw_from_tars(root: Path) -> None:
+    """An image of the person of each, from the middle of its tar."""
+    from augment.folder.image_sources import GeneratedTars
+
+    plan, source = _of_tars(root), GeneratedTars(root)
+    made = plan[plan["action"] == "generate"]
+    for index, (pid, camid) in enumerate(zip(made["pid"].tolist(), made["camid"].tolist(), strict=True)):
+        source.draw(index, pid, camid, index)
+
+
+def _all_views(folder: Path) -> None:
+    import numpy as np
+
+    from augment.search.searched_photos import Photos
+    from augment.search.store import StoredViews
+
+    stored = StoredViews(folder, Photos(folder, ("a.jpg", "b.jpg"), np.zeros((2, 18, 2), np.float32)))
+    stored.features(lambda images: images.flatten(1).float()[:, :1])
+    _ = stored.seconds

@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class Ground:
         self._documents()
         self._records()
         self._features()
+        self._tars()
+        self._kept()
 
     def bytes_of(self, name: str) -> bytes:
         """Of a valid file, with `{root}` for the folder."""
@@ -128,6 +131,16 @@ class Ground:
         half = ["--shard", "0/2", "--gate", "--gate-thresholds", str(self.root / "gate.json")]
         given("generate", str(self.root / "data"), "--ratio", "0.5", "--out", str(self.root / "half"),
               "--weights", "entry:copy", "--device", "cpu", *half)  # fmt: skip
+        given("generate", str(self.root / "data"), "--ratio", "0.5", "--out", str(self.root / "gated"),
+              "--weights", "entry:copy", "--device", "cpu", *half[2:])  # fmt: skip
+        moves = {
+            "moves": [],
+            "removes": [],
+            "restores": [],
+            "manifest": self.json_of("gated/augmentation/manifest.json"),
+        }
+        moves["manifest"]["repairs"] = [moves["manifest"]["gate"]]
+        self.moves = moves
 
     def _pictures(self) -> None:
         (self.root / "pictures").mkdir()
@@ -158,13 +171,18 @@ class Ground:
     def _records(self) -> None:
         """A table whose trainings are all there, with made-up scores."""
         from augment.table.study import open_study
+        from augment.table.table_grid import table_grid
         from augment.table.table_recipe import load_table
+        from reid_eval.rankings import write_lists
+        from reid_eval.table import write_grid
         from reid_eval.table.cells import Queries, Record, Scores
+        from reid_eval.table.grid import Place
 
         recipe = load_table(str(self.root / "table.yaml"))
         study = open_study(recipe, self.root / "table", "cpu")
         count = len(study.reid.query)
-        queries = Queries(pids=[1] * count, precisions=[0.5] * count, first_ranks=[2] * count)
+        pids = study.reid.query["pid"].tolist()  # a page shows rankings of its own data set alone
+        queries = Queries(pids=pids, precisions=[0.5] * count, first_ranks=[2] * count)
         scores = Scores(rank1=0.0, rank5=1.0, rank10=1.0, mAP=0.5, mINP=0.5, n_train=8, n_generated=0, n_query=count,
                         n_gallery=9, n_skipped=0, steps=2, train_accuracy=0.5)  # fmt: skip
         made = {"seconds": 1.0, "device": "cpu", "device_name": "abacus", "amp": "off"}
@@ -173,6 +191,16 @@ class Ground:
             facts = cell.facts
             study.records.write(Record(key=cell.key, facts=facts, scores=scores, queries=queries, made=made))
             self.records.append(f"table/records/{cell.key}.json")
+        lists = np.zeros((count, 3), np.int32)
+        for cell in study.cells:
+            write_lists(study.lists(cell), lists)
+        first = study.columns[0].label  # a page shows the rankings of one pair of cells
+        pair = [study.places[Place("resnet50", row.name, first, 0)] for row in recipe.rows]
+        self.ranked = [study.lists(cell).relative_to(self.root).as_posix() for cell in pair]
+        write_grid(table_grid(study), study.out / "table.grid.json")
+        self.told = {"command": ["patn-augment", "table"], "data": f"{ROOT}/data", "versions": {"numpy": "1"},
+                     "recipe": recipe.model_dump(mode="json")}  # fmt: skip
+        (study.out / "run.json").write_text(json.dumps(self.told).replace(ROOT, str(self.root)))
 
     def _features(self) -> None:
         from augment.search.embed import Embedded
@@ -185,6 +213,46 @@ class Ground:
         data, reid, out, cache = (str(self.root / name) for name in names)
         given("embed", data, "--reid-weights", reid, "--out", out, "--cache", cache, "--poses", "0", "--device", "cpu",
               "--split", "query")  # fmt: skip
+
+    def _tars(self) -> None:
+        """A finished folder of tars, and one of which one of two parts is made; none without their library."""
+        self.has_tars = find_spec("pyarrow") is not None
+        words = ("--ratio", "0.5", "--weights", "entry:copy", "--device", "cpu", "--format", "tar",
+                 "--images-per-shard", "3")  # fmt: skip
+        for name, more in (("tars", ()), ("half-tars", ("--shard", "0/2"))) if self.has_tars else ():
+            given("generate", str(self.root / "data"), "--out", str(self.root / name), *words, *more)
+
+    def _kept(self) -> None:
+        """What a re-ID run keeps, with made-up scores; directions of a slim form; rates of engines; views."""
+        from augment.generators.patn.slim import Directions
+        from augment.generators.patn.slim_file import write_slim
+        from reid_eval.comparison_file import Kept
+
+        photo = {"path": f"query/{self.photo}", "pid": 1, "camid": 1, "right": None}
+        sides = ("original", "augmented")
+        ranked = {"query": photo, "precision": dict.fromkeys(sides, 0.5), "first_rank": dict.fromkeys(sides, 2),
+                  "lists": {side: [{**photo, "right": False}] for side in sides}}  # fmt: skip
+        self.evaluation = {
+            "version": 1, "backbone": "resnet50", "root": f"{ROOT}/data", "layout": "market1501", "seeds": [0],
+            "cmc": {side: [[0.5, 1.0]] for side in sides}, "skipped": [photo["path"]], "seed": 0,
+            "rankings": {"wins": [ranked], "sample": [ranked]},
+        }  # fmt: skip
+        scores = {"rank1": 0.5, "rank5": 1.0, "rank10": 1.0, "mAP": 0.5, "mINP": 0.5}
+        run = {"backbone": "resnet50", "init": "scratch", "preset": "quick", "seed": 0, **scores, "n_train": 8,
+               "n_generated": 2, "n_query": 4, "n_gallery": 4, "n_skipped": 1, "steps": 2, "seconds": 1.5, "amp": "off",
+               "device": "cpu", "settings": {"lr": 0.1, "size": [64, 32]}, "searched": {"name": "rerank", **scores},
+               "breakdown": {"camera": {"1": {"queries": 3, "skipped": 1, "rank1": 0.5, "mAP": None}}}}  # fmt: skip
+        self.result = {"original": [run], "augmented": [run]}
+        (self.root / "compared").mkdir()
+        for name, facts in (("result.json", self.result), ("resnet50-evaluation.json", self.evaluation)):
+            (self.root / "compared" / name).write_text(json.dumps(facts).replace(ROOT, str(self.root)))
+        directions = Directions(torch.zeros(8), torch.eye(8)[:, :4])
+        write_slim(self.root / "slim.safetensors", {"image_in.0": directions}, "0" * 64, 2)
+        floats, wholes = np.eye(2, dtype=np.float32), np.array([1, 2])
+        kept = Kept(floats, floats, np.array([0.5, 1.0]), np.array([0.5, 1.0]), wholes)
+        np.savez(self.root / "kept.npz", **kept._asdict())
+        views = np.zeros((2, 1, 3, 4, 2), np.uint8)
+        np.savez(self.root / "views.npz", images=views, known=np.array([True, True]), seconds=np.float64(1))
 
 
 def given(*words: str) -> None:

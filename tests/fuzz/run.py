@@ -55,18 +55,44 @@ class Outcome:
 
 
 @dataclass
+class DoorTally:
+    """Of the cases of a door; times and memory are of those that were refused."""
+
+    cases: int = 0
+    refused: int = 0
+    seconds: float = 0.0
+    """Of the longest."""
+    kilobytes: int = 0
+    """By which the largest raised the process's peak: what earlier cases took is not seen again."""
+
+    def add(self, outcome: Outcome, kilobytes: int) -> None:
+        """Count a case."""
+        self.cases += 1
+        if outcome.code == 2:
+            self.refused += 1
+            self.seconds = max(self.seconds, outcome.seconds)
+            self.kilobytes = max(self.kilobytes, kilobytes)
+
+
+@dataclass
 class Tally:
     """Of many cases."""
 
     codes: Counter[str] = field(default_factory=Counter)
+    doors: dict[str, DoorTally] = field(default_factory=dict)
     faults: dict[str, Case] = field(default_factory=dict)
     """By what is wrong, without numbers and names."""
-    slowest: tuple[float, str] = (0.0, "")
-    """Of those that were refused."""
-    largest: tuple[int, str] = (0, "")
-    """KiB by which one that was refused raised the process's peak."""
     messages: dict[str, Case] = field(default_factory=dict)
     """Door and message of the refused, without numbers and names, and the shortest case that came to it."""
+
+    def table(self) -> str:
+        """A line a door, in Markdown."""
+        lines = ["| door | cases | refused | longest, s | most memory, MB |", "|---|---:|---:|---:|---:|"]
+        lines += [
+            f"| {name} | {one.cases} | {one.refused} | {one.seconds:.1f} | {one.kilobytes / 1024:.0f} |"
+            for name, one in sorted(self.doors.items())
+        ]
+        return "\n".join(lines)
 
 
 class FallsError(Exception):
@@ -145,9 +171,8 @@ class Runner:
         outcome = done(case, self.ground.root)
         tally = self.tally
         tally.codes[f"{case.door}: {outcome.code}"] += 1
+        tally.doors.setdefault(case.door, DoorTally()).add(outcome, peak() - before)
         if outcome.code == 2:
-            tally.slowest = max(tally.slowest, (outcome.seconds, case.door))
-            tally.largest = max(tally.largest, (peak() - before, case.door))
             key = f"{case.door}: {kind_of(outcome.told)}"
             if key not in tally.messages or len(case.line()) < len(tally.messages[key].line()):
                 tally.messages[key] = case
@@ -199,8 +224,9 @@ def limit_memory() -> None:
 
 
 def corpus() -> list[Case]:
-    """What ships: what once fell, and a case for many a message."""
-    return [Case.of_line(line) for line in CORPUS.read_text().splitlines()] if CORPUS.exists() else []
+    """What ships: what once fell, and a case for many a message; without those of doors that need what is not here."""
+    lines = CORPUS.read_text().splitlines() if CORPUS.exists() else []
+    return [case for case in map(Case.of_line, lines) if case.door in DOORS]
 
 
 def keep(found: list[Case]) -> None:
@@ -225,7 +251,7 @@ def rounds(doors: list[str], total: int | None, minutes: float | None) -> Iterat
 
 
 def work(given: argparse.Namespace, folder: Path, now: Path) -> int:
-    """All cases; prints what fell, and a line of counts."""
+    """All cases; prints what fell, a table of the doors, and a line of counts."""
     np.seterr(all="ignore")
     os.chdir(folder)
     runner = Runner(Ground(folder), now)
@@ -252,12 +278,21 @@ def work(given: argparse.Namespace, folder: Path, now: Path) -> int:
     if given.gather:
         _gather(tally, given.gather)
     print("; ".join(f"{name} {times}" for name, times in sorted(tally.codes.items())))
-    print(
-        f"{sum(tally.codes.values())} cases, {len(tally.faults)} faults; of the refused the slowest took "
-        f"{tally.slowest[0]:.1f} s ({tally.slowest[1]}), the largest {tally.largest[0] / 1024:.0f} MB "
-        f"({tally.largest[1]}); most memory of the process {peak() / 1024:.0f} MB; {len(tally.messages)} messages"
-    )
+    print(tally.table())
+    print(_summary(tally))
     return bool(tally.faults)
+
+
+def _summary(tally: Tally) -> str:
+    """A line of counts."""
+    refused = sum(one.refused for one in tally.doors.values())
+    slowest = max((one.seconds, name) for name, one in tally.doors.items())
+    largest = max((one.kilobytes, name) for name, one in tally.doors.items())
+    return (
+        f"{sum(tally.codes.values())} cases, {len(tally.faults)} faults; {refused} refused, of which the slowest took "
+        f"{slowest[0]:.1f} s ({slowest[1]}), the largest {largest[0] / 1024:.0f} MB ({largest[1]}); most memory of the "
+        f"process {peak() / 1024:.0f} MB; {len(tally.messages)} messages"
+    )
 
 
 def _gather(tally: Tally, most: int) -> None:

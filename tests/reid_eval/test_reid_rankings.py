@@ -119,6 +119,24 @@ def kept(data: ReidData, tmp_path: Path) -> Path:
     return keep_comparison(tmp_path / "net", files, data, TINY, 2)
 
 
+def test_features_of_strangers(tmp_path: Path) -> None:
+    good = {"query": np.eye(2, dtype=np.float32), "gallery": np.eye(2, dtype=np.float32), "cmc": np.ones(3),
+            "precisions": np.ones(2), "first_ranks": np.ones(2, np.int64)}  # fmt: skip
+    np.savez(tmp_path / "k.npz", **good)
+    assert read_kept(tmp_path / "k.npz").cmc.shape == (3,)
+    for change, message in (
+        ({"query": np.eye(2)}, "an array is of another type"),
+        ({"first_ranks": np.ones(2)}, "an array is of another type"),
+        ({"gallery": np.ones((2, 3), np.float32)}, "features are of other shapes"),
+        ({"query": np.ones((2, 2, 1), np.float32)}, "features are of other shapes"),
+        ({"precisions": np.ones(3)}, "scores are not of these queries"),
+        ({"cmc": np.ones((1, 3))}, "scores are not of these queries"),
+    ):
+        np.savez(tmp_path / "k.npz", **{**good, **change})
+        with pytest.raises(InputError, match=message):
+            read_kept(tmp_path / "k.npz")
+
+
 def test_what_a_comparison_keeps_is_read_again(kept: Path, data: ReidData) -> None:
     assert kept.name == f"net{EVALUATION}"
     found = read_evaluation(kept)

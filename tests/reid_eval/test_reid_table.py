@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import tarfile
 from dataclasses import replace
@@ -14,7 +15,7 @@ import numpy as np
 import pytest
 
 from reid_eval.runtime import InputError
-from reid_eval.table import Grid, Record, Records, Scores, cell_key, write_report
+from reid_eval.table import Grid, Record, Records, Scores, cell_key, read_grid, write_report
 from reid_eval.table.cells import Queries
 from reid_eval.table.grid import Place
 from reid_eval.table.old_records import convert_old
@@ -215,3 +216,45 @@ def test_old_records_whose_settings_are_none(tmp_path: Path) -> None:
         record = Record(**{**BASE.model_dump(), "key": cell_key(facts), "facts": facts})
         Records(tmp_path).write(record)
         assert convert_old(Records(tmp_path)) == 0
+
+
+def test_a_pipe_among_old_records_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.json")
+    assert convert_old(Records(tmp_path)) == 0
+
+
+GRID = {
+    "version": 1, "title": "t", "rows": ["a", "b"], "columns": ["c"], "backbones": ["n"], "seeds": [0],
+    "baseline": None, "keys": [["n", "a", "c", 0, "0" * 64]], "labels": {}, "notes": [], "unit": "trainings",
+    "baselines": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"rows": [str(n) for n in range(1000)], "columns": [str(n) for n in range(1000)], "keys": []},
+         "the table has 1000000 cells, at most 100000"),
+        ({"rows": ["a", "a"]}, "is there twice"),
+        ({"keys": [["n", "x", "c", 0, "0" * 64]]}, "a key is of no place"),
+        ({"keys": [["n", "a", "c", 0, "0" * 64]] * 2}, "a place has two keys"),
+    ],
+)  # fmt: skip
+def test_layouts_of_strangers(tmp_path: Path, change: dict[str, object], message: str) -> None:
+    """A page has a line for each place of the table, whether or not there is a key for it."""
+    (tmp_path / "table.grid.json").write_text(json.dumps(GRID))
+    assert read_grid(tmp_path / "table.grid.json").rows == ("a", "b")
+    (tmp_path / "table.grid.json").write_text(json.dumps({**GRID, **change}))
+    with pytest.raises(InputError, match=message):
+        read_grid(tmp_path / "table.grid.json")
+
+
+def test_records_of_other_queries_are_no_table(tmp_path: Path) -> None:
+    """Paired differences are of the same queries: else an error of numpy's."""
+    records = Records(tmp_path)
+    one, other = record("one", [0.5, 0.5], [1, 1], [1, 2]), record("other", [0.5], [1], [1])
+    records.write(one)
+    records.write(other)
+    assert list(records.found([one.key])) == [one.key]
+    with pytest.raises(InputError, match="is of other queries than the table's"):
+        records.found([one.key, other.key])

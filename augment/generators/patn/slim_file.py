@@ -79,8 +79,18 @@ def make_slim(transfer: PATNTransfer, say: Say) -> Slim:
     if kept is None:
         say(f"Measuring the slim form of {transfer.name} on drawn people, once ...")
         write_slim(path, measure_slim(transfer), sha256, transfer.blocks)
-        kept = read_weights(path, SLIM_KEY, KIND)
+        return read_slim(path)
     return Slim(directions_of(kept), kept.sha256)
+
+
+def read_slim(path: Path | str) -> Slim:
+    """Directions of a file.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    file = read_weights(path, SLIM_KEY, KIND)
+    return Slim(directions_of(file), file.sha256)
 
 
 def _kept(path: Path, sha256: str, blocks: int) -> WeightsFile | None:

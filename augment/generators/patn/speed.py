@@ -138,7 +138,7 @@ def rates() -> dict[str, float]:
     """Images a second of a small network by `backend precision`: from the cache, or measured now."""
     machine = sha256_bytes("\n".join(machine_facts()).encode())
     path = _cache(machine)
-    if path is not None and (found := _read(path, machine)) is not None:
+    if path is not None and (found := read_rates(path, machine)) is not None:
         return found
     found = measure()
     if path is not None:
@@ -153,8 +153,8 @@ def _cache(machine: str) -> Path | None:
         return None
 
 
-def _read(path: Path, machine: str) -> dict[str, float] | None:
-    """What is kept; None if there is nothing, or nothing of use."""
+def read_rates(path: Path, machine: str) -> dict[str, float] | None:
+    """Rates that are kept of a machine (the hash of its facts); None if there are none, or none of use."""
     try:
         kept = Rates.model_validate(read_json(path, MOST_SMALL_BYTES))
     except (OSError, ValueError, ValidationError):

@@ -278,3 +278,8 @@ def test_what_a_lock_file_says_is_escaped(tmp_path: Path) -> None:
     ):
         lock.write_text(text)
         assert holder_of(lock) == said
+    lock.write_text(f"12\n{'h' * 10_000}\n")  # more than is read
+    assert holder_of(lock) == "another process"
+    lock.unlink()
+    os.mkfifo(lock)  # it keeps nobody waiting
+    assert holder_of(lock) == "another process"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import tarfile
 from pathlib import Path
@@ -185,6 +186,39 @@ def test_a_parquet_that_lies(whole: Path, tmp_path: Path) -> None:
     (out / TAR_PLAN).write_bytes(b"PAR1 and then nothing")
     with pytest.raises(InputError, match=r"cannot read .*plan.parquet"):
         read_tar_plan(out / TAR_PLAN)
+
+
+def test_a_parquet_is_bounded(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Places that no picture has, columns of other types, rows that a small file unpacks to, and what is no file."""
+    import pyarrow
+
+    from augment.folder import plan_parquet
+
+    path, table = tmp_path / "plan.parquet", pyarrow.parquet.read_table(whole / TAR_PLAN)
+    frame = table.to_pandas()
+    for column, value, message in (
+        ("size", -1, r"row 2: no picture has such an offset and size"),
+        ("offset", -1, r"row 2: no picture has such an offset and size"),
+        ("offset", 2**63 - 1, r"row 2: no picture has such an offset and size"),
+        ("size", 2**40, r"row 2: no picture has such an offset and size"),
+        ("output", 5, "texts and whole numbers were due"),
+        ("output", "x" * 5_000_000, "rows that no plan has"),
+    ):
+        changed = frame[frame["action"] != "drop"].reset_index(drop=True)
+        if column == "output":
+            changed[column] = changed[column].astype(object)
+        changed.loc[0 if isinstance(value, int) and column != "output" else changed.index, column] = value
+        changed.to_parquet(path, index=False)
+        with pytest.raises(InputError, match=message):
+            read_tar_plan(path)
+    pyarrow.parquet.write_table(table, path)
+    monkeypatch.setattr(plan_parquet, "MOST_ROWS", 3)
+    with pytest.raises(InputError, match="at most 3 are read"):
+        read_tar_plan(path)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="no regular file"):
+        read_tar_plan(path)
 
 
 def test_without_the_extra(planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,12 +13,13 @@ from toy import Toy
 from augment.folder.carry import Source, tasks_of
 from augment.folder.generate import generate
 from augment.gate.attempts import Asked, record_path
-from augment.gate.redraw import GateRun, Redrawing
+from augment.gate.redraw import GateRun, Redrawing, log_text, read_log
 from augment.gate.strategy import GatedRendering
 from augment.plan.file import read_plan
 from augment.plan.sampler import make_plan
 from augment.pose import Keypoints, load_annotations
 from reid_eval.datasets import ReidData, read_dataset
+from reid_eval.runtime import InputError
 
 
 @pytest.fixture(scope="module")
@@ -94,3 +95,31 @@ def test_a_record_that_no_gate_wrote_is_made_again(text: str, tiny_data: ReidDat
     record.write_text(text)
     assert gated(tiny_data, tmp_path / "out", resume=True) is not None
     assert hashes(tmp_path / "out") == hashes(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("column", "text", "message"),
+    [
+        ("accepted", "yes", "row 2 is none that the gate writes"),
+        ("attempt", "first", "row 2 is none that the gate writes"),
+        ("reasons", "ugly", "row 2 is none that the gate writes"),
+        ("pose_error", "nan", "row 2 is none that the gate writes"),
+        ("pose_error", "1_0", "row 2 is none that the gate writes"),
+        ("pose_error", "1e4000", "row 2 is none that the gate writes"),
+        ("pose_error", "1e400", "is no finite number"),
+    ],
+)
+def test_logs_of_strangers(column: str, text: str, message: str, tmp_path: Path) -> None:
+    row = {"index": 0, "output": "a.jpg", "attempt": 0, "pose": "b.jpg", "accepted": True, "reasons": [],
+           "pose_error": 0.25, "colour_drift": None, "contrast": 9.0, "saturated": 0.0, "noise": 1e-05}  # fmt: skip
+    path = tmp_path / "gate.csv"
+    path.write_text(log_text([row]))
+    assert read_log(path)["a.jpg"].noise == 1e-05
+    names, cells = path.read_text().splitlines()
+    told = dict(zip(names.split(","), cells.split(","), strict=True)) | {column: text}
+    path.write_text(f"{names}\n{','.join(told.values())}\n")
+    with pytest.raises(InputError, match=message):
+        read_log(path)
+    path.write_text(log_text([row, row]))
+    with pytest.raises(InputError, match="an image was accepted twice"):
+        read_log(path)

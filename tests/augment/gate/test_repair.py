@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -141,6 +142,30 @@ def test_the_same_repair_gives_the_same_bytes_killed_or_not(
     finish_repair(out, source)
     assert hashes(out) == wanted
     assert verify(out).ok
+
+
+def test_moves_of_strangers(made: tuple[Path, Source], tmp_path: Path) -> None:
+    """A folder with a list of moves, such as a killed repair leaves, and a link that leads to other files."""
+    out, source = made
+    manifest = json.loads((out / "augmentation/manifest.json").read_text())
+    counts = {"asked": 0, "accepted_at_once": 0, "accepted_after_retry": 0, "given_up": 0, "attempts": 0,
+              "rejections": 0, "rejection_rate": 0, "reasons": {}, "kept_instead": 0}  # fmt: skip
+    good = {"moves": [], "removes": [], "restores": [], "manifest": {**manifest, "repairs": [counts]}}
+    (tmp_path / "home").mkdir()
+    (mine := tmp_path / "home" / "mine.jpg").write_text("x")
+    (out / "link").symlink_to(tmp_path / "home")
+    (out / "augmentation/repair").mkdir()
+    for change, message in (
+        ({"removes": ["link/mine.jpg"]}, "link/mine.jpg is no file in the folder"),
+        ({"moves": ["link/mine.jpg"]}, "link/mine.jpg is no file in the folder"),
+        ({"restores": [["bounding_box_train/x.jpg", "link/mine.jpg"]]}, "link/mine.jpg is no file in the folder"),
+        ({"removes": ["bounding_box_train"]}, "bounding_box_train is no file in the folder"),
+        ({"manifest": manifest}, "cannot read .*moves.json"),
+    ):
+        (out / "augmentation/repair/moves.json").write_text(json.dumps({**good, **change}))
+        with pytest.raises(InputError, match=message):
+            finish_repair(out, source)
+    assert mine.read_text() == "x"
 
 
 def test_another_generator_or_other_joints_are_refused(made: tuple[Path, Source]) -> None:

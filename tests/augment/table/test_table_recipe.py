@@ -46,6 +46,10 @@ def test_recipe_errors(table: TinyTable, tiny_root: Path) -> None:
         load(data={"source": "folder", "root": "x", "colour": 1})
     with pytest.raises(InputError, match=r"columns\.0\.\S+: Input should be less than or equal to 1"):
         load(columns=[1.5])
+    many = {"columns": [n / 1000 for n in range(1, 201)], "seeds": list(range(10))}
+    rows = len(load(**many, plan_seeds=[0]).rows)
+    with pytest.raises(InputError, match=rf"the table has {2000 * rows} plans .*, at most 2000 are drawn"):
+        load(**many, plan_seeds=list(range(10)))
     with pytest.raises(InputError, match="rows are named twice"):
         load(rows=[{"kind": "leave_out"}, {"kind": "duplicate", "name": "none"}])
     with pytest.raises(InputError, match=r"unknown epoch \(did you mean epochs\?\); the known ones are backbone, init"):

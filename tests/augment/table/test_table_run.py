@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,30 @@ def test_dry_run_trains_each_network_for_its_own_budget(table: TinyTable, monkey
     assert small == 20
     times = {name: forecast._trial(study, name) for name in ("tiny", "small")}
     assert times["small"] - times["tiny"] == pytest.approx(18)  # a second a step, 18 steps more
+
+
+def test_seeds_of_one_plan_look_at_it_once(table: TinyTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe may name a thousand seeds, and a plan of a million rows."""
+    from augment.table.study import open_study
+    from augment.table.training_sets import TrainingSets
+
+    asked = []
+    original = TrainingSets.facts
+    monkeypatch.setattr(TrainingSets, "facts", lambda sets, *of: asked.append(of) or original(sets, *of))
+    study = open_study(table.load("seeds=[0, 1, 2, 3, 4]", "plan_seeds=[5, 6]"), table.out, "cpu")
+    plans = len(study.recipe.rows) * len(study.recipe.columns) * 2
+    assert len(study.places) > plans
+    assert len(asked) == plans
+    assert len({(row.name, column.label, seed) for row, column, seed in asked}) == plans
+
+
+def test_a_forecast_is_made_on_a_batch_of_a_size(table: TinyTable) -> None:
+    from augment.table.forecast import small_enough
+
+    settings = replace(table.load().settings("tiny", 0), size=(256, 128), batch_size=4096)
+    assert small_enough(settings).batch_size == 128
+    assert small_enough(replace(settings, batch_size=64)).batch_size == 64
+    assert small_enough(replace(settings, size=(1024, 1024), batch_size=256)).batch_size == 2 * settings.images_per_id
 
 
 def test_another_methods_folders(table: TinyTable, tiny_root: Path, tmp_path: Path) -> None:
