@@ -24,16 +24,22 @@ AREAS: dict[str, Area] = {
         {"reid_eval/ranking.py": None, "reid_eval/chunked.py": None},
         ("tests/reid_eval/test_reid_ranking.py", "tests/reid_eval/test_reid_chunked.py"),
     ),
-    "keypoints": Area({"augment/pose/keypoints.py": None}, ("tests/augment/pose/test_keypoints.py",)),
+    "keypoints": Area(
+        {"augment/pose/keypoints.py": None},
+        tuple(f"tests/augment/pose/{name}.py" for name in ("test_keypoints", "test_plausible")),
+    ),
     "checkpoint": Area(
         {
             "augment/generators/patn/train.py": (
-                "train_generator", "_begin", "save_checkpoint", "load_checkpoint", "_Loop.run", "_Loop._out_of_time",
-                "_Loop._look", "_random_state", "_advice",
+                "train_generator", "_begin", "save_checkpoint", "load_checkpoint", "Scalars", "_Loop.__init__",
+                "_Loop.run", "_Loop._out_of_time", "_Loop._look", "_Loop._stop_at_chance", "_random_state", "_advice",
+                "_kept",
             ),
             "augment/generators/patn/state.py": (
                 "TrainState", "build_state", "_start_from", "_load_adam",
             ),
+            "augment/generators/patn/image_pool.py": ("ImagePool.state_dict", "ImagePool.load_state_dict"),
+            "augment/generators/patn/settings.py": ("PATNTrainSettings.check_resumes",),
             "augment/runs.py": ("trim_log", "_is_done"),
             "reid_eval/torch_file.py": None,
         },
@@ -42,8 +48,8 @@ AREAS: dict[str, Area] = {
            ("test_train", "test_train_parts", "test_checkpoint", "test_any_depth"))),
     ),
     "manifest": Area(
-        {"augment/folder/manifest.py": None},
-        (*(f"tests/augment/folder/{name}.py" for name in ("test_manifest", "test_verify")),
+        {"augment/folder/manifest.py": None, "augment/folder/plan_parquet.py": None},
+        (*(f"tests/augment/folder/{name}.py" for name in ("test_manifest", "test_verify", "test_tars")),
          "tests/augment/plan/test_outputs.py"),
     ),
 }  # fmt: skip

@@ -87,3 +87,16 @@ def test_the_lines_of_a_mutant_are_those_of_its_statement(operators: ModuleType)
     source = "a = (\n    b + c\n)\nif (\n    d\n):\n    e = f\n\n\ndef g(h=1):\n    i = h\n"
     lines = {mutant.operator: mutant.lines for mutant in operators.Module(source).mutants}
     assert lines == {"arithmetic": (1, 3), "condition": (4, 5), "number": (10, 11)}
+
+
+def test_all_that_the_areas_name_is_there(operators: ModuleType) -> None:
+    """Code that moves elsewhere would be left out without a word."""
+    import areas
+
+    root = Path(__file__).resolve().parents[2]
+    for name, area in areas.AREAS.items():
+        assert [test for test in area.tests if not (root / test).exists()] == [], name
+        for module, functions in area.modules.items():
+            source = (root / module).read_text()
+            for function in (None,) if functions is None else functions:
+                assert operators.Module(source, None if function is None else (function,)).mutants, (module, function)

@@ -136,6 +136,17 @@ def test_so_many_queries_at_a_time_as_a_block_holds(monkeypatch: pytest.MonkeyPa
         assert seen == expected
 
 
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+def test_all_is_made_on_the_device_that_is_named(metric: str) -> None:
+    """A device of no memory stands in for a GPU."""
+    query, gallery = np.ones((2, 3), np.float32), np.ones((5, 3), np.float32)
+    squares = chunked._squares(gallery, "meta")
+    table = chunked._distances(query, gallery, squares, metric, "meta")
+    made = (squares, table, chunked._keys(table), *Counting((*people(0, 2, 5, 3),), "meta")._columns)
+    assert [one.device.type for one in made] == ["meta"] * 7
+    assert [tuple(one.shape) for one in made] == [(5,), (2, 5), (2, 5), (2,), (5,), (2,), (5,)]
+
+
 def test_errors_are_those_of_evaluate() -> None:
     ones = np.ones((2, 3), np.float32)
     with pytest.raises(InputError, match="distances hold NaN"):

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from augment.folder import manifest as module
-from augment.folder.layout import MANIFEST, SCRATCH, UNFINISHED
+from augment.folder.layout import MANIFEST, REPAIR, SCRATCH, UNFINISHED
 from augment.folder.manifest import (
+    MOST_TERMS,
     FileEntry,
     Job,
     Manifest,
     VerifyReport,
     begin_job,
+    check_terms,
     differences,
     file_entries,
     folder_files,
@@ -73,6 +75,38 @@ def test_it_comes_back_as_it_was_written(out: Path, gate: dict[str, Any] | None)
     assert ("gate" in json.loads((out / MANIFEST).read_text())) == (gate is not None)
     assert not (out / UNFINISHED).exists()
     write_manifest(out, there)  # without a mark to remove
+
+
+def test_repairs_come_back_and_are_not_written_without_one(out: Path) -> None:
+    write_manifest(out, manifest(repairs=[GATE]))
+    assert read_manifest(out).repairs == [GATE]
+    write_manifest(out, manifest())
+    assert "repairs" not in json.loads((out / MANIFEST).read_text())
+    with pytest.raises(InputError, match=r"repairs\.0: .*should be counts"):
+        read_manifest(stored(out, raw(repairs=[{**GATE, "asked": "x"}])))
+
+
+def test_terms_come_back_and_are_not_written_without_any(out: Path) -> None:
+    begin_job(out, job(terms="CC BY"))
+    assert json.loads((out / UNFINISHED).read_text())["terms"] == "CC BY"
+    write_manifest(out, manifest(job=job(terms="CC BY")))
+    assert read_manifest(out).terms == "CC BY"
+    write_manifest(out, manifest())
+    assert "terms" not in json.loads((out / MANIFEST).read_text())["job"]
+    assert begin_job(out / "other", job()) is True
+    assert "terms" not in json.loads((out / "other" / UNFINISHED).read_text())
+
+
+def test_terms_are_one_short_line(out: Path) -> None:
+    for terms in (None, "x", "x" * MOST_TERMS):
+        check_terms(terms)
+        assert job(terms=terms).terms == terms
+    for terms in ("", " ", "x" * (MOST_TERMS + 1), "a\nb", "\x1b[2J"):
+        with pytest.raises(InputError, match="terms are one line of at most 1000 characters") as caught:
+            check_terms(terms)
+        assert caught.value.argument == "terms"
+        with pytest.raises(InputError, match=r"job\.terms: .*terms are one line"):
+            read_manifest(stored(out, raw(job={**raw()["job"], "terms": terms})))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +230,8 @@ def test_what_differs_between_jobs() -> None:
         f"plan_sha256: {'a' * 12}..., now {'e' * 12}...; device: cpu, now cuda; ratio: 0.5, now 0.7; "
         "seed: 1, now None; mode: None, now add"
     )
+    assert differences(job(), other, ("device", "seed", "mode", "plan_sha256")) == "ratio: 0.5, now 0.7"
+    assert differences(job(), job(generator_size=(64, 32))) == "generator_size: [128, 64], now [64, 32]"
     assert differences(job(weights="x" * 63), job(weights="y" * 65)) == f"weights: {'x' * 63}, now {'y' * 65}"
 
 
@@ -252,11 +288,19 @@ def test_what_a_killed_process_left_is_told(left: str) -> None:
     assert "killed" not in VerifyReport(3, (left,), (), ("guest.jpg",)).message
 
 
+def test_a_killed_repair_is_told() -> None:
+    name = f"{REPAIR}/000001.json"
+    message = VerifyReport(3, (), (), ("guest.jpg", name)).message
+    assert message == f"2 extra: guest.jpg, {name} (a repair was killed: give it again, and it goes on)"
+    assert "repair was" not in VerifyReport(3, (name,), (), ("guest.jpg", REPAIR)).message
+
+
 def test_long_messages_of_a_manifest_are_cut(out: Path) -> None:
     with pytest.raises(InputError) as caught:
         read_manifest(stored(out, raw(counts={"x" * 999: "y" * 999})))
     assert len(str(caught.value)) < len(str(out)) + 700
     assert "x" * 80 in str(caught.value)
+    assert "x" * 81 not in str(caught.value)
 
 
 def test_the_newest_is_by_its_manifest(tmp_path: Path) -> None:

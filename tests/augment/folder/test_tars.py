@@ -11,18 +11,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from drawn import hashes
 from PIL import Image
 from toy import Toy
 
 from augment.api import Planned, augment_folder, plan_folder
+from augment.folder import plan_parquet
 from augment.folder.generate import verify
 from augment.folder.image_sources import GeneratedTars
-from augment.folder.manifest import read_manifest
+from augment.folder.manifest import VerifyReport, file_entries, read_manifest, write_manifest
 from augment.folder.mixed import AugmentedDataset
-from augment.folder.plan_parquet import TAR_PLAN, read_tar_plan
-from augment.folder.tar_shards import read_picture
+from augment.folder.plan_parquet import TAR_PLAN, read_tar_plan, write_tar_plan
+from augment.folder.tar_shards import Sample, TarRecord, read_picture
 from augment.plan.file import COLUMNS
 from reid_eval.datasets import read_dataset
 from reid_eval.runtime import InputError
@@ -184,7 +186,7 @@ def test_a_parquet_that_lies(whole: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is not the name of a tar in the folder"):
         GeneratedTars(out)
     (out / TAR_PLAN).write_bytes(b"PAR1 and then nothing")
-    with pytest.raises(InputError, match=r"cannot read .*plan.parquet"):
+    with pytest.raises(InputError, match=r"cannot read .*plan.parquet: .* not found in footer"):
         read_tar_plan(out / TAR_PLAN)
 
 
@@ -219,6 +221,103 @@ def test_a_parquet_is_bounded(whole: Path, tmp_path: Path, monkeypatch: pytest.M
     os.mkfifo(path)
     with pytest.raises(InputError, match="no regular file"):
         read_tar_plan(path)
+
+
+def verified(out: Path, table: pd.DataFrame) -> VerifyReport:
+    """Of a folder whose manifest knows this table as its plan."""
+    table.to_parquet(out / TAR_PLAN, index=False)
+    manifest = read_manifest(out)
+    files = {**manifest.files, **file_entries(out, [TAR_PLAN])}
+    write_manifest(out, manifest.model_copy(update={"files": files}))
+    report = verify(out)
+    assert (report.missing, report.changed, report.extra) == ((), (), ())
+    return report
+
+
+def test_a_plan_of_the_manifest_that_lies_of_its_tars(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    table = read_tar_plan(out / TAR_PLAN)
+    assert verified(out, table).ok
+    moved = table.assign(shard=table["shard"].replace("train-000001.tar", "train-000009.tar"))
+    said = "{} is in the manifest or the plan alone"
+    assert verified(out, moved).mislabelled == (said.format("train-000001.tar"), said.format("train-000009.tar"))
+    row = table.index[table["shard"] == "train-000001.tar"][3]
+    end = (out / "train-000001.tar").stat().st_size
+    for beyond in (0, 1):
+        long = table.copy()
+        long.loc[row, "size"] = end - long.loc[row, "offset"] + beyond
+        said = ("train-000001.tar ends before its last image",) * beyond
+        assert verified(out, long).mislabelled == said
+    other = table.copy()
+    other.loc[row, "output"] = "bounding_box_train/0999_c1s1_000000_00.jpg"
+    assert len(found := verified(out, other).mislabelled) == 1
+    assert found[0].startswith(f"row {row + 2} of {TAR_PLAN}: output 'bounding_box_train/0999")
+    assert "the columns are" in verified(out, table.drop(columns="shard")).mislabelled[0]
+
+
+def test_a_table_that_is_changed_or_gone_is_told_as_that_alone(whole: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(whole, out)
+    (out / TAR_PLAN).write_bytes(b"PAR1 and then nothing")
+    report = verify(out)
+    assert (report.changed, report.missing, report.mislabelled) == ((TAR_PLAN,), (), ())
+    (out / TAR_PLAN).unlink()
+    report = verify(out)
+    assert (report.changed, report.missing, report.mislabelled) == ((), (TAR_PLAN,), ())
+
+
+def test_tables_that_are_no_plan(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, path = read_tar_plan(whole / TAR_PLAN), tmp_path / "plan.parquet"
+
+    def read(changed: pd.DataFrame) -> pd.DataFrame:
+        changed.to_parquet(path, index=False)
+        return read_tar_plan(path)
+
+    with pytest.raises(InputError, match=r"plan.parquet: the columns are .*, expected .*, \.\.\.") as caught:
+        read(table.drop(columns="shard").rename(columns={"pid": "x" * 999}))
+    assert "x" * 99 in str(caught.value)
+    assert len(str(caught.value)) < len(str(path)) + 400
+    for name in ("pid", "camid", "offset", "size"):
+        with pytest.raises(InputError, match="pid, camid, offset, size should be whole numbers"):
+            read(table.astype({name: float}))
+    with pytest.raises(InputError, match=r"plan.parquet: row 2: "):
+        read(table.assign(action="paint"))
+    empty = read(table.assign(shard=table["shard"].where(table["shard"] != "")))
+    pd.testing.assert_frame_equal(empty, table)
+    monkeypatch.setattr(plan_parquet, "MOST_ROWS", len(table))
+    assert len(read(table)) == len(table)
+    monkeypatch.setattr(plan_parquet, "MOST_ROWS", len(table) - 1)
+    with pytest.raises(InputError, match=f"{len(table)} rows, at most {len(table) - 1} are read"):
+        read(table)
+
+
+def test_records_that_do_not_fit_the_plan(whole: Path, tmp_path: Path) -> None:
+    import pyarrow.parquet
+
+    table, path = read_tar_plan(whole / TAR_PLAN), tmp_path / "plan.parquet"
+    plan = table[list(COLUMNS)]
+    kept = table[table["action"] != "drop"]
+    records = {
+        name: TarRecord(sha256="x", size=9, samples=[
+            Sample(name=one.output, offset=one.offset, size=one.size) for one in part.itertuples()
+        ]) for name, part in kept.groupby("shard")
+    }  # fmt: skip
+    write_tar_plan(path, plan, iter(records.items()))
+    pd.testing.assert_frame_equal(read_tar_plan(path), table)
+    file = pyarrow.parquet.ParquetFile(path)
+    assert file.num_row_groups == len(records)
+    assert file.metadata.row_group(0).column(0).compression == "ZSTD"
+    path.unlink()
+    first = next(iter(records))
+    with pytest.raises(InputError, match=r"rows of the plan are in no tar") as caught:
+        write_tar_plan(path, plan, iter([(first, records[first])]))
+    assert int(str(caught.value).split()[0]) < len(plan)
+    swapped = records[first].model_copy(update={"samples": records[first].samples[::-1]})
+    names = kept["output"].iloc[PER_TAR - 1], kept["output"].iloc[0]
+    with pytest.raises(InputError, match=f"{first} holds {names[0]} where the plan has {names[1]}: remove it"):
+        write_tar_plan(path, plan, iter([(first, swapped)]))
+    assert not path.exists()
 
 
 def test_without_the_extra(planned: Planned, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,6 +101,15 @@ def test_a_plan_that_nobody_can_read_though_the_manifest_knows_it(folder: Path) 
     assert "row 1: the columns are a,b" in report.mislabelled[0]
 
 
+def test_a_plan_that_is_changed_or_gone_is_told_as_that_alone(folder: Path) -> None:
+    (folder / "augmentation/plan.csv").write_text("a,b\n")
+    report = verify(folder)
+    assert (report.changed, report.missing, report.mislabelled) == (("augmentation/plan.csv",), (), ())
+    (folder / "augmentation/plan.csv").unlink()
+    report = verify(folder)
+    assert (report.changed, report.missing, report.mislabelled) == ((), ("augmentation/plan.csv",), ())
+
+
 def test_folders_without_a_manifest(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere: no such folder"):
         verify(tmp_path / "nowhere")

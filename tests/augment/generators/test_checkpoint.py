@@ -20,7 +20,9 @@ from augment.generators.patn.distributed import Processes
 from augment.generators.patn.image_pool import ImagePool
 from augment.generators.patn.load import load_generator
 from augment.generators.patn.state import TrainState, build_state
+from augment.generators.patn.step import LOSS_NAMES
 from augment.generators.patn.train import (
+    Scalars,
     TrainingDivergedError,
     _Loop,
     load_checkpoint,
@@ -88,6 +90,58 @@ def test_numbers_of_the_optimizers_are_those_of_the_settings(tmp_path: Path) -> 
         assert (group["lr"], group["weight_decay"], group["betas"]) == (2e-4, 0, (0.5, 0.999))
 
 
+def flat(value: object, name: str = "") -> dict[str, object]:
+    """Every leaf of a state."""
+    if isinstance(value, (dict, list, tuple)):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        return {key: leaf for place, inner in items for key, leaf in flat(inner, f"{name}/{place}").items()}
+    return {name: value}
+
+
+def unequal(one: dict[str, object], other: dict[str, object]) -> list[str]:
+    """Places where two flat states differ."""
+    apart = []
+    for name in {**one, **other}:
+        a, b = one.get(name), other.get(name)
+        alike = torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a == b
+        apart += [] if alike else [name]
+    return apart
+
+
+def test_all_that_a_step_changes_comes_back(tmp_path: Path) -> None:
+    chosen = settings(ema_decay=0.5)
+    state = build_state(chosen)
+    assert state.average is not None
+    for part in (state, state.appearance, state.shape):
+        network = part.generator if isinstance(part, TrainState) else part.network
+        for weight in network.parameters():
+            weight.grad = torch.ones_like(weight)
+        part.optimizer.step()
+    next(state.average.parameters()).fill_(0.25)
+    for pool in (state.appearance.pool, state.shape.pool):
+        pool.query(torch.rand(5, 6, 2, 2))
+    state.step, state.losses = 7, {"l1": 0.5}
+    save_checkpoint(tmp_path / "c.pt", state, chosen)
+    again = build_state(chosen)
+    parts = ("network", "optimizer/state", "pool/kept", "pool/count", "pool/random")
+    apart = unequal(flat(again.state_dict()), flat(state.state_dict()))
+    for place in ("step", "losses", "generator", "optimizer/state", "average", *(
+        f"{name}/{part}" for name in ("appearance", "shape") for part in parts
+    )):  # fmt: skip
+        assert any(name.startswith(f"/{place}") for name in apart), place
+    load_checkpoint(tmp_path / "c.pt", again, chosen)
+    assert unequal(flat(again.state_dict()), flat(state.state_dict())) == []
+
+
+def test_statistics_are_frozen_if_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen: list[object] = []
+    monkeypatch.setattr(state_module, "freeze_batchnorm", frozen.append)
+    build_state(settings())
+    assert not frozen
+    state = build_state(settings(batchnorm="frozen"))
+    assert frozen == [state.generator]
+
+
 def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:
     state = build_state(settings())
     torch.manual_seed(5)
@@ -97,6 +151,26 @@ def test_random_numbers_go_on_where_they_were(tmp_path: Path) -> None:
     torch.manual_seed(6)
     load_checkpoint(tmp_path / "c.pt", state, settings())
     assert torch.equal(torch.rand(4), expected)
+
+
+def test_a_gpus_random_numbers_go_on_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a GPU: what would be asked of it. One that is there but was not used is left alone."""
+    taken: list[object] = []
+    numbers = [torch.tensor([1, 2], dtype=torch.uint8)]
+    monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: numbers)
+    monkeypatch.setattr(torch.cuda, "set_rng_state_all", taken.append)
+    for there, used in ((False, False), (True, False), (False, True), (True, True)):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
+        monkeypatch.setattr(torch.cuda, "is_initialized", lambda used=used: used)
+        assert train_module._random_state()["cuda"] == (numbers if there and used else [])
+    path, contents = kept(tmp_path)
+    assert torch.equal(contents["random"][0]["cuda"][0], numbers[0])
+    load_checkpoint(path, build_state(settings()), settings())
+    assert [torch.equal(one[0], numbers[0]) for one in taken] == [True]  # type: ignore[index]
+    contents["random"][0]["cuda"] = []
+    save_torch(path, contents)
+    load_checkpoint(path, build_state(settings()), settings())
+    assert len(taken) == 1
 
 
 def test_a_process_that_was_not_there_before_draws_from_its_own_seed(tmp_path: Path) -> None:
@@ -230,6 +304,52 @@ def test_what_was_looked_at_is_let_go(tmp_path: Path) -> None:
     assert loop.state.step == 6
 
 
+@pytest.mark.parametrize(("every", "expected"), [(4, [4, 6]), (5, [5, 6]), (3, [3, 6]), (0, []), (99, [6])])
+def test_sheets_are_drawn_every_so_often_and_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int, expected: list[int]
+) -> None:
+    def step(state: TrainState, *_: object) -> torch.Tensor:
+        state.step += 1
+        return torch.zeros(len(LOSS_NAMES))
+
+    monkeypatch.setattr(train_module, "train_step", step)
+    drawn: list[int] = []
+    for processes in (None, Two(rank=1, says=False)):
+        loop = loop_of(tmp_path, processes, sheet_every=every, batchnorm="local", checkpoint_every=99)
+        monkeypatch.setattr(loop.state.processes, "part", lambda batch: batch)
+        monkeypatch.setattr(loop.state.processes, "collect", lambda value: [value])
+        loop.run(Bar(), None, lambda state: drawn.append(state.step))  # type: ignore[arg-type]
+        assert loop.state.step == 6
+        assert drawn == expected  # the second process draws none
+
+
+def test_a_loss_that_is_no_number_is_told_with_what_was_fed(tmp_path: Path) -> None:
+    loop = loop_of(tmp_path)
+    good, bad = torch.ones(len(LOSS_NAMES)), torch.ones(len(LOSS_NAMES))
+    bad[LOSS_NAMES.index("l1")] = float("inf")
+    loop.pending = [(4, "these", good), (5, ["those"], bad), (6, "more", bad)]
+    with pytest.raises(
+        TrainingDivergedError, match=r"^step 5: l1 is inf; fed \['those'\] \(also in .*nonfinite.json\)"
+    ):
+        loop._look()
+    told = json.loads((tmp_path / "nonfinite.json").read_text())
+    assert told == {"step": 5, "losses": ["l1 is inf"], "fed": ["those"]}
+
+
+def test_a_start_is_told_before_anything_is_written_and_not_of_what_is_refused(tmp_path: Path) -> None:
+    told: list[list[Path]] = []
+
+    def start() -> None:
+        told.append(sorted(tmp_path.iterdir()))
+
+    chosen = settings(constant_steps=1, decay_steps=0)
+    train_generator(chosen, pairs(), tmp_path, on_start=start)
+    assert told == [[]]
+    with pytest.raises(InputError, match="other settings: seed was 0, is 5"):
+        train_generator(dataclasses.replace(chosen, seed=5), pairs(), tmp_path, resume=True, on_start=start)
+    assert len(told) == 1
+
+
 def test_the_bar_counts_pairs_and_begins_where_the_training_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -251,10 +371,15 @@ def test_the_bar_counts_pairs_and_begins_where_the_training_was(
     assert len(bars[1].told) == 4
 
 
-def test_a_cpu_keeps_cudnns_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cudnn_looks_for_its_best_way_on_a_gpu_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
-    train_generator(settings(constant_steps=1, decay_steps=0), pairs(), tmp_path)
+    chosen = settings(constant_steps=1, decay_steps=0)
+    train_generator(chosen, pairs(), tmp_path / "cpu")
     assert not torch.backends.cudnn.benchmark
+    done = dataclasses.replace(build_state(chosen), device=torch.device("cuda"), step=1)  # nothing is left to do
+    monkeypatch.setattr(train_module, "_begin", lambda *_: done)
+    train_generator(chosen, pairs(), tmp_path / "gpu")
+    assert torch.backends.cudnn.benchmark
 
 
 def test_weights_are_written_at_the_end_alone_and_by_the_first_process(
@@ -362,6 +487,68 @@ def test_one_process_stops_at_any_step(tmp_path: Path) -> None:
     assert soon._out_of_time() is False
     soon.start -= 61
     assert soon._out_of_time() is True
+
+
+def at_chance(loop: _Loop, appearance: float, shape: float, step: int = 3) -> int:
+    """How often in a row, after a look at such losses."""
+    loop.state.losses = {"d_appearance": appearance, "d_shape": shape}
+    loop._stop_at_chance(step)
+    return loop.at_chance
+
+
+def test_discriminators_are_at_chance_so_often_in_a_row(tmp_path: Path) -> None:
+    """A loss of 1 a discriminator is chance; they are logged times `lambda_gan`, here 4."""
+    loop = loop_of(tmp_path, gan="hinge", lambda_gan=4.0, stop_at_chance=3, gan_start=1, d_alone=2)
+    assert at_chance(loop, 4.0, 4.0, step=2) == 0  # the generator does not hear them yet
+    assert [at_chance(loop, 3.4, 4.0), at_chance(loop, 4.0, 3.4)] == [1, 2]
+    assert at_chance(loop, 3.6, 3.6) == 0  # 0.9, not above it
+    assert [at_chance(loop, 4.0, 4.0), at_chance(loop, 4.0, 4.0)] == [1, 2]
+    with pytest.raises(TrainingDivergedError, match=r"step 7: .* for 3 iterations; there is no checkpoint yet; raise"):
+        at_chance(loop, 4.0, 4.0, step=7)
+    (tmp_path / "checkpoint.pt").touch()
+    with pytest.raises(TrainingDivergedError, match=r"4 iterations; the last good state is .*checkpoint.pt; raise"):
+        at_chance(loop, 4.0, 4.0)
+    assert at_chance(loop_of(tmp_path, gan="hinge"), 4.0, 4.0) == 0  # nobody asked
+
+
+def test_how_often_losses_are_looked_at_where_nobody_says(tmp_path: Path) -> None:
+    """A GPU would wait at each look; nothing is done on it here."""
+    state = build_state(settings())
+    on_gpu = dataclasses.replace(state, device=torch.device("cuda"))
+    often = [_Loop(settings(), pairs(), tmp_path, one, 0.0).check_every for one in (state, on_gpu)]
+    assert often == [1, 20]
+    assert _Loop(settings(check_every=7), pairs(), tmp_path, on_gpu, 0.0).check_every == 7
+
+
+def test_events_of_steps_to_be_done_again_are_hidden(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch.utils.tensorboard
+
+    told: list[object] = []
+
+    class Writer:
+        def __init__(self, folder: str, purge_step: int | None) -> None:
+            told.append((folder, purge_step))
+
+        def add_scalar(self, *words: object) -> None:
+            told.append(words)
+
+        def close(self) -> None:
+            told.append("closed")
+
+    monkeypatch.setattr(torch.utils.tensorboard, "SummaryWriter", Writer)
+    for folder, step in ((tmp_path, 0), (tmp_path, 5), (None, 5)):
+        with Scalars(folder, step) as scalars:
+            scalars.add({"step": 6, "seconds": 1.0, "l1": 0.5, "lr": 0.1})
+    lines = [("l1", 0.5, 6), ("lr", 0.1, 6), "closed"]
+    assert told == [(str(tmp_path), None), *lines, (str(tmp_path), 6), *lines]
+    told.clear()
+    state = build_state(settings())
+    state.step = 2
+    _Loop(settings(tensorboard=True), pairs(), tmp_path, state, 0.0)
+    _Loop(settings(), pairs(), tmp_path, state, 0.0)
+    state.processes = Two(rank=1)
+    _Loop(settings(tensorboard=True), pairs(), tmp_path, state, 0.0)
+    assert told == [(str(tmp_path / "tensorboard"), 3)]
 
 
 def test_lines_of_steps_to_be_done_again_are_dropped(tmp_path: Path) -> None:

@@ -115,8 +115,9 @@ def test_the_writer_refuses_what_the_format_cannot_hold(tmp_path: Path) -> None:
     half[0, 3, 0] = np.nan
     with pytest.raises(ValueError, match="only one of its two coordinates"):
         write_keypoints(tmp_path / "a.csv", Keypoints(("a.jpg",), half))
-    with pytest.raises(ValueError, match="cannot stand in a keypoints file"):
-        write_keypoints(tmp_path / "a.csv", Keypoints(("a\nb.jpg",), standing()[None]))
+    for name in ("", " a.jpg", "a.jpg ", "a\nb.jpg", "a\u2028b.jpg"):
+        with pytest.raises(ValueError, match="cannot stand in a keypoints file"):
+            write_keypoints(tmp_path / "a.csv", Keypoints((name,), standing()[None]))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -136,6 +137,7 @@ def test_equally_named_images_need_rows_with_folders() -> None:
     bare = Keypoints(("1.jpg",), standing()[None])
     with pytest.raises(InputError, match=r"'1.jpg' fits both ann/1.jpg and bob/1.jpg"):
         bare.rows(["ann/1.jpg", "bob/1.jpg"])
+    assert bare.rows(["ann/1.jpg", "ann/1.jpg", "2.jpg"]).tolist() == [0, 0, -1]  # twice one image
     full = Keypoints(("bob/1.jpg", "ann/1.jpg"), np.stack([standing()] * 2))
     assert full.rows(["ann/1.jpg", "bob/1.jpg"]).tolist() == [1, 0]
 
@@ -236,6 +238,21 @@ def test_a_table_knows_which_rows_are_usable() -> None:
     assert Keypoints(("a.jpg", "b.jpg"), np.stack([standing(), bad])).usable.tolist() == [True, False]
 
 
+def test_what_was_found_to_be_no_persons_pose_is_not_usable() -> None:
+    bad = standing()
+    bad[2] = np.nan
+    xy = np.stack([standing(), standing(), bad, bad])
+    table = Keypoints(("a", "b", "c", "d"), xy, np.array([True, False, True, False]))
+    assert table.usable.tolist() == [True, False, False, False]
+    assert table.implausible == ("b",)
+    assert repr(table) == "Keypoints(4 images, 1 usable)"
+    taken = table.take([1, 0])
+    assert taken.plausible is not None
+    assert (taken.plausible.tolist(), taken.usable.tolist()) == ([False, True], [False, True])
+    unseen = Keypoints(table.names, xy)
+    assert (unseen.implausible, unseen.take([0]).plausible) == ((), None)
+
+
 def test_rows_are_taken_in_the_order_given() -> None:
     table = Keypoints(("a", "b", "c"), np.stack([standing() + n for n in range(3)]))
     taken = table.take([2, 0])
@@ -323,6 +340,19 @@ def test_many_rows_at_a_time_are_read_as_one_by_one(
                 except InputError as error:
                     outcomes.append((str(error), b""))
         assert outcomes[0] == outcomes[1], (y, x)
+
+
+@pytest.mark.parametrize("size", [None, (128, 64)])
+def test_rows_as_they_are_written_are_read_many_at_a_time(
+    tmp_path: Path, size: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keypoints, "_parse_row", lambda *_: pytest.fail("one by one"))
+    most = np.array([LARGEST_COORDINATE] * 2 if size is None else size[::-1], np.float32)
+    poses = np.stack([standing()] * 4)
+    poses[0, 0], poses[1, 0], poses[2, 0], poses[3, 0] = 0, np.nan, most - 1, most - 0.25
+    table = Keypoints(("a.jpg", "b.jpg", "c.jpg", "d.jpg"), poses)
+    write_keypoints(tmp_path / "a.csv", table)
+    np.testing.assert_array_equal(read_keypoints(tmp_path / "a.csv", size).xy, poses)
 
 
 def test_many_blocks_make_one_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
