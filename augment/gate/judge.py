@@ -110,6 +110,9 @@ class Gate:
         person: the test of the person, if it is to be made.
     """
 
+    person: PersonTest | None = None
+    """A gate that judges in its own way has none."""
+
     def __init__(self, estimator: Estimator, thresholds: GateThresholds, person: PersonTest | None = None) -> None:
         self.estimator, self.thresholds, self.person = estimator, thresholds, person
 
