@@ -12,7 +12,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -102,9 +102,9 @@ def read_kept(path: Path) -> Kept:
 
 
 def _checked(kept: Kept) -> Kept:
-    kinds = (np.float32, np.float32, np.float64, np.float64, np.int64)
-    arrays: tuple[NDArray[Any], ...] = kept
-    if any(array.dtype != kind for array, kind in zip(arrays, kinds, strict=True)):
+    features = kept.query.dtype, kept.gallery.dtype
+    scores = kept.cmc.dtype, kept.precisions.dtype, kept.first_ranks.dtype
+    if set(features) != {np.dtype(np.float32)} or scores != (np.float64, np.float64, np.int64):
         raise ValueError("an array is of another type")
     if kept.query.ndim != 2 or kept.gallery.ndim != 2 or kept.query.shape[1] != kept.gallery.shape[1]:
         raise ValueError("features are of other shapes")

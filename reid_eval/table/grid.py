@@ -102,12 +102,12 @@ class _File(BaseModel):
     @model_validator(mode="after")
     def _of_one_table(self) -> _File:
         """Names stand once, and keys are of places of the table: a page has a line for each of the latter."""
-        axes: tuple[list[str] | list[int], ...] = (self.backbones, self.rows, self.columns, self.seeds)
+        axes: list[list[str] | list[int]] = [self.backbones, self.rows, self.columns, self.seeds]
         if any(len(set(axis)) < len(axis) for axis in axes):
             raise ValueError("a network, row, column or seed is there twice")
-        if (cells := math.prod([len(axis) for axis in axes])) > MOST_CELLS:
+        if (cells := math.prod(len(axis) for axis in axes)) > MOST_CELLS:
             raise ValueError(f"the table has {cells} cells, at most {MOST_CELLS} are shown")
-        known = [set(axis) for axis in axes]
+        known: list[set[str] | set[int]] = [set(self.backbones), set(self.rows), set(self.columns), set(self.seeds)]
         places = [place for *place, _ in self.keys]
         if not all(name in names for place in places for name, names in zip(place, known, strict=True)):
             raise ValueError("a key is of no place of the table")
