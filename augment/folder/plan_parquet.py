@@ -134,6 +134,7 @@ def _read(arrow: Any, file: Any) -> Any:
         rows, size = rows + part.num_rows, size + part.nbytes
         if rows > MOST_ROWS or size > MOST_UNPACKED_BYTES or part.nbytes > _BATCH * _LARGEST_ROW:
             raise ValueError(f"it unpacks to more than {MOST_ROWS} rows, or to rows that no plan has")
+        part.validate(full=True)  # texts that are none, which nobody can take out again
         parts.append(part)
     return arrow.Table.from_batches(parts, file.schema_arrow)
 
