@@ -15,7 +15,7 @@ from augment.generators.weights import available_weights
 from augment.runs import ALWAYS, package_version, required_packages
 from augment.start.looks import LAYOUTS_DRAWN, SPLITS, look_at
 from augment.start.next_steps import best_estimator, command_line, estimators_here, said
-from augment.start.rates import duration, fast_bf16, measured_speeds
+from augment.start.rates import duration, measured_speeds
 from augment.synth.dataset import SynthSettings, embedded_path
 from reid_eval.machine import busy_note, describe_cpu, describe_gpus, describe_memory, usable_cores
 from reid_eval.runtime import first_five, resolve_device
@@ -60,8 +60,7 @@ def diagnose(
     shipped = available_weights()
     default = pick_weights(None, where, engine=True) if shipped else None
     order = sorted(shipped, key=lambda name: (name != default, name))
-    precisions = ("float32", "bf16") if where.type == "cpu" and fast_bf16() else ("float32",)
-    speeds = [one.to_dict() for one in measured_speeds(order, where, seconds, precisions)]
+    speeds = [one.to_dict() for one in measured_speeds(order, where, seconds)]
     facts = {
         "folder": folder,
         "machine": _machine(where, note),
@@ -237,7 +236,8 @@ def _machine_lines(facts: dict[str, Any]) -> Iterator[str]:
 def _speed_lines(facts: dict[str, Any]) -> Iterator[str]:
     default = facts["weights"]["default"]
     for one in facts["speeds"]:
-        name = f"{one['weights']}{' (default of generate)' if one['weights'] == default else ''}, {one['precision']}"
+        name = f"{one['weights']}{' (default of generate)' if one['weights'] == default else ''}"
+        name += f", {one['engine']}" if one["engine"] else ""
         rate = one["images_per_second"]
         if rate:
             yield f"Weights: {name}: {rate:.2g} images/s now, 1,000 images in {duration(1000 / rate)}"

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augment.generators.base import PoseGenerator, output_seed, run_generator
-from augment.generators.open import open_generator
+from augment.generators.open import open_generator, use_engine
+from augment.generators.patn.engines import FASTEST, How
 from augment.generators.weights import available_weights
 from augment.pictures import Picture, grid
 from augment.pose.draw import draw_skeleton
@@ -28,7 +29,7 @@ from reid_eval.transforms import to_float, to_pictures
 PEOPLE, POSES = 8, 2
 _BATCH = 4
 SECONDS = 24.0
-"""Of generating, all weights together, about."""
+"""Of generating, all weights together, about; opening them takes some more."""
 _SCALE = 2
 
 
@@ -39,12 +40,14 @@ class Shown:
     Attributes:
         name: of the weights.
         pictures: to each person one a pose, their own other pose first; None: not asked for, or no time.
-        seconds: an image took; None: none was made.
+        seconds: an image took, but for the first batch where there are others: it prepares; None: none was made.
+        engine: backend, form and precision: those that `generate` takes for them here where nothing is asked for.
     """
 
     name: str
     pictures: list[list[Picture | None]]
     seconds: float | None
+    engine: str
 
     @property
     def made(self) -> int:
@@ -67,7 +70,9 @@ class Preview:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: of each weights the images it made, and seconds for one."""
-        shown = {one.name: {"images": one.made, "seconds_an_image": one.seconds} for one in self.shown}
+        shown = {
+            one.name: {"images": one.made, "seconds_an_image": one.seconds, "engine": one.engine} for one in self.shown
+        }
         return {"people": len(self.people), "weights": shown}
 
 
@@ -77,7 +82,7 @@ def _line(shown: Shown, wanted: int) -> str:
     short = f" (the time was up: {shown.made} of {wanted})" if shown.made < wanted else ""
     return (
         f"{shown.name}: {shown.made} images{short}, {shown.seconds:.2g} s an image; 1,000 images in "
-        f"{duration(1000 * shown.seconds)}"
+        f"{duration(1000 * shown.seconds)} ({shown.engine})"
     )
 
 
@@ -113,13 +118,15 @@ def preview(
     names = list(dict.fromkeys([*_by_size(available_weights()), *more_weights]))
     if not names:
         raise InputError("no weights ship with this installation: name some", "weights")
-    shown, end = [], time.monotonic() + seconds
+    shown: list[Shown] = []
     with progress("Generating", len(names) * _wanted(people, lenders)) as bar:
         for number, name in enumerate(names):
             generator = open_generator(name, where)
-            share = (end - time.monotonic()) / (len(names) - number)
-            shown.append(_made(generator, _short(name), people, photos,
+            how = use_engine(generator, FASTEST)
+            share, began = seconds / (len(names) - number), time.monotonic()
+            shown.append(_made(generator, how, _short(name), people, photos,
                                lenders, share, bar.advance))  # fmt: skip
+            seconds -= time.monotonic() - began
     return Preview(_sheet(root, people, photos, lenders, shown), shown, people, _wanted(people, lenders))
 
 
@@ -151,6 +158,7 @@ def _targets(
 @torch.no_grad()
 def _made(
     generator: PoseGenerator,
+    how: How,
     name: str,
     people: Sequence[Person],
     photos: NDArray[np.uint8],
@@ -159,28 +167,38 @@ def _made(
     advance: Callable[[int], None],
 ) -> Shown:
     """First everybody's own other pose, then the poses of others, until the time is up."""
-    end, spent, count = time.monotonic() + seconds, 0.0, 0
+    end, spent, made = time.monotonic() + seconds, list[float](), list[int]()  # of each batch
     rows: list[list[Picture | None]] = [[None] * (1 + len(lenders)) for _ in people]
     wanted = [_targets(person, number, people, lenders) for number, person in enumerate(people)]
     tasks = [(n, column) for column in range(1 + len(lenders)) for n in range(len(people)) if column in wanted[n]]
     for start in range(0, len(tasks), _BATCH):
         batch = tasks[start : start + _BATCH]
-        if count and time.monotonic() + spent / count * len(batch) > end:
+        if made and time.monotonic() + _seconds_each(spent, made) * len(batch) > end:
             break
         began = time.perf_counter()
         numbers = [number for number, _ in batch]
         sources = np.stack([people[number].xy for number in numbers])
-        made = _run(generator, photos[numbers], sources, np.stack([wanted[n][column] for n, column in batch]))
-        spent += time.perf_counter() - began
-        count += len(batch)
-        for (number, column), picture in zip(batch, made, strict=True):
+        goals = np.stack([wanted[n][column] for n, column in batch])
+        pictures = _run(generator, how.precision, photos[numbers], sources, goals)
+        spent.append(time.perf_counter() - began)
+        made.append(len(batch))
+        for (number, column), picture in zip(batch, pictures, strict=True):
             rows[number][column] = picture
         advance(len(batch))
-    return Shown(name, rows, spent / count if count else None)
+    return Shown(name, rows, _seconds_each(spent, made) if made else None, str(how))
+
+
+def _seconds_each(spent: list[float], made: list[int]) -> float:
+    """Of an image, from batches: the first prepares, and counts only where there is no other."""
+    return sum(spent[1:] or spent) / sum(made[1:] or made)
 
 
 def _run(
-    generator: PoseGenerator, photos: NDArray[np.uint8], xy: NDArray[np.float32], targets: NDArray[np.float32]
+    generator: PoseGenerator,
+    precision: str,
+    photos: NDArray[np.uint8],
+    xy: NDArray[np.float32],
+    targets: NDArray[np.float32],
 ) -> list[Picture]:
     """Photos `[N, 128, 64, 3]` and two poses each to pictures of that size."""
     size, where = (int(generator.size[0]), int(generator.size[1])), generator.device
@@ -188,7 +206,9 @@ def _run(
     batch = to_float(torch.from_numpy(large).permute(0, 3, 1, 2)).to(where)
     joints, goals = (torch.from_numpy(scale_joints(pose, SIZE, size)).to(where) for pose in (xy, targets))
     seeds = [output_seed(f"preview/{number}") for number in range(len(photos))]
-    made = run_generator(generator, batch.contiguous(memory_format=torch.channels_last), joints, goals, seeds)
+    batch = batch.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16"):
+        made = run_generator(generator, batch, joints, goals, seeds)
     return [_resized(picture, SIZE) for picture in to_pictures(made)]
 
 

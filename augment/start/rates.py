@@ -10,10 +10,10 @@ from typing import Any
 import torch
 
 from augment.generators.base import PoseGenerator, run_generator
-from augment.generators.open import open_generator
+from augment.generators.open import open_generator, use_engine
+from augment.generators.patn.engines import FASTEST
 from augment.pose.geometry import scale_joints
 from augment.pose.library import frame_of, shipped_library
-from reid_eval.machine import describe_cpu
 from reid_eval.runtime import InputError
 
 _LEAST_SECONDS = 0.4
@@ -26,13 +26,13 @@ class Speed:
 
     Attributes:
         weights: their name.
-        precision: `float32` or `bf16`.
+        engine: backend, form and precision that `generate` takes for them here; empty where they cannot be opened.
         images_per_second: of the network alone; None: not measured.
         why: it was not measured.
     """
 
     weights: str
-    precision: str
+    engine: str
     images_per_second: float | None = None
     why: str = ""
 
@@ -46,40 +46,32 @@ class Speed:
         return {**asdict(self), "images_per_second": None if rate is None else round(rate, 3)}
 
 
-def fast_bf16() -> bool:
-    """Whether this processor has units for bfloat16 matrices (AMX), as far as it tells."""
-    return "amx_tile" in (describe_cpu()["flags"] or [])
-
-
-def measured_speeds(
-    names: Sequence[str], device: torch.device, seconds: float, precisions: Sequence[str] = ("float32",)
-) -> list[Speed]:
-    """Rates of weights, in the order of the names.
+def measured_speeds(names: Sequence[str], device: torch.device, seconds: float) -> list[Speed]:
+    """Rates of weights as `generate` carries them out where nothing is asked for, in the order of the names.
 
     Args:
         names: as for `open_generator`.
         device: where.
-        seconds: to take in all, about; late by more than a share, what is left is not measured.
-        precisions: of each.
+        seconds: to measure in, about, opening them not counted; late by more than a share, what is left is not
+            measured.
     """
-    end = time.monotonic() + seconds
-    found = []
+    found, left = [], seconds
     for number, name in enumerate(names):
-        share = (end - time.monotonic()) / (len(names) - number)
+        share = left / (len(names) - number)
         if share <= -seconds / len(names):  # one call of each is worth some lateness
-            found += [Speed(name, precision, None, "no time left") for precision in precisions]
+            found.append(Speed(name, "", None, "no time left"))
             continue
         try:
             generator = open_generator(name, device)
+            how = use_engine(generator, FASTEST)
+            with torch.no_grad():
+                _one(generator, 1, how.precision)  # an engine is compiled at its first call
         except InputError as error:
-            found += [Speed(name, precision, None, str(error)) for precision in precisions]
+            found.append(Speed(name, "", None, str(error)))
             continue
-        for precision in precisions:
-            left = min(share, end - time.monotonic()) / len(precisions)
-            if found and found[-1].weights == name and left <= 0:
-                found.append(Speed(name, precision, None, "no time left"))
-            else:
-                found.append(Speed(name, precision, speed_of(generator, left, precision)))
+        began = time.monotonic()
+        found.append(Speed(name, str(how), speed_of(generator, share, how.precision)))
+        left -= time.monotonic() - began
     return found
 
 
@@ -91,6 +83,8 @@ def speed_of(generator: PoseGenerator, seconds: float, precision: str = "float32
     took = min(_one(generator, 1, precision) for _ in range(2))
     while batch < _MOST_BATCH and 2 * took * batch < _LEAST_SECONDS:
         batch *= 2
+    if batch > 1:
+        _one(generator, batch, precision)  # so many prepare anew
     images, spent, each = 0, 0.0, took
     while (not images or spent < _LEAST_SECONDS) and time.monotonic() + each * batch < end:
         spent += _one(generator, batch, precision)
@@ -136,12 +130,9 @@ def alternatives(count: int, used: str, device: torch.device, shipped: Sequence[
     others = [name for name in shipped if name != used]
     if not others or not count:
         return ""
-    precisions = ("float32", "bf16") if device.type == "cpu" and fast_bf16() else ("float32",)
-    best: dict[str, float] = {}
-    for one in measured_speeds(others, device, seconds, precisions):
-        if (taken := one.seconds(count)) is not None:
-            best[one.weights] = min(taken, best.get(one.weights, taken))
-    told = [f"--weights {name}, {duration(best[name])}" if name in best else f"--weights {name}" for name in others]
+    taken = {one.weights: one.seconds(count) for one in measured_speeds(others, device, seconds)}
+    times = [(name, taken[name]) for name in others]
+    told = [f"--weights {name}" + ("" if time is None else f", {duration(time)}") for name, time in times]
     return (
         f"Other weights, for these {count} images, measured now: {'; '.join(told)}. Photographs want weights of their "
         "own: patn-augment finetune."

@@ -56,6 +56,8 @@ class How:
 
 PLAIN = How()
 """What a generator does without an engine: the network that is trained, layer by layer."""
+FASTEST = How(AUTO, AUTO, AUTO)
+"""What commands take where nothing is asked for: what is fast here at next to no loss."""
 
 
 class Engine(Protocol):

@@ -28,15 +28,14 @@ def text_of(root: Path, **options: object) -> str:
 
 def test_a_data_set_with_keypoints(people: Path, quick: Path, run: Run, capsys: Capture) -> None:
     assert run("doctor", people, "--json", "facts.json") == 0
-    said = capsys.readouterr().out
+    said, facts = capsys.readouterr().out, json.loads(Path("facts.json").read_text())
     assert "Data: people, layout market1501" in said
     assert "train: 24 images of 4 people, 2 cameras" in said
     assert "query: 4 images of 2 people, 2 cameras" in said
     assert "height x width 128x64 (36), of 36 looked at; 36 decoded" in said
     assert "4 people have two such" in said
-    assert f"Weights: {quick} (default of generate), float32: " in said
+    assert f"Weights: {quick} (default of generate), {facts['speeds'][0]['engine']}: " in said
     assert said.splitlines()[-1] == "Next: patn-augment preview people"
-    facts = json.loads(Path("facts.json").read_text())
     assert facts["folder"]["splits"]["train"]["people"] == 4
     assert facts["next"] == "patn-augment preview people"
     assert facts["speeds"][0]["images_per_second"] > 0

@@ -11,6 +11,8 @@ import pytest
 from drawn import hashes
 from PIL import Image
 
+from augment.generators.patn import speed
+from augment.start.doctor import diagnose
 from augment.start.people import some_people, varied_poses
 from augment.start.preview import POSES, preview
 from reid_eval.runtime import InputError
@@ -42,6 +44,24 @@ def test_what_is_shown_is_what_the_generator_makes(people: Path, quick: Path) ->
     assert copied.made == sum(person.other is not None for person in found.people) + POSES * 8 - POSES
     for photo, row in zip(photos, copied.pictures, strict=True):
         assert all(np.array_equal(photo, one) for one in row if one is not None)
+
+
+def test_the_engine_is_that_of_generate(
+    people: Path, quick: Path, run: Run, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so is that of the doctor's estimate: as the rates of this machine say."""
+    monkeypatch.setattr(speed, "cpu_has_bf16", lambda: True)
+    pictures = []
+    for faster, precision in ((1.0, "float32"), (9.0, "bf16")):
+        rates = {"torch float32": 1.0, "torch bf16": faster}
+        monkeypatch.setattr(speed, "rates", lambda rates=rates: rates)
+        assert run("generate", people, "--ratio", 0.5, "--weights", quick, "--out", precision) == 0
+        assert f"; precision: {precision}\n" in capsys.readouterr().out
+        (shown,) = preview(people, seconds=60).shown
+        assert shown.engine == f"torch, whole network, {precision}"
+        assert diagnose(people, seconds=0.2)["speeds"][0]["engine"] == shown.engine
+        pictures.append(np.stack([one for row in shown.pictures for one in row if one is not None]).astype(int))
+    assert 0 < abs(pictures[0] - pictures[1]).mean() < 4  # it is what they were made in, not only what is told
 
 
 def test_the_same_seed_shows_the_same(people: Path, quick: Path) -> None:
