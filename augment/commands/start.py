@@ -23,7 +23,7 @@ _KEYPOINTS = click.option("--keypoints", type=EXISTING, help="Annotation file. D
 @_KEYPOINTS
 @DEVICE
 def doctor(folder: Path | None, layout: str, keypoints: Path | None, device: str) -> None:
-    """Say what FOLDER and this machine are fit for, and what comes next: ten seconds.
+    """Say what FOLDER and this machine are fit for, and what comes next: 15 seconds.
 
     Layout, people, cameras, images, keypoints and what is suspicious about them; device, extras, weights with the
     images a second that they do now, disk. Default of FOLDER: the embedded data set.

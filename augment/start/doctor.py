@@ -21,7 +21,7 @@ from reid_eval.machine import busy_note, describe_cpu, describe_gpus, describe_m
 from reid_eval.runtime import first_five, resolve_device
 
 SECONDS = 6.0
-"""Of measuring speeds, about; the rest of ten is Python's start and the folder."""
+"""Of measuring speeds, about; the rest is Python's start, the folder, and the engines of the weights."""
 _GB = 1e9
 _BACKENDS = ("openvino", "onnxruntime")
 _FAULTS = {
