@@ -140,7 +140,7 @@ def poses(
     folder = folder_images(root)
     echo(folder.message)
     out = annotation_place(root, kind, out, resume)
-    sheet = sheet_place(folder, out, sheet)
+    sheet = sheet_place(folder, out, sheet, resumed=resume and out.exists())
     if out.exists():
         echo(f"{out} is finished already.")
     files: dict[str, Any] = {"weights": weights, "prototxt": prototxt}

@@ -94,11 +94,12 @@ def annotation_place(root: Path, estimator: str, out: Path | None = None, resume
     return out
 
 
-def sheet_place(folder: FolderImages, out: Path, sheet: Path | None = None) -> Path:
+def sheet_place(folder: FolderImages, out: Path, sheet: Path | None = None, *, resumed: bool = False) -> Path:
     """Where the contact sheet is written: `sheet`, or beside `out`; beside the folder if `out` lies in it.
 
     A picture in the folder would be taken for one of its images. Where nothing was named and a sheet is there already,
-    the new one has a number.
+    the new one has a number. Where a finished run is `resumed`, a `sheet` that is there is its own, drawn before it was
+    killed, and is drawn again.
 
     Raises:
         InputError: `sheet` lies where the folder's images do, or is there already; the sheet's folder cannot be
@@ -111,7 +112,7 @@ def sheet_place(folder: FolderImages, out: Path, sheet: Path | None = None) -> P
             beside = folder.root.parent if folder.root.name not in ("", "..") else root.parent
             sheet = beside / f"{root.name}.{sheet.name}"
         sheet = _unused(sheet)
-    elif sheet.exists():
+    elif sheet.exists() and not resumed:
         raise InputError(f"{sheet} is there already: name another file, or remove it", "sheet")
     elif _among_images(folder, sheet):
         raise InputError(
