@@ -133,12 +133,16 @@ def _inner(draw: DrawFn, ground: Ground) -> Made:
     return words, [file], [("out", "folder")]
 
 
+def _left_of(draw: DrawFn, ground: Ground, half: str) -> File:
+    """One of the JSON files that an unfinished folder keeps, spoilt."""
+    kept = (ground.root / half / "augmentation").rglob("*.json")
+    base = draw(st.sampled_from([path.relative_to(ground.root).as_posix() for path in sorted(kept)]))
+    return _json(draw, ground, base, base.replace(f"{half}/", "folder/", 1))
+
+
 def _unfinished(draw: DrawFn, ground: Ground) -> Made:
     """A gated folder of which one of two parts is made: its job, and the record of a chunk."""
-    half = ground.root / "half/augmentation"
-    names = [path.relative_to(ground.root).as_posix() for path in sorted(half.rglob("*.json"))]
-    base = draw(st.sampled_from(names))
-    file = _json(draw, ground, base, base.replace("half/", "folder/", 1))
+    file = _left_of(draw, ground, "half")
     words = [*GENERATE, "--ratio", "0.5", "--out", f"{ROOT}/folder", "--resume", "--gate", "--gate-thresholds",
              f"{ROOT}/gate.json"]  # fmt: skip
     return [*words, *draw(st.sampled_from(([], ["--shard", "0/2"], ["--shard", "1/2"])))], [file], [("half", "folder")]
@@ -424,10 +428,7 @@ def _tar_index(draw: DrawFn, ground: Ground) -> Made:
 
 def _unfinished_tars(draw: DrawFn, ground: Ground) -> Made:
     """A folder of tars of which one of two parts is made: its job, and the records of tars; these are made anew."""
-    half = ground.root / "half-tars/augmentation"
-    names = [path.relative_to(ground.root).as_posix() for path in sorted(half.rglob("*.json"))]
-    base = draw(st.sampled_from(names))
-    file = _json(draw, ground, base, base.replace("half-tars/", "folder/", 1))
+    file = _left_of(draw, ground, "half-tars")
     words = [*GENERATE, "--ratio", "0.5", "--out", f"{ROOT}/folder", "--resume", "--format", "tar"]
     return [*words, "--images-per-shard", "3"], [file], [("half-tars", "folder")]
 

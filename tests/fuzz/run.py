@@ -104,8 +104,7 @@ def run(words: list[str]) -> Outcome:
     from augment.commands.main import main
 
     out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", "strict", write_through=True) for _ in range(2))
-    # Of the processor: neighbours make no case slow. What waits for ever is another matter (HANGS).
-    start, code, fault = time.process_time(), 0, ""
+    start, code, fault = time.monotonic(), 0, ""
     with redirect_stdout(out), redirect_stderr(err), warnings.catch_warnings():
         try:
             if words[0].startswith("read:"):
@@ -117,7 +116,7 @@ def run(words: list[str]) -> Outcome:
         except BaseException:
             fault = traceback.format_exc()
     texts = [stream.buffer.getvalue().decode("utf-8", "replace") for stream in (out, err)]  # type: ignore[attr-defined]
-    seconds = time.process_time() - start
+    seconds = time.monotonic() - start
     told = texts[1]
     lines = [line for line in told.splitlines() if line and not line.endswith("s left")]
     if not fault and "--debug" in told:
