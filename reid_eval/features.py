@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from reid_eval.backbones import ReidNet
-from reid_eval.datasets import load_images
+from reid_eval.datasets.images import images_ahead
+from reid_eval.helping import helping_threads
 from reid_eval.precision import autocast, resolve_amp
 from reid_eval.runtime import InputError, progress
 from reid_eval.transforms import resized, to_float
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-READ_BLOCK = 1024
-"""Images read at a time: a test set of any size fits."""
+RESIZE_BLOCK = 1024
+"""Images resized at a time."""
 
 
 @torch.inference_mode()
@@ -73,7 +74,7 @@ def _resized(images: Tensor, size: tuple[int, int]) -> Tensor:
         )
     if tuple(images.shape[2:]) == size or not len(images):
         return images
-    return torch.cat([resized(block, size).to(torch.uint8) for block in images.split(READ_BLOCK)])
+    return torch.cat([resized(block, size).to(torch.uint8) for block in images.split(RESIZE_BLOCK)])
 
 
 @torch.inference_mode()
@@ -113,11 +114,13 @@ def extract_files(
     flip: bool = True,
     amp: str = "off",
 ) -> NDArray[np.float32]:
-    """Features of image files, float32 [N, D] in the order of `paths`; see `extract` and `load_images`."""
+    """Features of image files, float32 [N, D] in the order of `paths`; see `extract` and `load_images`.
+
+    A few batches are read while the network looks at one, so a test set of any size fits.
+    """
     found = [np.empty((0, model.width), np.float32)]
-    with progress("Extracting features", len(paths)) as bar:
-        for start in range(0, len(paths), READ_BLOCK):
-            block = load_images(root, paths[start : start + READ_BLOCK], size)
+    with progress("Extracting features", len(paths)) as bar, helping_threads(model.mean.device) as pool:
+        for block in images_ahead(root, paths, size, batch_size, pool):
             found.append(extract(model, block, batch_size=batch_size, flip=flip, amp=amp))
             bar.advance(len(block))
     return np.concatenate(found)

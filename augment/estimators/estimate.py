@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from augment.estimators.base import Estimator
@@ -18,6 +18,7 @@ from augment.pose.keypoints import Keypoints, empty_keypoints, read_keypoints, w
 from augment.pose.skeleton import JOINTS, seen
 from reid_eval.datasets.images import held_at_once, read_image
 from reid_eval.foreign import read_json
+from reid_eval.helping import helping_threads
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
 
 _SAVE_EVERY = 20.0  # seconds between two writings of what is done so far
@@ -218,7 +219,8 @@ class _Here:
         self.estimator = estimator
 
     def __call__(self, root: Path, batches: Iterator[Batch]) -> Iterator[tuple[Batch, NDArray[np.float32], str]]:
-        with ThreadPoolExecutor(4) as pool:
+        device = torch.device(getattr(self.estimator, "device", "cpu"))
+        with helping_threads(device) as pool:
             batch = next(batches, None)
             ahead = [pool.submit(read_image, root / path) for path, _ in batch or ()]
             while batch is not None:

@@ -26,13 +26,13 @@ from PIL import Image
 from augment.generators.base import PoseGenerator, output_seed, run_generator
 from augment.pose.geometry import scale_joints
 from reid_eval.datasets.images import image_size, read_image
+from reid_eval.helping import helping_threads
 from reid_eval.runtime import ProgressBar, atomic_path
 from reid_eval.transforms import to_float, to_pictures
 
 CHUNK = 8
 AHEAD = 2
 """Chunks that are read and written beside the one that is computed, at least."""
-WORKERS = min(8, os.cpu_count() or 1)
 Generator = PoseGenerator
 T = TypeVar("T")
 
@@ -183,7 +183,7 @@ def pipe(
     """
     ahead = max(AHEAD, settings.batch_size // settings.chunk)
     ending: deque[tuple[Sequence[Task], list[Future[T]]]] = deque()
-    with ThreadPoolExecutor(WORKERS) as pool, repeatable():
+    with helping_threads(settings.device) as pool, repeatable():
         for chunk, loaded in _prefetch(chunks, settings.size, pool, ahead):
             images = compute(generator, loaded, settings)  # maybe more than were asked for: the last one filled up
             ends = zip(images, chunk, loaded, strict=False)

@@ -17,7 +17,6 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from augment.folder.layout import SCRATCH
 from augment.folder.render import (
-    WORKERS,
     Generator,
     Loaded,
     Settings,
@@ -31,6 +30,7 @@ from augment.folder.render import (
 )
 from augment.gate.judge import REASONS, Gate, Verdict
 from reid_eval.foreign import read_json
+from reid_eval.helping import helping_threads
 from reid_eval.limits import MOST_TABLE_BYTES
 from reid_eval.runtime import ProgressBar, write_json
 
@@ -102,7 +102,7 @@ def render_gated(
     """Make the images of numbered chunks that have no record yet; arguments as in `augment.folder.render.render`."""
     todo = [(number, chunk) for number, chunk in chunks if not is_done(out, number, chunk, judging.redraw)]
     bar.skip(sum(len(chunk) for _, chunk in chunks) - sum(len(chunk) for _, chunk in todo))
-    with ThreadPoolExecutor(WORKERS) as pool, repeatable():
+    with helping_threads(settings.device) as pool, repeatable():
         ahead = _begin(pool, todo[0][1], settings) if todo else []
         for place, (number, chunk) in enumerate(todo):
             loaded = [future.result() for future in ahead]

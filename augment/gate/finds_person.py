@@ -17,14 +17,17 @@ from augment.gate.kept_network import KeptPhotos, cached_network, kept_network
 from augment.gate.same_person import margins
 from augment.runs import Say
 from reid_eval.backbones import ReidNet, load_model
-from reid_eval.datasets import load_images
-from reid_eval.features import READ_BLOCK, extract_features
+from reid_eval.datasets.images import images_ahead
+from reid_eval.features import extract_features
+from reid_eval.helping import helping_threads
 from reid_eval.model_file import ModelFile, read_model_file
 from reid_eval.runtime import InputError, resolve_device
 
 LEAST = 0.0
 """Above this margin a search finds the person. Other thresholds are set on real photos; this one would be set on those
 that the network was trained on, and so be too strict for any image that it has not seen."""
+_LOOKED_AT = 128
+"""Photos that are read at a time."""
 
 
 class PersonTest:
@@ -68,9 +71,9 @@ class PersonTest:
 
     @cached_property
     def _gallery(self) -> NDArray[np.float32]:
-        paths = self.photos.paths
-        blocks = (paths[start : start + READ_BLOCK] for start in range(0, len(paths), READ_BLOCK))
-        return np.concatenate([self._features(load_images(self.photos.root, block, self.size)) for block in blocks])
+        with helping_threads(self.model.mean.device) as pool:
+            blocks = images_ahead(self.photos.root, self.photos.paths, self.size, _LOOKED_AT, pool)
+            return np.concatenate([self._features(block) for block in blocks])
 
     def _features(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         # In float32: the rounding of bfloat16 is coarse, and differs with the images that are looked at together.

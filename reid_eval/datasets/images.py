@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -75,6 +76,25 @@ def load_images(
 
     _each("Reading images", range(len(names)), read, workers)
     return stack
+
+
+def images_ahead(
+    root: Path, paths: Sequence[str], size: tuple[int, int], count: int, pool: ThreadPoolExecutor
+) -> Iterator[NDArray[np.uint8]]:
+    """As `load_images`, `count` images at a time; the two following batches are read in `pool` meanwhile.
+
+    Raises:
+        InputError: a file cannot be read; the message names it.
+    """
+    height, width = size
+    reading: deque[list[Future[NDArray[np.uint8]]]] = deque()
+    for start in range(0, len(paths), count):
+        batch = paths[start : start + count]
+        reading.append([pool.submit(_read, root / path, (width, height), RESAMPLING["bicubic"]) for path in batch])
+        if len(reading) > 2:
+            yield np.stack([one.result() for one in reading.popleft()])
+    for batch_read in reading:
+        yield np.stack([one.result() for one in batch_read])
 
 
 def _read(path: Path, size: tuple[int, int], resample: Image.Resampling) -> NDArray[np.uint8]:

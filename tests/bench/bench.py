@@ -1,23 +1,35 @@
 """Speed, measured: `make bench`. Every figure is a ratio against a named peer in the same run, or a plain rate.
 
-Not a test: nothing here fails, and no test looks at a clock.
+    python tests/bench/bench.py                                  all, kept in build/bench.json
+    python tests/bench/bench.py --only ranking --only engines
+
+Not a test: nothing here fails, and no test looks at a clock. Leave the machine alone meanwhile.
 """
 
 from __future__ import annotations
 
-import os
+import argparse
+import json
 import platform
 import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from bench_commands import bench_first_image, bench_ray, bench_start
 from bench_generate import bench_engines
+from bench_pipe import rates
+from bench_share import bench_shares
 
 from augment.synth.pedestrians import PedestrianRenderer
+from reid_eval.machine import describe_cpu, usable_cores
 from reid_eval.ranking import evaluate
+
+Row = dict[str, Any]
+KEPT = Path("build/bench.json")
 
 
 def seconds(work: Callable[[], object], least: float = 2.0) -> float:
@@ -30,15 +42,17 @@ def seconds(work: Callable[[], object], least: float = 2.0) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def bench_renderer() -> None:
+def bench_renderer() -> list[Row]:
     """Synthetic pedestrians, 128x64, images a second."""
     renderer = PedestrianRenderer(0)
     index = torch.arange(128)
     rows = (index + 1, index % 6 + 1, index * 0, index % 4)
-    print(f"render             {128 / seconds(lambda: renderer.render(*rows)):8.1f} images/s")
+    rate = 128 / seconds(lambda: renderer.render(*rows))
+    print(f"render             {rate:8.1f} images/s")
+    return [{"what": "rendered images a second", "rate": rate}]
 
 
-def bench_ranking(queries: int = 100, gallery: int = 4000) -> None:
+def bench_ranking(queries: int = 100, gallery: int = 4000) -> list[Row]:
     """Exact CMC and mAP against torchreid's Python path, on the same distances."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -50,9 +64,12 @@ def bench_ranking(queries: int = 100, gallery: int = 4000) -> None:
     ours = seconds(lambda: evaluate(distances, *columns))
     print(f"ranking {queries} x {gallery}: torchreid's Python {1e3 * peer:.1f} ms, ours {1e3 * ours:.1f} ms, ", end="")
     print(f"{peer / ours:.1f}x")
+    return [{"what": f"ranking {queries} x {gallery}", "peer": peer, "ours": ours, "times": peer / ours}]
 
 
-def bench_big_ranking(sizes: tuple[tuple[int, int, int], ...] = ((3368, 15913, 512), (1000, 1_000_000, 128))) -> None:
+def bench_big_ranking(
+    sizes: tuple[tuple[int, int, int], ...] = ((3368, 15913, 512), (1000, 1_000_000, 128)),
+) -> list[Row]:
     """Exact ranking from features in blocks, (queries, gallery, width), with the memory it took; 20 images a person.
 
     100,000 queries against a million, ten minutes or more:
@@ -62,7 +79,7 @@ def bench_big_ranking(sizes: tuple[tuple[int, int, int], ...] = ((3368, 15913, 5
 
     from reid_eval.chunked import evaluate_features
 
-    rng = np.random.default_rng(0)
+    rng, rows = np.random.default_rng(0), []
     for queries, gallery, width in sizes:
         features = [rng.standard_normal((count, width), np.float32) for count in (queries, gallery)]
         columns = [rng.integers(1, high, n) for high in (gallery // 20, 7) for n in (queries, gallery)]
@@ -75,9 +92,11 @@ def bench_big_ranking(sizes: tuple[tuple[int, int, int], ...] = ((3368, 15913, 5
             end="",
         )
         print(f"this process's peak so far {peak:.2f} GiB")
+        rows.append({"what": f"ranking {queries} x {gallery} from features", "seconds": took, "peak_gib": peak})
+    return rows
 
 
-def bench_features(images: int = 64) -> None:
+def bench_features(images: int = 64) -> list[Row]:
     """Feature extraction: images a second, and the share of the time that goes to anything but the network."""
     from reid_eval.backbones.build import build
     from reid_eval.features import extract
@@ -88,12 +107,12 @@ def bench_features(images: int = 64) -> None:
     ready = pictures.float().div(127.5).sub(1).contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         alone = seconds(lambda: net(ready))
-    print(
-        f"features, resnet50: {images / whole:.1f} images/s, {100 * max(0.0, 1 - alone / whole):.0f} % not the network"
-    )
+    rest = max(0.0, 1 - alone / whole)
+    print(f"features, resnet50: {images / whole:.1f} images/s, {100 * rest:.0f} % not the network")
+    return [{"what": "features, resnet50", "rate": images / whole, "not_the_network": rest}]
 
 
-def bench_epoch(images: int = 96, batch: int = 16) -> None:
+def bench_epoch(images: int = 96, batch: int = 16) -> list[Row]:
     """One epoch of training against torchreid's engine: same folder, same network, same batch, flip and crop."""
     import tempfile
 
@@ -101,7 +120,7 @@ def bench_epoch(images: int = 96, batch: int = 16) -> None:
     from reid_eval.runtime import hide_progress, resolve_device
 
     hide_progress()
-    device = resolve_device()
+    device, rows = resolve_device(), []
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "market1501" / "Market-1501-v15.09.15"
         write_dataset(root, SynthSettings(train_ids=images // 12, test_ids=4, images_per_id=12), device)
@@ -113,6 +132,8 @@ def bench_epoch(images: int = 96, batch: int = 16) -> None:
                 end="",
             )
             print(f"{peer / ours:.2f}x")
+            rows.append({"what": f"epoch, {network}", "peer": peer, "ours": ours, "times": peer / ours})
+    return rows
 
 
 def epoch_seconds(work: Callable[[int], object]) -> float:
@@ -155,16 +176,37 @@ def _torchreid_epochs(folder: Path, network: str, batch: int, epochs: int) -> No
             runner.train(print_freq=10**9)
 
 
+PARTS: dict[str, Callable[[], list[Row]]] = {
+    "start": bench_start,
+    "first-image": bench_first_image,
+    "render": bench_renderer,
+    "engines": bench_engines,
+    "pipe": lambda: [rates(weights, 256, 5) for weights in ("patn-synth", "patn-synth-tiny")],
+    "share": bench_shares,
+    "ray": bench_ray,
+    "ranking": bench_ranking,
+    "big-ranking": bench_big_ranking,
+    "features": bench_features,
+    "epoch": bench_epoch,
+}
+
+
 def main() -> None:
-    """Run all."""
+    """Run all, or some."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", action="append", choices=list(PARTS), help="may be given several times")
+    parser.add_argument("--json", type=Path, default=KEPT, help=f"default: {KEPT}")
+    given = parser.parse_args()
     torch.manual_seed(0)
-    print(f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {torch.get_num_threads()} threads")
-    bench_renderer()
-    bench_engines()
-    bench_ranking()
-    bench_big_ranking()
-    bench_features()
-    bench_epoch()
+    about = {"machine": platform.machine(), "processor": describe_cpu()["model"], "cores": usable_cores(),
+             "threads": torch.get_num_threads(), "torch": torch.__version__}  # fmt: skip
+    print(", ".join(f"{name} {value}" for name, value in about.items()))
+    found: dict[str, list[Row]] = {}
+    for name in given.only or PARTS:
+        found[name] = PARTS[name]()
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps({"of": about, **found}, indent=1) + "\n")
+    print(f"Kept in {given.json}")
 
 
 if __name__ == "__main__":
