@@ -192,7 +192,9 @@ def load_strictly(model: nn.Module, tensors: Mapping[str, Tensor], source: str) 
         if not key.endswith(_COUNTER) and not (value.is_floating_point() and value.isfinite().all()):
             raise InputError(f"{source}: {key} holds values that are not finite numbers; get the file again")
     if any(value.is_meta for value in wanted.values()):
-        model.to_empty(device="cpu")
+        # Not by to_empty, whose first call imports a computer algebra system, half a second of every start
+        empty = {key: torch.empty(value.shape, dtype=value.dtype) for key, value in wanted.items()}
+        model.load_state_dict(empty, assign=True)
         wanted = model.state_dict()
     with torch.no_grad():
         for key, value in wanted.items():  # state_dict's tensors share memory with the model

@@ -17,6 +17,8 @@ from augment.pose.library import frame_of, shipped_library
 from reid_eval.runtime import InputError
 
 _LEAST_SECONDS = 0.4
+_WORTH_MEASURING = 500
+"""Images of a job from which on a few seconds of measuring are little beside it."""
 _MOST_BATCH = 8  # what a CPU's network sees at once, see `augment.folder.render`
 
 
@@ -115,7 +117,7 @@ def _wait(device: torch.device) -> None:
 
 
 def alternatives(count: int, used: str, device: torch.device, shipped: Sequence[str], seconds: float = 4.0) -> str:
-    """One line for whoever named no weights: what others there are, with the time of this job on this machine.
+    """One line for whoever named no weights: what others there are, and of a long job its time with them, here.
 
     Args:
         count: images of the job.
@@ -130,13 +132,13 @@ def alternatives(count: int, used: str, device: torch.device, shipped: Sequence[
     others = [name for name in shipped if name != used]
     if not others or not count:
         return ""
-    taken = {one.weights: one.seconds(count) for one in measured_speeds(others, device, seconds)}
-    times = [(name, taken[name]) for name in others]
+    taken: dict[str, float | None] = {}
+    if count >= _WORTH_MEASURING:
+        taken = {one.weights: one.seconds(count) for one in measured_speeds(others, device, seconds)}
+    times = [(name, taken.get(name)) for name in others]
     told = [f"--weights {name}" + ("" if time is None else f", {duration(time)}") for name, time in times]
-    return (
-        f"Other weights, for these {count} images, measured now: {'; '.join(told)}. Photographs want weights of their "
-        "own: patn-augment finetune."
-    )
+    what = f"Other weights, for these {count} images, measured now" if taken else "Other weights"
+    return f"{what}: {'; '.join(told)}. Photographs want weights of their own: patn-augment finetune."
 
 
 def duration(seconds: float) -> str:

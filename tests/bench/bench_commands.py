@@ -52,7 +52,7 @@ def bench_first_image() -> list[Row]:
     return rows
 
 
-def bench_ray(ratio: float = 5.0, times: int = 3) -> list[Row]:
+def bench_ray(ratio: float = 2.0, times: int = 3) -> list[Row]:
     """`generate --ray local` in turns with `generate`: images a second of the whole command, and without its start."""
     ways: dict[str, list[str]] = {"one process": [], "--ray local": ["--ray", "local"]}
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

@@ -174,6 +174,7 @@ def convert(network: FoldedPATN, example: tuple[int, int, int]) -> Any:
     inputs = tuple(torch.zeros(batch, channels, height, width) for channels in (3, pose, pose))
     with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of tracing, which is what OpenVINO takes
-        traced = torch.jit.trace(network, inputs, check_trace=False)
+        # As a function: as a module it is copied first, layer by layer, which takes longer than the tracing
+        traced = torch.jit.trace(lambda *given: network(*given), inputs, check_trace=False)
     shapes = [[-1, channels, -1, -1] for channels in (3, pose, pose)]
     return openvino.convert_model(traced, input=shapes, example_input=inputs)

@@ -84,13 +84,20 @@ def test_what_the_line_says(monkeypatch: pytest.MonkeyPatch) -> None:
         return [Speed(name, "", known[name] and 2 * known[name]) for name in names]
 
     monkeypatch.setattr(rates, "measured_speeds", measured)
-    line = alternatives(400, "small", CPU, ["large", "small", "unknown"])
+    line = alternatives(800, "small", CPU, ["large", "small", "unknown"])
     assert line == (
-        "Other weights, for these 400 images, measured now: --weights large, 2 min; --weights unknown. "
+        "Other weights, for these 800 images, measured now: --weights large, 3 min; --weights unknown. "
         "Photographs want weights of their own: patn-augment finetune."
     )
-    assert alternatives(400, "small", CPU, ["small"]) == ""
+    assert alternatives(800, "small", CPU, ["small"]) == ""
     assert alternatives(0, "small", CPU, ["large"]) == ""
+
+
+def test_a_short_job_does_not_wait_for_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "measured_speeds", lambda *_: pytest.fail("measured"))
+    assert alternatives(499, "small", CPU, ["large", "small"]) == (
+        "Other weights: --weights large. Photographs want weights of their own: patn-augment finetune."
+    )
 
 
 def test_speeds_are_of_this_machine(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
