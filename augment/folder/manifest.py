@@ -52,7 +52,7 @@ def _gate_facts(facts: dict[str, Any] | None) -> dict[str, Any] | None:
     if facts is not None:
         reasons = facts.get("reasons")
         counts = [*(facts.get(name) for name in _OF_GATE), *(reasons.values() if isinstance(reasons, dict) else [None])]
-        if not all(isinstance(count, int) for count in counts):
+        if not all(type(count) is int for count in counts):
             raise ValueError(f"{', '.join(_OF_GATE)} and reasons should be counts")
     return facts
 
@@ -72,7 +72,7 @@ _Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 class Job(BaseModel):
     """All that determines the bytes of an augmented folder, beside the images of the data set."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     plan_sha256: str
     keypoints_sha256: str
@@ -80,7 +80,7 @@ class Job(BaseModel):
     weights: str
     weights_sha256: str
     layout: str
-    generator_size: tuple[_Side, _Side]
+    generator_size: Annotated[tuple[_Side, _Side], Field(strict=False)]  # a list in JSON
     """(H, W) at which the network works, in pixels."""
     sigma: float | None = 6.0
     """Of the pose maps, in pixels; None for a generator that takes joints."""
@@ -100,7 +100,7 @@ class Job(BaseModel):
 class FileEntry(BaseModel):
     """One file of the folder."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     sha256: str
     size: _Count
@@ -110,7 +110,7 @@ class FileEntry(BaseModel):
 class Manifest(BaseModel):
     """What `manifest.json` holds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     version: Literal[1] = 1
     job: Job

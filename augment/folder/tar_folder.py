@@ -50,7 +50,7 @@ SPLITS = ("train", "query", "gallery")
 class TarEntry(BaseModel):
     """A tar in the index."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     file: str
     images: int = Field(ge=0, le=LARGEST_INTEGER)
@@ -61,7 +61,7 @@ class TarEntry(BaseModel):
 class Index(BaseModel):
     """What `index.json` holds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     version: Literal[1] = 1
     format: Literal["webdataset"] = "webdataset"

@@ -68,7 +68,7 @@ class TarJob:
 class Sample(BaseModel):
     """Where an image is in its tar."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str
     offset: int = Field(ge=0, le=LARGEST_INTEGER)
@@ -78,7 +78,7 @@ class Sample(BaseModel):
 class TarRecord(BaseModel):
     """What is in a tar."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     sha256: str
     size: int = Field(ge=0, le=LARGEST_INTEGER)

@@ -14,10 +14,10 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from augment.folder.carry import Source, tasks_of
 from augment.folder.generate import count_images, keypoints_sha, written_annotations
@@ -42,13 +42,13 @@ _ASKED, _MOVES = "asked.json", "moves.json"
 class _Moves(BaseModel):
     """What is left to do when all images are there."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     moves: list[Name]
     """Files of the repair's folder that go to the same place in the augmented one."""
     removes: list[Name]
     """Images that were given up."""
-    restores: list[tuple[Name, Name]]
+    restores: list[Annotated[tuple[Name, Name], Field(strict=False)]]  # lists in JSON
     """Real images that are kept after all: path in the data set, and in the folder."""
     manifest: Manifest
 

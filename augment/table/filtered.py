@@ -25,7 +25,7 @@ CHOICE = 1
 
 
 class _Choice(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     images: list[str]
     """Of those generated, paths in their folder."""

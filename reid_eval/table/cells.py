@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reid_eval.foreign import read_json, reason_of
 from reid_eval.limits import MOST_TABLE_BYTES
@@ -21,7 +21,7 @@ FORMAT = 1
 class Scores(BaseModel):
     """What a training and its evaluation gave; shares are 0..1."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     rank1: float
     rank5: float
@@ -42,7 +42,7 @@ class Scores(BaseModel):
 class Queries(BaseModel):
     """Scores of every query, in the order of the data set's query table: what intervals are drawn from."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     pids: list[int]
     precisions: list[float | None]
@@ -60,7 +60,7 @@ class Queries(BaseModel):
 class Point(BaseModel):
     """Scores of a training that would have ended after so many steps; shares are 0..1."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     steps: int
     mAP: float
@@ -80,7 +80,7 @@ def _told(made: dict[str, Any]) -> dict[str, Any]:
 class Record(BaseModel):
     """One cell: what determined it, what came out, and what made it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     format: Literal[1] = 1
     key: str
@@ -90,7 +90,7 @@ class Record(BaseModel):
     queries: Queries
     made: Annotated[dict[str, Any], AfterValidator(_told)]
     """Seconds, device, precision and versions: no output but the seconds of an estimate depends on these times."""
-    curve: tuple[Point, ...] = ()
+    curve: Annotated[tuple[Point, ...], Field(strict=False)] = ()  # a list in JSON
     """On the way, the end included; empty where nobody looked."""
 
 
