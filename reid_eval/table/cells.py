@@ -11,11 +11,13 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reid_eval.foreign import read_json, reason_of
-from reid_eval.limits import MOST_TABLE_BYTES
+from reid_eval.limits import LARGEST_INTEGER, MOST_TABLE_BYTES
 from reid_eval.runtime import InputError, sha256_bytes, write_text
 
 FORMAT = 1
 """Raise it when the same facts begin to give other scores: every cell is then computed anew."""
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 
 
 class Scores(BaseModel):
@@ -23,20 +25,20 @@ class Scores(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    rank1: float
-    rank5: float
-    rank10: float
-    mAP: float
-    mINP: float
-    n_train: int
-    n_generated: int
+    rank1: _Share
+    rank5: _Share
+    rank10: _Share
+    mAP: _Share
+    mINP: _Share
+    n_train: _Count
+    n_generated: _Count
     """Generated images among the `n_train`."""
-    n_query: int
-    n_gallery: int
-    n_skipped: int
+    n_query: _Count
+    n_gallery: _Count
+    n_skipped: _Count
     """Queries without a correct image in the gallery."""
-    steps: int
-    train_accuracy: float
+    steps: _Count
+    train_accuracy: _Share
 
 
 class Queries(BaseModel):
@@ -45,9 +47,9 @@ class Queries(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     pids: list[int]
-    precisions: list[float | None]
+    precisions: list[_Share | None]
     """Average precision, 0..1, to six decimals; None for a query without a correct image."""
-    first_ranks: list[int]
+    first_ranks: list[_Count]
     """Rank of the first correct image, from 1; 0 for a query without one."""
 
     @model_validator(mode="after")
@@ -62,9 +64,9 @@ class Point(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    steps: int
-    mAP: float
-    rank1: float
+    steps: _Count
+    mAP: _Share
+    rank1: _Share
 
 
 def _told(made: dict[str, Any]) -> dict[str, Any]:
