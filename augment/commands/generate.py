@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from augment.api import Planned
     from augment.cluster.ray_pool import Cluster
     from augment.folder.secret_key import SecretKey
+    from augment.gate.finds_person import PersonTest
     from augment.gate.redraw import GateRun
     from augment.generators.base import PoseGenerator
     from augment.generators.patn.engines import How
@@ -377,14 +378,17 @@ def _gate(
     from augment.gate.redraw import GateRun
     from augment.gate.thresholds import open_gate
 
+    def find_person() -> PersonTest:
+        kept = planned_photos(planned.source, planned.table)
+        return open_person_test(kept, reid_weights, generator.size, gate_margin, device, echo)
+
+    named = find_person() if reid_weights else None  # before any work; a training comes after it
     source = planned.read or planned.source  # thresholds are set on the files there are
     gate = open_gate(
         source.data, source.keypoints, gate_thresholds, generator.size, device, echo, estimator_weights, estimator
     )
     if gate_person:
-        kept = planned_photos(planned.source, planned.table)
-        person = open_person_test(kept, reid_weights, generator.size, gate_margin, device, echo)
-        gate = Gate(gate.estimator, gate.thresholds, person)
+        gate = Gate(gate.estimator, gate.thresholds, named or find_person())
     return GateRun(gate, gate_retries, planned.pose_source, planned.exclude_same_image, planned.seed)
 
 

@@ -303,6 +303,17 @@ def test_options_that_nothing_would_read(
     assert told.count("\n") == 1
 
 
+def test_a_file_that_is_no_network_is_refused_before_the_thresholds_are_set(
+    tiny_root: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("augment.gate.thresholds.open_gate", lambda *_: pytest.fail("worked"))
+    words = ["--ratio", "0.5", "--gate", "--gate-person", "--reid-weights", __file__, "--weights", "entry:copy"]
+    with pytest.raises(SystemExit) as error:
+        main(["generate", str(tiny_root), *words, "--device", "cpu", "--out", str(tmp_path / "out")])
+    assert error.value.code == 2
+    assert "is not a readable safetensors file" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "record",
     [5, [], {}, {"network_sha256": "a" * 64}, {"network_sha256": "a" * 63, "margin": 0.0},
