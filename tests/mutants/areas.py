@@ -49,7 +49,8 @@ AREAS: dict[str, Area] = {
     ),
     "manifest": Area(
         {"augment/folder/manifest.py": None, "augment/folder/plan_parquet.py": None},
-        (*(f"tests/augment/folder/{name}.py" for name in ("test_manifest", "test_verify", "test_tars")),
+        (*(f"tests/augment/folder/{name}.py" for name in
+           ("test_manifest", "test_verify", "test_tars", "test_plan_parquet")),
          "tests/augment/plan/test_outputs.py"),
     ),
 }  # fmt: skip
