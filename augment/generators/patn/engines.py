@@ -157,10 +157,15 @@ _EXAMPLE = (1, 128, 64)
 
 
 def _settings(precision: str) -> dict[str, Any]:
-    """Of the compilation. Threads are torch's, so that one setting (OMP_NUM_THREADS) holds for all."""
+    """Of the compilation. Threads are torch's, so that one setting (OMP_NUM_THREADS) holds for all.
+
+    They are not pinned to cores: OpenVINO begins with the first one in every process, so that shards and Ray's workers
+    of one machine would share it while the others idle.
+    """
     return {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
+        "ENABLE_CPU_PINNING": False,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "INFERENCE_PRECISION_HINT": "f32" if precision == "float32" else "bf16",
     }

@@ -188,6 +188,15 @@ def test_openvino_gives_the_same(inputs: Inputs) -> None:
     assert torch.equal(engine(*inputs), engine(*inputs))
 
 
+def test_threads_of_openvino_are_not_pinned(inputs: Inputs) -> None:
+    """Pinned ones begin with the first core in every process: two on two cores then take turns on one."""
+    pytest.importorskip("openvino")
+    engine = OpenVINOEngine(FoldedPATN(small().eval()), "whole", "float32")
+    engine(*inputs)
+    (compiled,) = engine._compiled.values()
+    assert compiled.get_property("ENABLE_CPU_PINNING") is False
+
+
 def test_int8_computes_in_8_bits(inputs: Inputs) -> None:
     pytest.importorskip("nncf")
     network = small()
