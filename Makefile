@@ -29,7 +29,7 @@ lint: setup
 	$(BIN)/lint-imports
 
 test: lint
-	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/pytest -n auto --dist worksteal
+	OMP_NUM_THREADS=$(TEST_THREADS) $(BIN)/pytest -n auto --dist worksteal --durations=30
 
 bench: setup
 	$(BIN)/python tests/bench/bench.py

@@ -99,12 +99,21 @@ def _markdown(grid: Grid, points: list[CurvePoint]) -> str:
                     lines.append(f"| {name} | {' | '.join(_gap(at.get(step)) for step in steps)} |")
             lines.append("")
     lines += [
-        f"- Percent, mean over {len(grid.seeds)} seed{'s' * (len(grid.seeds) > 1)}; in brackets the 95% interval of "
+        f"- Percent, mean over {_seeds_there(grid, points)}; in brackets the 95% interval of "
         "the mean difference over seeds alone (Student's t), paired by seed.",
         "- Each point is the network as it would be if the training ended there, at the learning rate it has there. "
         "A training that stopped earlier stays at its last score.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _seeds_there(grid: Grid, points: list[CurvePoint]) -> str:
+    """How many seeds the means are of, which are fewer than the table's while it is being made."""
+    there, asked = sorted({len(point.values) for point in points}), len(grid.seeds)
+    told = str(there[0]) if len(there) == 1 else f"{there[0]} to {there[-1]}"
+    if there == [asked]:
+        return f"{asked} seed{'s' * (asked > 1)}"
+    return f"{told} of {asked} seeds (`curve.csv` says of how many each)"
 
 
 def _score(point: CurvePoint | None) -> str:

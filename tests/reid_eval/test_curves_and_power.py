@@ -110,6 +110,18 @@ def table(records: dict[tuple[str, int], Record], seeds: int) -> Grid:
     return Grid("T", ("none", "patn"), ("0.5",), ("net",), tuple(range(seeds)), "none", keys)
 
 
+def test_curves_say_how_many_seeds_are_there(tmp_path: Path) -> None:
+    points = [(2, 0.1), (4, 0.3)]
+    found = {("none", 0): record("a", [0.5], points), ("none", 1): record("b", [0.5], points)}
+    records = {one.key: one for one in found.values()}
+    for seeds, told in ((2, "mean over 2 seeds;"), (8, "mean over 2 of 8 seeds (`curve.csv` says of how many each);")):
+        write_curves(table(found, seeds), records, tmp_path)
+        assert told in (tmp_path / "curve.md").read_text()
+    more = record("c", [0.5], points)
+    write_curves(table({**found, ("patn", 0): more}, 8), {**records, more.key: more}, tmp_path)
+    assert "mean over 1 to 2 of 8 seeds" in (tmp_path / "curve.md").read_text()
+
+
 def test_curves(tmp_path: Path) -> None:
     found = {
         ("none", 0): record("a", [0.5], [(2, 0.1), (4, 0.3), (6, 0.5)]),
