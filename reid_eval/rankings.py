@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from reid_eval.foreign import reason_of
 from reid_eval.foreign_arrays import open_arrays
 from reid_eval.limits import LARGEST_INTEGER, LONGEST_IMAGE_NAME
+from reid_eval.numbers_in_files import Count, Share
 from reid_eval.ranking import JUNK
 from reid_eval.runtime import InputError, write_bytes
 
@@ -26,8 +27,6 @@ _BLOCK = 256
 Lists = NDArray[np.int32]
 """[Q, k]: rows of the gallery table, nearest first; -1 where the ranking is shorter."""
 
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 ImagePath = Annotated[str, Field(max_length=LONGEST_IMAGE_NAME)]
 Name = Annotated[str, Field(max_length=1000)]
 Number = Annotated[int, Field(ge=-1, le=LARGEST_INTEGER)]

@@ -8,12 +8,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reid_eval.foreign import read_json, reason_of
-from reid_eval.limits import LARGEST_INTEGER, MOST_TABLE_BYTES
+from reid_eval.limits import MOST_TABLE_BYTES
+from reid_eval.numbers_in_files import Count, Share
 from reid_eval.runtime import InputError
 from reid_eval.yaml_recipes import problems_of
 
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 _Text = Annotated[str, Field(max_length=4096)]
 
 
@@ -25,20 +24,20 @@ class SearchedScores(_Read):
     """Scores by another way to search, see `reid_eval.results.Searched`."""
 
     name: _Text
-    rank1: _Share
-    rank5: _Share
-    rank10: _Share
-    mAP: _Share
-    mINP: _Share
+    rank1: Share
+    rank5: Share
+    rank10: Share
+    mAP: Share
+    mINP: Share
 
 
 class PartScores(_Read):
     """Scores of some of the queries, see `reid_eval.ranking.Part`; None where none of them counts."""
 
-    queries: _Count
-    skipped: _Count
-    rank1: _Share | None
-    mAP: _Share | None
+    queries: Count
+    skipped: Count
+    rank1: Share | None
+    mAP: Share | None
 
 
 class RunScores(_Read):
@@ -47,18 +46,18 @@ class RunScores(_Read):
     backbone: _Text
     init: _Text
     preset: _Text
-    seed: _Count
-    rank1: _Share
-    rank5: _Share
-    rank10: _Share
-    mAP: _Share
-    mINP: _Share
-    n_train: _Count
-    n_generated: _Count
-    n_query: _Count
-    n_gallery: _Count
-    n_skipped: _Count
-    steps: _Count
+    seed: Count
+    rank1: Share
+    rank5: Share
+    rank10: Share
+    mAP: Share
+    mINP: Share
+    n_train: Count
+    n_generated: Count
+    n_query: Count
+    n_gallery: Count
+    n_skipped: Count
+    steps: Count
     seconds: Annotated[float, Field(ge=0)]
     amp: _Text
     device: _Text

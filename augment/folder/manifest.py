@@ -21,7 +21,8 @@ from augment.folder.layout import MANIFEST, PLAN, REPAIR, SCRATCH, TAR_PLAN, UNF
 from augment.plan.file import TRAIN, read_plan, wrong_outputs
 from augment.runs import RUNS
 from reid_eval.foreign import read_json, reason_of
-from reid_eval.limits import LARGEST_INTEGER, LONGEST_IMAGE_NAME, MOST_SIDE, MOST_TABLE_BYTES
+from reid_eval.limits import LONGEST_IMAGE_NAME, MOST_SIDE, MOST_TABLE_BYTES
+from reid_eval.numbers_in_files import Count
 from reid_eval.runtime import InputError, first_five, progress, sha256_file, write_json
 from reid_eval.shown import is_harmless, one_line
 from reid_eval.writing import PART
@@ -64,7 +65,6 @@ def _plain_terms(terms: str | None) -> str | None:
     return terms
 
 
-_Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 Name = Annotated[str, AfterValidator(_inside)]
 _Side = Annotated[int, Field(ge=1, le=MOST_SIDE)]
 
@@ -103,7 +103,7 @@ class FileEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     sha256: str
-    size: _Count
+    size: Count
     """In bytes."""
 
 
@@ -116,7 +116,7 @@ class Manifest(BaseModel):
     job: Job
     versions: dict[str, str]
     """Of Python and the packages that bear on the bytes."""
-    counts: Annotated[dict[str, _Count], AfterValidator(_all_counts)]
+    counts: Annotated[dict[str, Count], AfterValidator(_all_counts)]
     reports: dict[str, list[str]]
     """Images that need a word, such as those without usable keypoints."""
     files: dict[Name, FileEntry]

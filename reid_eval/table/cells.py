@@ -11,13 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from reid_eval.foreign import read_json, reason_of
-from reid_eval.limits import LARGEST_INTEGER, MOST_TABLE_BYTES
+from reid_eval.limits import MOST_TABLE_BYTES
+from reid_eval.numbers_in_files import Count, Share
 from reid_eval.runtime import InputError, sha256_bytes, write_text
 
 FORMAT = 1
 """Raise it when the same facts begin to give other scores: every cell is then computed anew."""
-_Share = Annotated[float, Field(ge=0, le=1)]
-_Count = Annotated[int, Field(ge=0, le=LARGEST_INTEGER)]
 
 
 class Scores(BaseModel):
@@ -25,20 +24,20 @@ class Scores(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    rank1: _Share
-    rank5: _Share
-    rank10: _Share
-    mAP: _Share
-    mINP: _Share
-    n_train: _Count
-    n_generated: _Count
+    rank1: Share
+    rank5: Share
+    rank10: Share
+    mAP: Share
+    mINP: Share
+    n_train: Count
+    n_generated: Count
     """Generated images among the `n_train`."""
-    n_query: _Count
-    n_gallery: _Count
-    n_skipped: _Count
+    n_query: Count
+    n_gallery: Count
+    n_skipped: Count
     """Queries without a correct image in the gallery."""
-    steps: _Count
-    train_accuracy: _Share
+    steps: Count
+    train_accuracy: Share
 
 
 class Queries(BaseModel):
@@ -47,9 +46,9 @@ class Queries(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     pids: list[int]
-    precisions: list[_Share | None]
+    precisions: list[Share | None]
     """Average precision, 0..1, to six decimals; None for a query without a correct image."""
-    first_ranks: list[_Count]
+    first_ranks: list[Count]
     """Rank of the first correct image, from 1; 0 for a query without one."""
 
     @model_validator(mode="after")
@@ -64,9 +63,9 @@ class Point(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    steps: _Count
-    mAP: _Share
-    rank1: _Share
+    steps: Count
+    mAP: Share
+    rank1: Share
 
 
 def _told(made: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,6 @@ import json
 import os
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -25,6 +24,7 @@ from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import torch
+from bench_commands import timed
 from torch import nn
 
 from augment.commands.main import main as patn_augment
@@ -96,13 +96,6 @@ def start(words: list[str]) -> None:
     except SystemExit as end:
         if end.code != 1 or words[0] != "gate":
             raise
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds of a call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
 
 
 def commands(folder: Path, images: int) -> dict[str, tuple[list[str], list[str]]]:
