@@ -44,7 +44,8 @@ if TYPE_CHECKING:
               "test image (0: none), or in the poses of a file. Default: 4 for drawn people, else none.")  # fmt: skip
 @click.option("--pose-weight", type=click.FloatRange(min=0), help="Of those views against the photo. Default: 3.")
 @click.option("--weights", help=WEIGHTS_HELP + " For those views.")
-@click.option("--precision", type=click.Choice(["float32", "bf16"]), help="Of that generator. Default: float32.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bf16"]), help="Of that generator. Default: auto, "
+              "the fastest engine here at next to no loss.")  # fmt: skip
 @click.option("--keypoints", type=EXISTING, help="Annotation file for those views. Default: the data set's own.")
 @click.option("--save", type=FOLDER, help="Keep the trained networks in this folder, as safetensors, with features of "
               "the test images and CMC curves.")  # fmt: skip

@@ -21,7 +21,7 @@ import torch
 
 from augment.generators.base import PoseGenerator, check_generator
 from augment.generators.copy import CopyGenerator
-from augment.generators.patn.engines import AUTO, PLAIN, How
+from augment.generators.patn.engines import AUTO, FASTEST, PLAIN, How
 from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.generators.warp import WarpGenerator
 from augment.generators.weights import available_weights
@@ -122,6 +122,31 @@ def use_engine(generator: PoseGenerator, asked: How, say: Say = _silent) -> How:
     return how
 
 
+def open_to_look(
+    weights: str | None,
+    device: torch.device | str,
+    precision: str = AUTO,
+    *,
+    allow_code: bool = True,
+    say: Say = _silent,
+) -> tuple[PoseGenerator, How]:
+    """A generator for images that are looked at, by people or by networks, rather than kept.
+
+    Args:
+        weights: see the head of this module; None: the best that ship for the device.
+        device: where it goes.
+        precision: `float32` or `bf16`: of the network itself; `auto`: the fastest engine here at next to no loss.
+        allow_code: see `open_generator`.
+        say: told what `auto` came to.
+
+    Raises:
+        InputError: as `open_generator` and `use_engine`.
+    """
+    fast = precision == AUTO
+    generator = open_generator(pick_weights(weights, device, engine=fast), device, allow_code=allow_code)
+    return generator, use_engine(generator, FASTEST if fast else How(precision=precision), say)
+
+
 def check_engine(generator: PoseGenerator, precision: str) -> None:
     """Make sure that a generator computes in this precision.
 
@@ -138,6 +163,13 @@ def check_engine(generator: PoseGenerator, precision: str) -> None:
 def backend_of(generator: PoseGenerator) -> str:
     """`torch` or `openvino`, for manifests."""
     return generator.how.backend if isinstance(generator, PATNTransfer) else PLAIN.backend
+
+
+def engine_of(generator: PoseGenerator) -> dict[str, Any]:
+    """What an engine adds to all that a generator's images depend on, for keys; nothing without one."""
+    if not isinstance(generator, PATNTransfer) or generator.engine is None:
+        return {}
+    return {"engine": str(generator.how), **generator.engine_facts}
 
 
 def _without_engine(generator: PoseGenerator, asked: How) -> How:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from augment.generators.open import generator_sha256, open_generator, pick_weights
+from augment.generators.open import generator_sha256, open_to_look
 from augment.pose.keypoints import Keypoints, empty_keypoints, read_keypoints
 from augment.search.extractors import reid_extractor
 from augment.search.fusion import Floats, Parts, calibrate, fuse
@@ -37,7 +37,8 @@ class SearchSettings(BaseModel):
     """Of the views against the photo."""
     weights: str | None = None
     """Of the generator; None: the best for the device."""
-    precision: Literal["float32", "bf16"] = "float32"
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    """Of the generator; `auto`: whatever engine is the fastest here at next to no loss."""
 
     def keypoints(self) -> Keypoints:
         """The poses themselves.
@@ -91,9 +92,9 @@ class ViewSearch:
         poses = settings.keypoints()
         if not len(poses.names):
             raise InputError("there is no pose to search in: ask for one or more", "poses")
-        generator = open_generator(pick_weights(settings.weights, device), device, allow_code=allow_code)
+        generator, self._how = open_to_look(settings.weights, device, settings.precision, allow_code=allow_code)
         self.data, self.settings = data, settings
-        self.maker = GeneratedViews(generator, poses, settings.precision)
+        self.maker = GeneratedViews(generator, poses, self._how.precision)
         self._store = ViewStore(folder, str(data.root))
         self._queries = len(data.query)
         self._tested = photos_of(data, keypoints, [*data.query["path"], *data.gallery["path"]])
@@ -135,7 +136,8 @@ class ViewSearch:
             "weight": self.settings.weight,
             "generator": generator.name,
             "generator_sha256": generator_sha256(generator),
-            "precision": self.settings.precision,
+            "precision": self._how.precision,
+            "engine": str(self._how),
             "images_with_views": int(parts.known.sum()),
             "images": len(parts.known),
             "calibrated_on": len(self._others),

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from augment.generators.base import PoseGenerator
-from augment.generators.open import generator_sha256
+from augment.generators.open import engine_of, generator_sha256
 from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import Keypoints
 from augment.search.searched_photos import Photos, as_tensors, same_shape
@@ -56,7 +56,7 @@ class GeneratedViews:
     Args:
         generator: moves people into the poses.
         poses: see `augment.search.normalized.PoseNormalized`; None: each photo's own.
-        precision: of the generator, `float32` or `bf16`.
+        precision: of the generator, `float32` or `bf16`; an engine has its own.
     """
 
     def __init__(self, generator: PoseGenerator, poses: Keypoints | None, precision: str = "float32") -> None:
@@ -65,7 +65,7 @@ class GeneratedViews:
         self.count = 1 if poses is None else len(poses.names)
 
     def facts(self) -> Mapping[str, Any]:
-        """Generator, poses and precision."""
+        """Generator, poses, precision, engine."""
         told: dict[str, Any] = {
             "generator": generator_sha256(self.generator),
             "precision": self.precision,
@@ -73,7 +73,7 @@ class GeneratedViews:
         }
         told["poses"] = "own" if self.poses is None else _hash(poses_at(self.poses, self.size))
         blocks = self.generator.describe().get("blocks")  # how many of them run is no part of the weights
-        return told if blocks is None else {**told, "blocks": blocks}
+        return told | ({} if blocks is None else {"blocks": blocks}) | engine_of(self.generator)
 
     def make(self, photos: Photos) -> Made:
         """See `ViewMaker`."""

@@ -7,6 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from augment.folder.render import CHUNK
 from augment.generators.base import PoseGenerator, run_generator
 from augment.pose.geometry import scale_joints
 from augment.pose.keypoints import Keypoints
@@ -14,7 +15,7 @@ from augment.pose.library import frame_of, shipped_library
 from reid_eval.runtime import InputError
 from reid_eval.transforms import resized, to_float
 
-_CHUNK = 32  # images that the generator sees at once
+_BATCH = 32  # images that the generator sees at once, not on a CPU
 VIEWS = (
     "stand/view150@128x64",
     "gait/view330/phase0@128x64",
@@ -63,12 +64,15 @@ def generate_views(
 ) -> Tensor:
     """People in other poses: uint8 `[B, V, 3, H, W]` at the generator's size.
 
+    On a CPU the generator always sees `augment.folder.render.CHUNK` images at once, for the reasons that are told
+    there, and because an engine may be compiled for a number of images.
+
     Args:
         generator: see `PoseGenerator`.
         image: uint8 `[B, 3, h, w]`.
         joints: float32 `[B, 18, 2]`, (x, y) pixels of it; all usable.
         targets: float32 `[B, V, 18, 2]`, (x, y) pixels at the generator's size, on its device.
-        precision: `float32` or `bf16`.
+        precision: `float32` or `bf16`; an engine (`augment.generators.open.use_engine`) has its own.
     """
     size, device = generator.size, generator.device
     count, poses = targets.shape[:2]
@@ -77,11 +81,13 @@ def generate_views(
     source = torch.from_numpy(scale_joints(joints, own, size)).to(device)
     row = torch.arange(count, device=device).repeat_interleave(poses)
     target = targets.flatten(0, 1)
+    every = torch.arange(len(row), device=device)
+    if device.type == "cpu":
+        every = torch.cat([every, every[-1:].expand(-len(row) % CHUNK)])
     made = []
-    for at in range(0, len(row), _CHUNK):
-        part = row[at : at + _CHUNK]
+    for part in every.split(CHUNK if device.type == "cpu" else _BATCH):
         with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            out = run_generator(generator, photo[part], source[part], target[at : at + _CHUNK])
+            out = run_generator(generator, photo[row[part]], source[row[part]], target[part])
         made.append(out.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8))
-    pixels = torch.cat(made)
+    pixels = torch.cat(made)[: len(row)]
     return pixels.view(count, poses, *pixels.shape[1:])

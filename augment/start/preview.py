@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augment.generators.base import PoseGenerator, output_seed, run_generator
-from augment.generators.open import open_generator, use_engine
-from augment.generators.patn.engines import FASTEST, How
+from augment.generators.open import open_to_look
+from augment.generators.patn.engines import How
 from augment.generators.weights import available_weights
 from augment.pictures import Picture, grid
 from augment.pose.draw import draw_skeleton
@@ -121,8 +121,7 @@ def preview(
     shown: list[Shown] = []
     with progress("Generating", len(names) * _wanted(people, lenders)) as bar:
         for number, name in enumerate(names):
-            generator = open_generator(name, where)
-            how = use_engine(generator, FASTEST)
+            generator, how = open_to_look(name, where)
             share, began = seconds / (len(names) - number), time.monotonic()
             shown.append(_made(generator, how, _short(name), people, photos,
                                lenders, share, bar.advance))  # fmt: skip
