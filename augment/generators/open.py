@@ -133,7 +133,8 @@ def open_to_look(
     """A generator for images that are looked at, by people or by networks, rather than kept.
 
     Args:
-        weights: see the head of this module; None: the best that ship for the device.
+        weights: see the head of this module; None: those that ship for the device; on a CPU the tiny ones, whose views
+            are worth as much to a search as the large ones' (docs/search.md).
         device: where it goes.
         precision: `float32` or `bf16`: of the network itself; `auto`: the fastest engine here at next to no loss.
         allow_code: see `open_generator`.
@@ -143,7 +144,7 @@ def open_to_look(
         InputError: as `open_generator` and `use_engine`.
     """
     fast = precision == AUTO
-    generator = open_generator(pick_weights(weights, device, engine=fast), device, allow_code=allow_code)
+    generator = open_generator(pick_weights(weights, device), device, allow_code=allow_code)
     return generator, use_engine(generator, FASTEST if fast else How(precision=precision), say)
 
 

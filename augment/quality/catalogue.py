@@ -83,3 +83,9 @@ METRICS: dict[str, Metric] = {
         "pose coverage", "share of 108 poses", "higher", "own: library poses nearest to one of an identity's images"
     ),
 }  # fmt: skip
+
+ARITHMETIC = (
+    ("l1",), ("ssim",), ("mask_ssim",), ("ssim_standard",), ("sharpness", "sharpness_outside"), ("grid",), ("colour",),
+    ("diversity",), ("coverage",),
+)  # fmt: skip
+"""The metrics that no network looks for; those that share work stand together."""

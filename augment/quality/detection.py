@@ -62,13 +62,14 @@ class Detector:
 
 
 def _build(name: str, weights: Path | None) -> Any:
-    from torchvision.models import detection
+    from torchvision.models import detection, get_model_weights
 
     if name not in DETECTORS:
         raise InputError(f"detector {name!r}: {did_you_mean(name, DETECTORS)}choose from {', '.join(DETECTORS)}")
     make = getattr(detection, name)
     if weights is None:
-        try:
+        try:  # the file first: building the network takes seconds
+            get_model_weights(name).DEFAULT.get_state_dict(check_hash=True)
             return make(weights="DEFAULT")
         except Exception as error:  # no network, proxy errors, wrong hash
             raise not_downloaded(name, "detector", error) from error

@@ -69,16 +69,16 @@ def folder_material(
         made = made.assign(key=keys).sort_values("key").head(count).drop(columns="key")
     outputs, conditions = made["output"].tolist(), kept_outputs(plan, made["condition"].tolist(), out)
     others = kept["output"].tolist() if crowd else []
-    generated, photos, real_images = (
-        load_images(out, paths, size).transpose(0, 2, 3, 1) for paths in (outputs, conditions, others)
-    )
+    photos = list(dict.fromkeys([*others, *conditions]))  # a condition photo is one of the crowd: read once
+    place = {path: row for row, path in enumerate(photos)}
+    generated, real_images = (load_images(out, paths, size).transpose(0, 2, 3, 1) for paths in (outputs, photos))
     real = _poses(keypoints, kept["output"].tolist(), kept["pid"].to_numpy(np.int64))
     before = real if original is None else _original_poses(original)
     new = _poses(keypoints, every["output"].tolist(), every["pid"].to_numpy(np.int64))
     return Material(
         generated=generated,
-        conditions=photos,
-        crowd=real_images,
+        conditions=real_images[[place[path] for path in conditions]],
+        crowd=real_images[: len(others)],
         poses=_scaled(out, outputs, keypoints, size),
         condition_poses=_scaled(out, conditions, keypoints, size),
         poses_before=before[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from augment.estimators.base import Estimator
-from augment.quality.catalogue import METRICS
+from augment.quality.catalogue import ARITHMETIC, METRICS
 from augment.quality.detection import DETECTORS, Detector
 from augment.quality.extras import Unavailable
 from augment.quality.inception import SPLITS, Inception, InceptionOutputs, frechet_distance, inception_score
@@ -25,6 +26,7 @@ from augment.quality.retrieval import Gallery, ranking_network, search
 from augment.quality.similarity import joints_masks, l1, masked, ssim
 from augment.quality.texture import Sharpness, grid, sharpness, surroundings
 from reid_eval.alike import did_you_mean
+from reid_eval.helping import helping_threads
 from reid_eval.ranking import Ranking
 from reid_eval.runtime import InputError
 
@@ -116,7 +118,7 @@ class Report:
 
 
 def measure_quality(material: Material, tools: Tools, names: Sequence[str] | None = None) -> Report:
-    """Measure.
+    """Measure. What needs no network is computed beside the networks, by helping threads.
 
     Args:
         material: the images.
@@ -133,20 +135,36 @@ def measure_quality(material: Material, tools: Tools, names: Sequence[str] | Non
         raise InputError(
             f"no metric {unknown[0]!r}: {did_you_mean(unknown[0], METRICS)}choose from {', '.join(METRICS)}"
         )
+    wanted = list(names or METRICS)
     report, run = Report(), _Run(material, tools)
-    for name in names or METRICS:
-        if METRICS[name].pairs_only and material.real is None:
-            why = Unavailable("needs the real image in the target pose: measure a generator on test pairs", "material")
-        else:
-            try:
-                report.results.append(getattr(run, name + "_")())
-                continue
-            except Unavailable as error:
-                why = error
-        if names:
-            raise Unavailable(f"{name}: {why}", why.needs)
-        report.left_out[name] = why
+    with helping_threads(torch.device(tools.device)) as pool:
+        beside: dict[str, Future[dict[str, Result | Unavailable]]] = {}
+        for group in ARITHMETIC:
+            if asked := [name for name in group if name in wanted]:
+                beside |= dict.fromkeys(asked, pool.submit(_found, run, asked))
+        for name in wanted:
+            found = (beside[name].result() if name in beside else _found(run, [name]))[name]
+            if isinstance(found, Result):
+                report.results.append(found)
+            elif names:
+                raise Unavailable(f"{name}: {found}", found.needs)
+            else:
+                report.left_out[name] = found
     return report
+
+
+def _found(run: _Run, names: Sequence[str]) -> dict[str, Result | Unavailable]:
+    """Metrics one after the other: what each is, or why it cannot be had."""
+    found: dict[str, Result | Unavailable] = {}
+    for name in names:
+        try:
+            if METRICS[name].pairs_only and run.m.real is None:
+                told = "needs the real image in the target pose: measure a generator on test pairs"
+                raise Unavailable(told, "material")
+            found[name] = getattr(run, name + "_")()
+        except Unavailable as error:
+            found[name] = error
+    return found
 
 
 class _Run:

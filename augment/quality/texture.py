@@ -150,9 +150,11 @@ def _power(images: Images) -> NDArray[np.float64]:
         part = _cut(images[rows]).astype(np.float32)
         part -= part.mean((1, 2), keepdims=True)
         window = np.hanning(part.shape[1] + 1)[:-1, None] * np.hanning(part.shape[2] + 1)[:-1]
-        spectrum = np.fft.fft2(part * window[..., None].astype(np.float32), axes=(1, 2))
+        spectrum = np.fft.rfft2(part * window[..., None].astype(np.float32), axes=(1, 2))
         total = total + (np.abs(spectrum) ** 2).sum((0, 3), dtype=np.float64)
-    return np.asarray(total) / len(images)
+    half = np.asarray(total) / len(images)
+    mirrored = np.roll(half[::-1], 1, 0)[:, part.shape[2] // 2 - 1 : 0 : -1]  # of the negative frequencies
+    return np.concatenate([half, mirrored], 1)
 
 
 def _notched(luma: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +21,8 @@ from augment.folder.generate import generate
 from augment.plan.sampler import make_plan
 from augment.pose import load_annotations
 from augment.pose.library import shipped_library
-from augment.quality.catalogue import METRICS
+from augment.quality import metrics
+from augment.quality.catalogue import ARITHMETIC, METRICS
 from augment.quality.extras import Unavailable
 from augment.quality.material import folder_material
 from augment.quality.metrics import Material, Report, Tools, measure_quality
@@ -104,6 +107,32 @@ def test_what_cannot_be_had_is_left_out_or_an_error() -> None:
     without = Material(m.generated, m.poses, m.conditions, m.condition_poses, m.crowd)
     with pytest.raises(InputError, match="ssim: needs the real image in the target pose"):
         measure_quality(without, Tools(), ["ssim"])
+
+
+def test_arithmetic_is_done_beside_the_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    m, there = material(), threading.Event()
+    plain = metrics.part_colours
+
+    def colours(*given: Any) -> Any:
+        there.set()
+        return plain(*given)
+
+    def looks(self: Any) -> Any:
+        assert there.wait(60), "the network waits for arithmetic that comes after it"
+        return metrics.Result("kid", 0.0, None, 1)
+
+    monkeypatch.setattr(metrics, "part_colours", colours)
+    monkeypatch.setattr(metrics._Run, "kid_", looks)
+    report = measure_quality(m, Tools(), ["kid", "colour"])
+    assert [result.name for result in report.results] == ["kid", "colour"]  # in the order asked for
+    with pytest.raises(Unavailable, match="grid: needs images of"):
+        measure_quality(Material(m.generated[:, :8], m.poses, m.conditions, m.poses, m.crowd), Tools(), ["kid", "grid"])
+
+
+def test_what_no_network_looks_for_is_a_metric() -> None:
+    grouped = [name for group in ARITHMETIC for name in group]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) < set(METRICS)
 
 
 def test_every_metric_is_described() -> None:

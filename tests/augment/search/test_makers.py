@@ -14,7 +14,11 @@ from drawn import standing
 from test_normalized import POSES, Shifter, means
 from torch import Tensor
 
-from augment.generators.open import open_generator
+from augment.folder.render import CHUNK
+from augment.generators.open import open_generator, open_to_look, use_engine
+from augment.generators.patn import speed
+from augment.generators.patn.engines import FASTEST, PLAIN, How
+from augment.generators.patn.patn_transfer import PATNTransfer
 from augment.pose.keypoints import load_annotations
 from augment.search.fusion import fuse, unit
 from augment.search.makers import GeneratedViews, JitteredCopies, Made, MirrorImage
@@ -77,7 +81,36 @@ def test_facts_tell_all_that_the_images_depend_on() -> None:
     makers += [GeneratedViews(short, POSES), GeneratedViews(Shifter(), POSES)]
     makers.append(GeneratedViews(whole, POSES.take([0])))
     told = [str(sorted(maker.facts().items())) for maker in makers]
+    use_engine(whole, How("torch", "slim", "bf16"))
+    told += [str(sorted(GeneratedViews(whole, POSES, "bf16").facts().items()))]
     assert len(set(told)) == len(told)
+
+
+def test_on_a_cpu_the_generator_always_sees_as_many(photos: Photos) -> None:
+    seen = []
+
+    class Counted(Shifter):
+        def transfer(self, image: Tensor, condition_pose: Tensor, target_pose: Tensor, generators: Any = ()) -> Tensor:
+            seen.append(len(image))
+            return super().transfer(image, condition_pose, target_pose, generators)
+
+    images, known = GeneratedViews(Counted(), POSES).make(photos)
+    alone, _ = GeneratedViews(Shifter(), POSES.take([1])).make(photos)
+    assert set(seen) == {CHUNK}
+    assert sum(seen) >= 2 * known.sum()
+    np.testing.assert_array_equal(images[:, 1:], alone)
+
+
+def test_what_is_looked_at_is_made_by_the_fastest_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    monkeypatch.setattr(speed, "settle", lambda generator, how, say: asked.append(how) or How("torch", "whole", "bf16"))
+    generator, how = open_to_look(None, "cpu")
+    assert (generator.name, how.precision, asked) == ("patn-synth-tiny", "bf16", [FASTEST])
+    monkeypatch.undo()
+    generator, how = open_to_look("patn-synth-tiny", "cpu", "float32")
+    assert how == PLAIN
+    assert isinstance(generator, PATNTransfer)
+    assert generator.engine is None
 
 
 def test_calibration_photos_are_real_spread_and_usable(tiny_data: ReidData) -> None:
