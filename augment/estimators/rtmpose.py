@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from augment.estimators.base import ENLARGED_HEIGHT, Found, Image, missing_extra, no_weights
 from augment.estimators.conversions import enlarge, keep_credible, shrink, stacked
 
@@ -32,13 +34,14 @@ class RTMPose:
     def __init__(
         self,
         weights: Path | None = None,
-        device: object = "cpu",
+        device: torch.device | str = "cpu",
         threshold: float = _THRESHOLD,
         height: int = ENLARGED_HEIGHT,
         model: Any = None,
     ) -> None:
         self.threshold, self.height = threshold, height
-        self.model = model if model is not None else _build(weights, str(device).partition(":")[0])
+        self.device = torch.device(str(device).partition(":")[0])
+        self.model = model if model is not None else _build(weights, self.device.type)
 
     def __call__(self, images: Sequence[Image]) -> Found:
         """See `Estimator`."""

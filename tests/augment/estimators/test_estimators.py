@@ -172,6 +172,9 @@ def test_rtmpose_looks_at_the_whole_image() -> None:
         share = (standing() + 0.5) / np.array([64, 128])
         return (box[:2] + share * size - 0.5)[None], np.full((1, 18), 0.9)
 
+    assert RTMPose(model=model, device="cuda:1").device == torch.device(
+        "cuda"
+    )  # as many threads read for it as for a GPU
     xy, _ = RTMPose(model=model)([person()])
     np.testing.assert_allclose(xy[0], standing(), atol=1e-3)
 
