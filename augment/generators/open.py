@@ -168,9 +168,7 @@ def backend_of(generator: PoseGenerator) -> str:
 
 def engine_of(generator: PoseGenerator) -> dict[str, Any]:
     """What an engine adds to all that a generator's images depend on, for keys; nothing without one."""
-    if not isinstance(generator, PATNTransfer) or generator.engine is None:
-        return {}
-    return {"engine": str(generator.how), **generator.engine_facts}
+    return generator.engine_identity if isinstance(generator, PATNTransfer) else {}
 
 
 def _without_engine(generator: PoseGenerator, asked: How) -> How:

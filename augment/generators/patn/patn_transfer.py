@@ -104,6 +104,11 @@ class PATNTransfer:
             return {}
         return {"form": self.how.form, **self.engine.facts}
 
+    @property
+    def engine_identity(self) -> dict[str, Any]:
+        """What an engine adds to all that the images depend on; nothing without one."""
+        return {"engine": str(self.how), **self.engine_facts} if self.engine is not None else {}
+
     def describe(self) -> dict[str, Any]:
         """For manifests."""
         return {
@@ -114,5 +119,5 @@ class PATNTransfer:
             "blocks": self.blocks,
             "size": list(self.size),
             "sigma": self.sigma,
-            **({"engine": str(self.how), **self.engine_facts} if self.engine else {}),
+            **self.engine_identity,
         }
