@@ -58,7 +58,7 @@ class PoseWeights(NamedTuple):
 def save_weights(
     path: Path | str, network: PoseNet, size: tuple[int, int], thresholds: Sequence[float], info: Mapping[str, Any]
 ) -> str:
-    """Write weights atomically, matrices as float16; the same weights and info give the same bytes.
+    """Write weights atomically, matrices in 8 bits with a scale a channel; the same weights and info give the same bytes.
 
     Args:
         path: where to, `*.safetensors`.
@@ -71,7 +71,7 @@ def save_weights(
         SHA-256 of the file.
 
     Raises:
-        InputError: info that is not JSON, or a weight that is not finite in float16.
+        InputError: info that is not JSON, or a weight that is not finite.
     """
     metadata = {
         "architecture": network.architecture,
@@ -79,7 +79,7 @@ def save_weights(
         "thresholds": [round(float(t), 4) for t in thresholds],
         "info": dict(info),
     }
-    return write_weights(path, network.state_dict(), metadata, key=METADATA_KEY)
+    return write_weights(path, network.state_dict(), metadata, "int8", key=METADATA_KEY)
 
 
 def shipped_weights() -> Path | None:
