@@ -25,7 +25,7 @@ from augment.pose.keypoints import load_annotations
 from augment.search.extractors import torch_extractor
 from augment.search.fusion import fuse
 from augment.search.normalized import PoseNormalized
-from augment.search.views import WEIGHT, shipped_views
+from augment.search.views import PRETRAINED_WEIGHT, shipped_views
 from augment.synth.dataset import source_data
 from reid_eval.datasets import read_dataset
 from reid_eval.datasets.images import read_image
@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     data, keypoints = read_dataset(root), load_annotations(root)
     extractor = torch_extractor(network(o.model).to(device), tuple(o.size), device=device)
     generator = load_generator(pick_weights(o.generator, device), device)
-    search = PoseNormalized(extractor, generator, shipped_views(o.poses), weight=WEIGHT)
+    search = PoseNormalized(extractor, generator, shipped_views(o.poses), weight=PRETRAINED_WEIGHT)
 
     def photos_and_joints(paths: list[str]) -> tuple[list[np.ndarray], np.ndarray]:
         """uint8 `[H, W, 3]` each, and `[N, 18, 2]`: (x, y) pixels, NaN where a joint is not known."""
@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
     start = time.perf_counter()
     parts = [search.parts(*photos_and_joints(table["path"].tolist())) for table in tables]
     print(f"{sum(map(len, tables)) / (time.perf_counter() - start):.1f} images/s with {o.poses} views")
-    for weight in (0.0, WEIGHT):  # 0: the photo alone; search(photos, joints) does both steps at once
+    for weight in (0.0, PRETRAINED_WEIGHT):  # 0: the photo alone; search(photos, joints) does both steps at once
         queries, known = (fuse(part, weight, search.calibration) for part in parts)
         likeness = np.where(same & own_camera, -np.inf, queries @ known.T)  # of length 1: cosines
         best = likeness.argmax(1)

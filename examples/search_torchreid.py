@@ -24,7 +24,7 @@ from augment.generators.open import pick_weights
 from augment.pose.keypoints import empty_keypoints, load_annotations
 from augment.search.embed import embed
 from augment.search.normalized import PoseNormalized
-from augment.search.views import WEIGHT, shipped_views
+from augment.search.views import PRETRAINED_WEIGHT, WEIGHT, shipped_views
 from augment.synth.dataset import source_data
 from reid_eval.datasets import read_dataset
 
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> None:
     trained = f"weights of {o.weights}" if o.weights else f"trained here for {o.epochs} epochs only, so no good network"
     print(f"{o.model}, {trained}; views by {generator.name}")
     for text, poses in (("photo alone", empty_keypoints()), (f"views: {o.poses}", shipped_views(o.poses))):
-        search = PoseNormalized(extract, generator, poses, weight=WEIGHT)
+        search = PoseNormalized(extract, generator, poses, weight=PRETRAINED_WEIGHT if o.weights else WEIGHT)
         if poses.names:
             embed(some, joints, search, splits=("train",))  # keeps what all people have in common
         start = time.perf_counter()

@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 @click.option("--rerank", is_flag=True, default=None, help="Rank by k-reciprocal encoding (Zhong et al., CVPR 2017).")
 @click.option("--poses-at-test", "poses", metavar="N|FILE", help="Also search with this many generated views of each "
               "test image (0: none), or in the poses of a file. Default: 4 for drawn people, else none.")  # fmt: skip
-@click.option("--pose-weight", type=click.FloatRange(min=0), help="Of those views against the photo. Default: 3.")
+@click.option("--pose-weight", type=click.FloatRange(min=0), help="Of those views against the photo. Default: 1, or "
+              "3 for networks trained from scratch.")  # fmt: skip
 @click.option("--weights", help=WEIGHTS_HELP + " For those views.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bf16"]), help="Of that generator. Default: auto, "
               "the fastest engine here at next to no loss.")  # fmt: skip

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 @click.option("--out", type=FOLDER, required=True, help="File to write, such as features.npz.")
 @click.option("--poses", default="4", show_default=True, help="How many of the poses that ship, or a file of poses; 0: "
               "the photos alone.")  # fmt: skip
-@click.option("--pose-weight", type=click.FloatRange(min=0), help="Of the views against the photo. Default: 3.")
+@click.option("--pose-weight", type=click.FloatRange(min=0), help="Of the views against the photo. Default: 1, or 3 "
+              "for a network trained from scratch.")  # fmt: skip
 @click.option("--weights", help=WEIGHTS_HELP + " Default: the best for the device.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bf16"]), default="auto", show_default=True,
               help="Of the generator; auto: the fastest engine here at next to no loss.")  # fmt: skip
@@ -64,7 +65,7 @@ def embed(
     from augment.search.embed import embed as run
     from augment.search.extractors import reid_extractor
     from augment.search.normalized import PoseNormalized
-    from augment.search.views import WEIGHT
+    from augment.search.views import default_weight
     from augment.synth.dataset import source_data
     from reid_eval import load_model
     from reid_eval.datasets import check_images, read_dataset
@@ -81,7 +82,7 @@ def embed(
     views, (generator, how) = _poses(poses), open_to_look(weights, where, precision, say=echo)
     echo(f"Generator: {generator.name}; {len(views.names)} views of each image.")
     kept: dict[str, Any] = {"cache": FeatureCache(cache) if cache else None, "identity": file.sha256}
-    weight = WEIGHT if pose_weight is None else pose_weight
+    weight = default_weight(model.init) if pose_weight is None else pose_weight
     search = PoseNormalized(reid_extractor(model), generator, views, weight=weight, precision=how.precision, **kept)
     joints = load_annotations(root, keypoints)
     facts = {"reid": file.sha256, **_facts(search), "engine": str(how)}

@@ -16,7 +16,7 @@ from augment.search.fusion import Floats, Parts, calibrate, fuse
 from augment.search.makers import GeneratedViews
 from augment.search.searched_photos import Photos, calibration_photos, photos_of
 from augment.search.store import ViewStore
-from augment.search.views import VIEWS, WEIGHT, shipped_views
+from augment.search.views import VIEWS, default_weight, shipped_views
 from reid_eval.backbones import ReidNet
 from reid_eval.datasets import ReidData
 from reid_eval.features import extract_files
@@ -33,8 +33,8 @@ class SearchSettings(BaseModel):
 
     poses: Annotated[int, Field(ge=0, le=len(VIEWS))] | str = 4
     """How many of `augment.search.views.VIEWS`, or a file of poses; 0: photos alone."""
-    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = WEIGHT
-    """Of the views against the photo."""
+    weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Of the views against the photo; None: `augment.search.views.default_weight` of the network."""
     weights: str | None = None
     """Of the generator; None: the best for the device."""
     precision: Literal["auto", "float32", "bf16"] = "auto"
@@ -107,9 +107,10 @@ class ViewSearch:
         calibration = None
         if len(self._others) > 1:
             calibration = calibrate(self._parts(self._others, model, settings, amp)[0])
-        features = fuse(tested, self.settings.weight, calibration)
+        weight = default_weight(settings.init) if self.settings.weight is None else self.settings.weight
+        features = fuse(tested, weight, calibration)
         took = time.perf_counter() - start
-        facts = self._facts(tested, seconds, took)
+        facts = self._facts(tested, weight, seconds, took)
         return SearchFeatures(features[: self._queries], features[self._queries :], self.name, facts)
 
     @property
@@ -125,15 +126,15 @@ class ViewSearch:
         own: Floats = extract_files(model, photos.root, photos.names, model.size, batch_size=batch, flip=flip, amp=amp)
         return stored.beside(own, extract), stored.seconds
 
-    def _facts(self, parts: Parts, seconds: float, took: float) -> dict[str, Any]:
+    def _facts(self, parts: Parts, weight: float, seconds: float, took: float) -> dict[str, Any]:
         made = int(parts.known.sum()) * self.maker.count
         rate = made / max(seconds, 1e-9)
         generator, poses = self.maker.generator, self.maker.poses
         return {
-            "about": f"weight {self.settings.weight:g} by {generator.name}, {int(parts.known.sum())} of "
+            "about": f"weight {weight:g} by {generator.name}, {int(parts.known.sum())} of "
             f"{len(parts.known)} test images have usable joints; {rate:.1f} images/s generated",
             "poses": list(poses.names) if poses is not None else [],
-            "weight": self.settings.weight,
+            "weight": weight,
             "generator": generator.name,
             "generator_sha256": generator_sha256(generator),
             "precision": self._how.precision,

@@ -34,7 +34,20 @@ VIEWS = (
 24 (twelve sides, standing and in one moment of the gait) on 20 drawn training people who were held out of the training
 of four networks (ResNet-50 and Inception-v2, two seeds), with `patn-synth`. Beyond four nothing was gained there."""
 WEIGHT = 3.0
-"""Of the views against the photo: the best of 0.5, 1, 2, 3, 4, 6 for one to three views in the same choice."""
+"""Of the views against the photo, by a network that was trained from scratch: the best of 0.5, 1, 2, 3, 4, 6 for one to
+three views in the same choice."""
+PRETRAINED_WEIGHT = 1.0
+"""By a network that began with ImageNet's weights or others: the best of 0.5, 1, 1.5, 2, 3 for four views, on 80 drawn
+people (seed 5) that no result is of, by three EfficientNet-Lite0 (docs/results/table_search_imagenet)."""
+
+
+def default_weight(init: str) -> float:
+    """Of the views against the photo where nobody chose it.
+
+    Args:
+        init: what the re-ID network's training began with, as in `reid_eval.settings.TrainSettings`.
+    """
+    return WEIGHT if init == "scratch" else PRETRAINED_WEIGHT
 
 
 def shipped_views(count: int) -> Keypoints:

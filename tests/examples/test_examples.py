@@ -122,7 +122,7 @@ def test_search_in_plain_pytorch(folders: tuple[str, str], tmp_path: Path, capsy
     load("search_plain_pytorch").main([*words, "--model", str(tmp_path / "colour.pt2"), "--show", "9"])
     said = capsys.readouterr().out
     assert "weight 0: rank-1 100.0" in said  # the people drawn differ in colour
-    assert re.search(r"weight 3: rank-1 \d+\.\d\n", said)
+    assert re.search(r"weight 1: rank-1 \d+\.\d\n", said)
     shown = re.findall(r"query/(\d+)_c(\d)\S+ -> bounding_box_test/(\d+)_c(\d)", said)
     assert len(shown) == 4
     assert all(pid == found and camera != other for pid, camera, found, other in shown)

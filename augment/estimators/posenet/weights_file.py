@@ -58,7 +58,7 @@ class PoseWeights(NamedTuple):
 def save_weights(
     path: Path | str, network: PoseNet, size: tuple[int, int], thresholds: Sequence[float], info: Mapping[str, Any]
 ) -> str:
-    """Write weights atomically, matrices in 8 bits with a scale a channel; the same weights and info give the same bytes.
+    """Write weights atomically, matrices in 8 bits with a scale a channel; the same input gives the same bytes.
 
     Args:
         path: where to, `*.safetensors`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,26 @@ def test_it_is_what_pose_normalized_gives(
     assert ((np.concatenate([found.query, found.gallery]) * expected).sum(1) > 0.99).all()
     a, b = (rank(f[:4], f[4:], tiny_data, SMALL, "cpu").mAP for f in (expected, np.r_[found.query, found.gallery]))
     assert a == pytest.approx(b, abs=0.02)
+
+
+@pytest.mark.parametrize(("init", "weight"), [("scratch", 3.0), ("imagenet", 1.0), ("mine.safetensors", 1.0)])
+def test_the_weight_that_nobody_chose_is_that_of_the_networks_beginning(
+    init: str, weight: float, tiny_data: ReidData, tmp_path: Path, poses: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(CONTROLS, "shifter", lambda device: Shifter())
+    images = np.random.default_rng(0).integers(0, 255, (8, 3, 64, 32), np.uint8)
+    model = train_on(images, np.arange(8) % 2, SMALL).model
+    joints, how = load_annotations(tiny_data.root), replace(SMALL, init=init)
+    chosen = SearchSettings(poses=str(poses), weights="entry:shifter")
+    left = ViewSearch(tiny_data, joints, chosen, "cpu", tmp_path / "views")(model, how, "off")
+    named = chosen.model_copy(update={"weight": weight})
+    said = ViewSearch(tiny_data, joints, named, "cpu", tmp_path / "views")(model, SMALL, "off")
+    assert left.facts["weight"] == weight
+    np.testing.assert_array_equal(left.query, said.query)
+    other = chosen.model_copy(update={"weight": 4 - weight})
+    assert (
+        ViewSearch(tiny_data, joints, other, "cpu", tmp_path / "views")(model, SMALL, "off").query != said.query
+    ).any()
 
 
 def test_settings_that_cannot_be() -> None:

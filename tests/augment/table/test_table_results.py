@@ -23,6 +23,8 @@ THEN = {
     "patn-synth": "edd0254ce4c68f749c104fa7f14e01c36ade13fc34957757c3ca30a1566cc315",
     "patn-synth-tiny": "827a67109109f7f8f5f44f6f4b31f3c837683e053cfa1470b5c08b6fe623016f",
 }
+# ImageNet's weights under timm's names, as the recipe of table_worth makes them.
+LITE0 = "641a988bb298218421fbb803aa7e0368488e9b100f087f67296d3df14a3be604"
 RESULTS = Path(__file__).resolve().parents[3] / "docs" / "results" / "table_small"
 
 
@@ -89,3 +91,28 @@ def test_the_search_table_is_what_its_records_say(tmp_path: Path, monkeypatch: p
             if (folder / path.name).is_file():
                 assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
     assert (tmp_path / "printed" / "search.md").is_file()
+
+
+def test_the_worth_of_generated_poses_is_what_its_records_say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = RESULTS.with_name("table_worth")
+    with tarfile.open(folder / "records.tar.xz") as archive:
+        archive.extractall(tmp_path, filter="data")
+
+    def read(name: str) -> WeightsFile:
+        before = name == "tiny-before.safetensors"
+        file = read_weights("patn-synth-tiny" if before else name)
+        return file._replace(sha256=THEN["patn-synth-tiny"]) if before else file
+
+    monkeypatch.setattr("augment.table.row_generators.read_weights", read)
+    monkeypatch.setattr("augment.table.study.sha256_file", {"lite0.safetensors": LITE0}.__getitem__)
+    for name in ("write_plot", "write_gains"):
+        monkeypatch.setattr(f"reid_eval.table.plot.{name}", lambda *_: False)
+    table = load_table(str(folder / "recipe.yaml"))
+    assert isinstance(table.data, SynthData)
+    study = Study(table, tmp_path, undrawn(table.data), "cpu")
+    found = study.records.found([cell.key for cell in study.cells])
+    assert len(found) >= 160
+    for path in write_report(table_grid(study), found, tmp_path / "printed"):
+        if (folder / path.name).is_file():
+            assert path.read_bytes() == (folder / path.name).read_bytes(), path.name
+    assert (tmp_path / "printed" / "table.md").is_file()
