@@ -100,8 +100,9 @@ def _steps(records: list[Record]) -> str:
     accuracy = " or ".join(f"{100 * stop:g}%" for stop in sorted(stops))
     budgets = sorted({int(record.facts["steps"]) for record in records if "steps" in record.facts})
     early = sum(record.scores.steps < int(record.facts.get("steps", 0)) for record in records)
+    taken = f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else str(steps[0])
     return (
-        f"{steps[0]} to {steps[-1]} steps, until {accuracy} of the training images were classified right or "
+        f"{taken} steps, until {accuracy} of the training images were classified right or "
         f"{' or '.join(map(str, budgets))} steps were taken ({early} of {len(records)} stopped before)"
     )
 
@@ -117,12 +118,22 @@ def power_notes(entries: Iterable[Entry]) -> list[str]:
         gaps = [100 * detectable(float(np.std(one.gaps, ddof=1)), one.pairs) for one in several]
         apart = sum(one.low > 0 or one.high < 0 for one in several)
         counts = sorted({one.pairs for one in several})
+        held, over = surviving([paired_p(one.gaps) for one in several]), f"over {' or '.join(map(str, counts))} seeds; "
+        if len(several) == 1:
+            told = (
+                f"1 difference {over}its bootstrap interval {'leaves out' if apart else 'has in it'} 0; it "
+                f"{'holds' if held else 'does not hold'} at 5% (paired t-test over seeds). A true difference of "
+                f"{gaps[0]:.1f} points"
+            )
+        else:
+            told = (
+                f"{len(several)} differences {over}{apart} of the bootstrap intervals leave out 0, as about "
+                f"{len(several) * (1 - LEVEL):.1f} would where there is nothing; {held} hold together at 5% (paired "
+                "t-tests over seeds, Holm's correction). A true difference of "
+                f"{min(gaps):.1f} to {max(gaps):.1f} points (median {median(gaps):.1f})"
+            )
         notes.append(
-            f"{printed}: {len(several)} differences over {' or '.join(map(str, counts))} seeds; "
-            f"{apart} of the bootstrap intervals leave out 0, as about {len(several) * (1 - LEVEL):.1f} would where "
-            f"there is nothing; {surviving([paired_p(one.gaps) for one in several])} hold together at 5% (paired "
-            "t-tests over seeds, Holm's correction). A true difference of "
-            f"{min(gaps):.1f} to {max(gaps):.1f} points (median {median(gaps):.1f}) would have been found by such a "
+            f"{printed}: {told} would have been found by such a "
             f"test alone {100 * POWER:.0f} times in 100: smaller ones may be there unseen."
         )
     return notes

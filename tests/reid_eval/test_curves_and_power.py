@@ -181,9 +181,9 @@ def test_the_notes_count_comparisons_and_steps() -> None:
     }  # fmt: skip
     grid, records = table(found, 4), {one.key: one for one in found.values()}
     [note, rank1] = power_notes(summarise(grid, records))
-    assert note.startswith("mAP: 1 differences over 4 seeds; 1 of the bootstrap intervals leave out 0")
-    assert "1 hold together at 5%" in note
-    assert rank1.startswith("rank-1: 1 differences over 4 seeds; 0 of")
-    assert any("9 to 9 steps, until 99% of the training images were classified right or 20 steps were taken (8 of 8"
+    assert note.startswith("mAP: 1 difference over 4 seeds; its bootstrap interval leaves out 0; it ")
+    assert "; it holds at 5% (paired t-test over seeds). A true difference of " in note
+    assert rank1.startswith("rank-1: 1 difference over 4 seeds; its bootstrap interval has in it 0; it does not hold")
+    assert any("; 9 steps, until 99% of the training images were classified right or 20 steps were taken (8 of 8"
                in note for note in footnotes(grid, records))  # fmt: skip
     assert power_notes(summarise(table({k: v for k, v in found.items() if k[1] == 0}, 1), records)) == []
