@@ -112,6 +112,21 @@ class Seen:
     logits: Tensor
 
 
+def side_by_side(images: Tensor, views: Tensor, known: Tensor) -> Tensor:
+    """All that a network looks at for a batch: float32 `[B + B * V, 3, H, W]`, photos first, in channels-last memory.
+
+    What stands in for views that there are none of must not bear on batch normalisation: it is the photo itself.
+
+    Args:
+        images: float32 `[B, 3, H, W]`.
+        views, known: from `ViewStack.batch`.
+    """
+    each = len(views) // len(images)
+    there = known.repeat_interleave(each)[:, None, None, None]
+    shown = torch.where(there, views, images.repeat_interleave(each, 0))
+    return torch.cat([images, shown]).contiguous(memory_format=torch.channels_last)
+
+
 def look(model: ReidNet, images: Tensor, views: Tensor, known: Tensor, weight: float) -> tuple[Seen, Seen]:
     """A batch by its photos alone, and by photos and views fused.
 
@@ -126,10 +141,7 @@ def look(model: ReidNet, images: Tensor, views: Tensor, known: Tensor, weight: f
     """
     count = len(images)
     each = len(views) // count
-    # What stands in for views that there are none of must not bear on the statistics of a batch: the photo itself.
-    there = known.repeat_interleave(each)[:, None, None, None]
-    shown = torch.where(there, views, images.repeat_interleave(each, 0))
-    before = model.pool(torch.cat([images, shown]).contiguous(memory_format=torch.channels_last))
+    before = model.pool(side_by_side(images, views, known))
     after = model.neck(before)
 
     def together(features: Tensor) -> Tensor:

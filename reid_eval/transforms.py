@@ -51,25 +51,6 @@ def move(images: Tensor, index: Tensor, shift: Tensor, mirror: Tensor) -> Tensor
     return (picked * inside[..., None]).permute(0, 3, 1, 2)
 
 
-def shift_and_flip(images: Tensor, index: Tensor, pad: int, flip: bool, generator: torch.Generator) -> Tensor:
-    """Images `index` of a stack, each mirrored by chance and shifted by up to `pad` pixels, black where it left.
-
-    Shifting is what padding by `pad` and cropping at random does.
-
-    Args:
-        images: uint8 [N, 3, H, W].
-        index: int64 [B] on any device.
-        pad: pixels; 0 for none.
-        flip: mirror with probability 1/2.
-        generator: on the CPU.
-
-    Returns:
-        uint8 [B, 3, H, W] in channels-last memory.
-    """
-    shift, mirror = draw_shifts(len(index), pad, generator)
-    return move(images, *(tensor.to(images.device) for tensor in (index, shift, mirror & flip)))
-
-
 def draw_boxes(count: int, size: tuple[int, int], probability: float, generator: torch.Generator) -> Tensor:
     """Rectangles of random erasing for `count` images of `size` (H, W): float32 [count, 4], empty where none is due.
 

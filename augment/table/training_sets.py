@@ -225,7 +225,8 @@ class TrainingSets:
     def _views(self, row: WithViews, column: Column, seed: int) -> dict[str, Any]:
         generator = self.viewer(row, column, seed)
         poses = sha256_bytes(poses_at(shipped_views(row.poses), generator.size).tobytes())
-        return {"weights": generator.sha256, "size": list(generator.size), "precision": row.precision, "poses": poses}
+        made = {"weights": generator.sha256, "size": list(generator.size), "precision": row.precision, "poses": poses}
+        return {**made, "statistics": "photos and views"}
 
     def _generation(self, row: Generated, column: Column, seed: int) -> dict[str, Any]:
         generator = self.generator(row, column, seed)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from reid_eval import precision
 from reid_eval.backbones import build
+from reid_eval.beside import Beside, ViewStack
 from reid_eval.features import distances, extract
 from reid_eval.losses import Targets
 from reid_eval.precision import resolve_amp
@@ -19,7 +20,7 @@ from reid_eval.runtime import InputError
 from reid_eval.sampling import batches
 from reid_eval.settings import PRESETS, TrainSettings, preset_name, settings_from
 from reid_eval.training import budget, learning_rate, make_optimizer, measure_statistics, train_on, train_step
-from reid_eval.transforms import erase, shift_and_flip, to_float
+from reid_eval.transforms import draw_shifts, erase, move, to_float
 
 SMALL = TrainSettings(
     size=(64, 64),
@@ -129,19 +130,25 @@ def test_bad_training_input(people: People) -> None:
         train_on(images, labels, replace(SMALL, optimizer="sgd", lr=1e30, warmup_epochs=0), steps=5)
 
 
-def test_shift_and_flip_move_whole_images() -> None:
+def moved(images: torch.Tensor, index: torch.Tensor, pad: int, flip: bool, generator: torch.Generator) -> torch.Tensor:
+    """Images `index`, shifted and mirrored by chance."""
+    shift, mirror = draw_shifts(len(index), pad, generator)
+    return move(images, index, shift, mirror & flip)
+
+
+def test_shifts_and_mirrors_move_whole_images() -> None:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(1, 256, (5, 3, 12, 6), dtype=torch.uint8)
     index = torch.tensor([4, 4, 0, 2, 1, 3, 0, 1])
-    assert torch.equal(shift_and_flip(images, index, 0, False, generator), images[index])
-    flipped = shift_and_flip(images, index, 0, True, generator)
+    assert torch.equal(moved(images, index, 0, False, generator), images[index])
+    flipped = moved(images, index, 0, True, generator)
     mirrored = [torch.equal(out, images[i].flip(2)) for out, i in zip(flipped, index, strict=True)]
     same = [torch.equal(out, images[i]) for out, i in zip(flipped, index, strict=True)]
     assert all(a != b for a, b in zip(mirrored, same, strict=True))
     assert any(mirrored)
     assert any(same)
     padded = torch.nn.functional.pad(images, (2, 2, 2, 2))
-    for out, i in zip(shift_and_flip(images, index, 2, False, generator), index, strict=True):
+    for out, i in zip(moved(images, index, 2, False, generator), index, strict=True):
         windows = [padded[i, :, y : y + 12, x : x + 6] for y in range(5) for x in range(5)]
         assert any(torch.equal(out, window) for window in windows)
 
@@ -280,6 +287,18 @@ def test_statistics_are_of_the_images_that_the_setting_says(which: str, mean: fl
     measure_statistics(model, stack, labels, generated, settings)  # type: ignore[arg-type]
     torch.testing.assert_close(model.norm.running_mean, torch.full((3,), mean), atol=0.1, rtol=0)
     assert not model.norm.training or model.training
+
+
+@pytest.mark.parametrize(("known", "mean"), [(8, 0.5), (4, -0.25)])
+def test_statistics_are_of_photos_with_their_views(known: int, mean: float) -> None:
+    """Photos are black, three views of each white; a photo without views stands for them: by hand (24 - 8) / 32."""
+    stack, device = torch.zeros(8, 3, 8, 8, dtype=torch.uint8), torch.device("cpu")
+    settings = TrainSettings(bn_batches=2, batch_size=8, views=3)
+    beside = Beside(np.full((8, 3, 3, 8, 8), 255, np.uint8), np.arange(8) < known)
+    views = ViewStack(beside, 8, settings, (8, 8), device)
+    model = Watched()
+    measure_statistics(model, stack, np.arange(8), np.zeros(8, bool), settings, views=views)  # type: ignore[arg-type]
+    torch.testing.assert_close(model.norm.running_mean, torch.full((3,), mean))
 
 
 def test_statistics_of_generated_images_alone_where_there_are_no_others() -> None:
