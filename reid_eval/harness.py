@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from reid_eval.backbones import ReidNet
+    from reid_eval.beside import Beside
     from reid_eval.ranking import Among, Ranking
     from reid_eval.training import Trained
 
@@ -33,6 +34,7 @@ __all__ = [
     "Searched",
     "Searcher",
     "TrainSettings",
+    "ViewsOf",
     "compare",
     "evaluate",
     "format_breakdown",
@@ -59,6 +61,14 @@ class Searcher(Protocol):
 
     def __call__(self, model: ReidNet, settings: TrainSettings, amp: str) -> SearchFeatures:
         """Features of the test images; `amp` is `bf16` or `off`."""
+        ...
+
+
+class ViewsOf(Protocol):
+    """Where views of training images come from, for settings that ask for `views`."""
+
+    def __call__(self, data: ReidData, settings: TrainSettings) -> Beside:
+        """Views of the training images of a data set, in their order, at `settings.size`."""
         ...
 
 
@@ -132,6 +142,7 @@ def run(
     groups: Mapping[str, Sequence[Any]] | None = None,
     save: Path | None = None,
     search: Searcher | None = None,
+    beside: ViewsOf | None = None,
 ) -> RunResult:
     """Train on `data.train`, then rank the gallery for every query.
 
@@ -145,6 +156,7 @@ def run(
         save: write the trained network to this file, and what it made of the test images beside it, as `.npz` (see
             `reid_eval.comparison_file`).
         search: another way to search besides by the photo's own feature, for `RunResult.searched`.
+        beside: gives the views of training images that `settings.views` asks for.
 
     Raises:
         InputError: no query or gallery, unreadable images, or settings that this machine or data set cannot take.
@@ -157,7 +169,8 @@ def run(
     check_test(test)
     check_backbone(settings.backbone)
     start = time.perf_counter()
-    trained = train(data, settings, steps, f"{settings.backbone}, {name} images, seed {settings.seed}")
+    views = beside(data, settings) if beside is not None and settings.views else None
+    trained = train(data, settings, steps, f"{settings.backbone}, {name} images, seed {settings.seed}", views)
     query, gallery = features_of(trained.model, test, settings, amp=trained.amp)
     ranking = rank(query, gallery, test, settings, str(trained.model.mean.device))
     result = _result(name, settings, data, test, trained, ranking)
@@ -259,6 +272,7 @@ def compare(
     save: Path | None = None,
     search: Searcher | None = None,
     rankings: int = 0,
+    beside: ViewsOf | None = None,
 ) -> Comparison:
     """Train on both data sets under the same budget and judge both on the original's query and gallery.
 
@@ -276,6 +290,7 @@ def compare(
             `reid_eval.comparison_file` keeps besides.
         search: another way to search the original's query and gallery, for `RunResult.searched`.
         rankings: with `save`, show the first of so many queries' rankings: wins, losses and a sample, so many of each.
+        beside: as in `run`.
 
     Raises:
         InputError: as in `run`; training identities of the augmented set that the original tests on; a network of that
@@ -304,7 +319,7 @@ def compare(
         ):
             seeded = replace(settings, seed=seed)
             how: dict[str, Any] = {"test": original, "steps": steps, "groups": groups, "search": search}
-            results.append(run(data, seeded, name=name, save=files[name, seed], **how))
+            results.append(run(data, seeded, name=name, save=files[name, seed], beside=beside, **how))
     if save:
         _keep(save, files, original, settings, rankings)
     return comparison

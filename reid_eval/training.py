@@ -350,7 +350,11 @@ def _check_finite(loss: float, settings: TrainSettings) -> float:
 
 
 def train(
-    data: ReidData, settings: TrainSettings | str = "quick", steps: int | None = None, label: str = ""
+    data: ReidData,
+    settings: TrainSettings | str = "quick",
+    steps: int | None = None,
+    label: str = "",
+    beside: Beside | None = None,
 ) -> Trained:
     """Train on the training images of a data set; see `train_on`.
 
@@ -359,6 +363,7 @@ def train(
         settings: or the name of a preset.
         steps: optimisation steps instead of `settings.epochs` passes.
         label: of the progress bar.
+        beside: views of the training images, where `settings.views` asks for some.
 
     Raises:
         InputError: an image cannot be read, or as in `train_on`.
@@ -367,4 +372,4 @@ def train(
     images = load_images(data.root, data.train["path"], settings.size)
     generated = (data.train["source"] == "generated").to_numpy()
     people = [data.identities.get(pid, pid) for pid in sorted(set(data.train["pid"].tolist()))]
-    return train_on(images, data.train_labels(), settings, steps, generated, label, people)
+    return train_on(images, data.train_labels(), settings, steps, generated, label, people, beside=beside)

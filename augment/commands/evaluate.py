@@ -21,7 +21,7 @@ from reid_eval.runtime import InputError, write_json
 
 if TYPE_CHECKING:
     from reid_eval.datasets import ReidData
-    from reid_eval.harness import Comparison, Searcher
+    from reid_eval.harness import Comparison, Searcher, ViewsOf
     from reid_eval.settings import TrainSettings
 
 
@@ -40,11 +40,13 @@ if TYPE_CHECKING:
 @click.option("--epochs", type=click.IntRange(min=1), help="Default: the preset's.")
 @click.option("--generated-label", type=click.Choice(["hard", "lsr", "lsro"]), help="Default: hard.")
 @click.option("--rerank", is_flag=True, default=None, help="Rank by k-reciprocal encoding (Zhong et al., CVPR 2017).")
+@click.option("--train-with-views", "views", type=click.IntRange(0, 12), metavar="N", help="Train on each photo "
+              "together with so many generated views of it, under one loss. Default: 0.")  # fmt: skip
 @click.option("--poses-at-test", "poses", metavar="N|FILE", help="Also search with this many generated views of each "
               "test image (0: none), or in the poses of a file. Default: 4 for drawn people, else none.")  # fmt: skip
 @click.option("--pose-weight", type=click.FloatRange(min=0), help="Of those views against the photo. Default: 1, or "
               "3 for networks trained from scratch.")  # fmt: skip
-@click.option("--weights", help=WEIGHTS_HELP + " For those views.")
+@click.option("--weights", help=WEIGHTS_HELP + " For all views.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bf16"]), help="Of that generator. Default: auto, "
               "the fastest engine here at next to no loss.")  # fmt: skip
 @click.option("--keypoints", type=EXISTING, help="Annotation file for those views. Default: the data set's own.")
@@ -96,6 +98,7 @@ def reid_eval(
     settings, test = training_settings(preset, recipe, changes, overrides)
     asked = {"poses": poses, "weight": pose_weight, "weights": weights, "precision": precision}
     test |= {key: value for key, value in asked.items() if value is not None}
+    settings = _weighted(settings, changes, pose_weight) if overrides.get("views") else settings
     check_backbone(settings.backbone)
     original, folder = find_pair(data, augmented, echo)
     first, second = _read_pair(original, folder, layout)
@@ -107,7 +110,9 @@ def reid_eval(
         echo(f"Note: {folder} has no generated image, so there is nothing to gain.")
     with ExitStack() as stack:
         search = _search(stack, first, test, keypoints, settings.device, weights is not None)
-        comparison = compare(first, second, settings, list(range(seed, seed + seeds)), groups, save, search, rankings)
+        beside = _beside(stack, first, settings, test, keypoints, weights is not None) if settings.views else None
+        trained_on = list(range(seed, seed + seeds))
+        comparison = compare(first, second, settings, trained_on, groups, save, search, rankings, beside)
     echo(format_comparison(comparison))
     if breakdown:
         echo(format_breakdown(comparison))
@@ -170,6 +175,32 @@ def _search(
     check_keypoints(data, joints)
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="patn-augment-views-")))
     return ViewSearch(data, joints, settings, device, folder, allow_code=code)
+
+
+def _weighted(settings: TrainSettings, changes: tuple[str, ...], weight: float | None) -> TrainSettings:
+    """With the weight of the views in training: that of the search, unless a setting says otherwise."""
+    from augment.search.views import default_weight
+
+    if any(change.partition("=")[0] == "views_weight" for change in changes):
+        return settings
+    return replace(settings, views_weight=default_weight(settings.init) if weight is None else weight)
+
+
+def _beside(
+    stack: ExitStack,
+    data: ReidData,
+    settings: TrainSettings,
+    test: dict[str, Any],
+    keypoints: Path | None,
+    code: bool,
+) -> ViewsOf:
+    """What trains together with photos; it is gone when `stack` ends."""
+    from augment.search.at_test import search_settings
+    from augment.search.training_views import TrainingViews
+
+    how = search_settings({key: value for key, value in test.items() if key != "poses"}, "reid-eval")
+    folder = Path(stack.enter_context(TemporaryDirectory(prefix="patn-augment-beside-")))
+    return TrainingViews(how.weights, settings.device, how.precision, folder, {data.root: keypoints}, code)
 
 
 def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path, Path]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
-
 from augment.generators.open import generator_sha256
 from augment.search.makers import GeneratedViews
 from augment.search.searched_photos import photos_of
 from augment.search.store import ViewStore
+from augment.search.training_views import beside_photos
 from augment.search.views import shipped_views
 from augment.table.study import Cell, Study
 from augment.table.table_recipe import WithViews
 from reid_eval.beside import Beside
 from reid_eval.runtime import InputError
-from reid_eval.transforms import resized
 
 
 def views_beside(study: Study, row: WithViews, cell: Cell, photos: tuple[str, ...]) -> Beside:
@@ -38,17 +35,4 @@ def views_beside(study: Study, row: WithViews, cell: Cell, photos: tuple[str, ..
     maker = GeneratedViews(generator, shipped_views(row.poses), row.precision)
     every = photos_of(study.reid, study.data.joints(), study.reid.train["path"].tolist())
     stored = ViewStore(study.out / "views", study.data.sha256).ensure(maker, every)
-    place = {name: number for number, name in enumerate(every.names)}
-    size = cell.settings.size
-    blocks, there = zip(*((_sized(images, size), known) for images, known in stored), strict=True)
-    rows = np.array([place[name] for name in photos], np.int64)
-    return Beside(np.concatenate(blocks)[rows], np.concatenate(there)[rows])
-
-
-def _sized(images: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Views uint8 `[n, V, 3, h, w]` at `size` (H, W)."""
-    if images.shape[3:] == size:
-        return images
-    flat = resized(torch.from_numpy(images).flatten(0, 1), size).to(torch.uint8)
-    sized: np.ndarray = flat.unflatten(0, images.shape[:2]).numpy()
-    return sized
+    return beside_photos(stored, photos, cell.settings.size)
