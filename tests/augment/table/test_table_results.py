@@ -36,7 +36,7 @@ def undrawn(source: SynthData) -> TableData:
         path = f"{shot.split}/{shot.name}"
         rows[shot.split].append((path, shot.pid, shot.camid, shot.seq + 1, shot.frame, "real"))
     data = ReidData(Path("undrawn"), "market1501", *(make_table(table) for table in rows.values()))
-    return TableData(data, cell_key({"synth": facts(settings)}), None)
+    return TableData(data, cell_key({"synth": facts(settings)}), None, settings)
 
 
 @pytest.fixture(autouse=True)
