@@ -95,10 +95,9 @@ def reid_eval(
     from reid_eval.harness import check_test, compare, format_breakdown, format_comparison, preset_name
 
     _refuse_both(recipe)
-    settings, test = training_settings(preset, recipe, changes, overrides)
+    settings, test = training_settings(preset, recipe, changes, overrides, pose_weight)
     asked = {"poses": poses, "weight": pose_weight, "weights": weights, "precision": precision}
     test |= {key: value for key, value in asked.items() if value is not None}
-    settings = _weighted(settings, changes, pose_weight) if overrides.get("views") else settings
     check_backbone(settings.backbone)
     original, folder = find_pair(data, augmented, echo)
     first, second = _read_pair(original, folder, layout)
@@ -110,7 +109,8 @@ def reid_eval(
         echo(f"Note: {folder} has no generated image, so there is nothing to gain.")
     with ExitStack() as stack:
         search = _search(stack, first, test, keypoints, settings.device, weights is not None)
-        beside = _beside(stack, first, settings, test, keypoints, weights is not None) if settings.views else None
+        joints = {second.root: None, first.root: keypoints}
+        beside = _beside(stack, joints, test, settings.device, weights is not None) if settings.views else None
         trained_on = list(range(seed, seed + seeds))
         comparison = compare(first, second, settings, trained_on, groups, save, search, rankings, beside)
     echo(format_comparison(comparison))
@@ -177,30 +177,22 @@ def _search(
     return ViewSearch(data, joints, settings, device, folder, allow_code=code)
 
 
-def _weighted(settings: TrainSettings, changes: tuple[str, ...], weight: float | None) -> TrainSettings:
-    """With the weight of the views in training: that of the search, unless a setting says otherwise."""
-    from augment.search.views import default_weight
-
-    if any(change.partition("=")[0] == "views_weight" for change in changes):
-        return settings
-    return replace(settings, views_weight=default_weight(settings.init) if weight is None else weight)
-
-
 def _beside(
-    stack: ExitStack,
-    data: ReidData,
-    settings: TrainSettings,
-    test: dict[str, Any],
-    keypoints: Path | None,
-    code: bool,
+    stack: ExitStack, joints: dict[Path, Path | None], test: dict[str, Any], device: str, code: bool
 ) -> ViewsOf:
-    """What trains together with photos; it is gone when `stack` ends."""
+    """What trains together with photos, by the annotation files of the data sets in `joints` (None: their own).
+
+    All of them are read here: a training must not end before one that is absent is found. The views are gone when
+    `stack` ends.
+    """
+    from augment.pose.keypoints import load_annotations
     from augment.search.at_test import search_settings
     from augment.search.training_views import TrainingViews
 
     how = search_settings({key: value for key, value in test.items() if key != "poses"}, "reid-eval")
+    read = {root: load_annotations(root, file) for root, file in joints.items()}
     folder = Path(stack.enter_context(TemporaryDirectory(prefix="patn-augment-beside-")))
-    return TrainingViews(how.weights, settings.device, how.precision, folder, {data.root: keypoints}, code)
+    return TrainingViews(how.weights, device, how.precision, folder, read, code)
 
 
 def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path, Path]:
@@ -239,7 +231,11 @@ def find_pair(data: Path | None, augmented: Path | None, say: Say) -> tuple[Path
 
 
 def training_settings(
-    preset: str, recipe: str | None, changes: tuple[str, ...], given: dict[str, Any]
+    preset: str,
+    recipe: str | None,
+    changes: tuple[str, ...],
+    given: dict[str, Any],
+    pose_weight: float | None = None,
 ) -> tuple[TrainSettings, dict[str, Any]]:
     """The training settings that the options come to, and the recipe's group `test`.
 
@@ -248,10 +244,12 @@ def training_settings(
         recipe: of `reid_eval.recipe`, in place of the preset.
         changes: `KEY=VALUE`s on top of either.
         given: settings with an option of their own; None where it was not given.
+        pose_weight: of views; those in training get it where neither recipe nor changes name their `views_weight`.
 
     Raises:
         InputError: unknown or unusable settings.
     """
+    from augment.search.views import default_weight
     from reid_eval.recipe import parse_overrides, recipe_values, settings_of
 
     given = {key: value for key, value in given.items() if value is not None}
@@ -264,4 +262,8 @@ def training_settings(
     test = values.pop("test", {})
     if not isinstance(test, dict):
         raise InputError(f"{source}: test: expected a group of settings, such as `poses: 4`")
-    return replace(settings_of(values, source), **given), test
+    settings = replace(settings_of(values, source), **given)
+    if given.get("views") and "views_weight" not in values:
+        weight = default_weight(settings.init) if pose_weight is None else pose_weight
+        settings = replace(settings, views_weight=weight)
+    return settings, test

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from augment.generators.open import open_to_look
-from augment.pose.keypoints import load_annotations
+from augment.pose.keypoints import Keypoints
 from augment.search.makers import GeneratedViews
 from augment.search.searched_photos import Photos, photos_of
 from augment.search.store import StoredViews, ViewStore
@@ -57,7 +57,7 @@ class TrainingViews:
         device: where the generator works.
         precision: as in `augment.generators.open.open_to_look`.
         folder: for the views; the caller's to remove.
-        keypoints: annotation files of data sets by their folders; others have their own.
+        joints: of each data set that is trained on, by its folder.
         allow_code: whether `weights` may be code to import: only if a person wrote it on the command line.
 
     Raises:
@@ -70,21 +70,21 @@ class TrainingViews:
         device: str,
         precision: str,
         folder: Path,
-        keypoints: dict[Path, Path | None] | None = None,
+        joints: Mapping[Path, Keypoints],
         allow_code: bool = False,
     ) -> None:
         self.generator, self._how = open_to_look(weights, device, precision, allow_code=allow_code)
-        self.folder, self._keypoints = folder, keypoints or {}
+        self.folder, self._joints = folder, joints
 
     def __call__(self, data: ReidData, settings: TrainSettings) -> Beside:
         """Views of the training images, `settings.views` of each, at `settings.size`.
 
         Raises:
-            InputError: no joints are known of the data set, a photo cannot be read, or more poses than ship.
+            InputError: a photo cannot be read, or more poses than ship.
         """
         maker = GeneratedViews(self.generator, shipped_views(settings.views), self._how.precision)
         names = data.train["path"].tolist()
-        photos = photos_of(data, load_annotations(data.root, self._keypoints.get(data.root)), names)
+        photos = photos_of(data, self._joints[data.root], names)
         made = (data.train["source"] == "generated").to_numpy()
         joints = np.where(made[:, None, None], np.float32(np.nan), photos.joints)
         stored = ViewStore(self.folder, str(data.root)).ensure(maker, Photos(photos.root, photos.names, joints))

@@ -29,13 +29,19 @@ def _shifter(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CONTROLS, "shifter", lambda device: Shifter())
 
 
+def views_in(folder: Path, data: ReidData) -> TrainingViews:
+    """Views of a data set in an own folder."""
+    joints = {data.root: load_annotations(data.root)}
+    return TrainingViews("entry:shifter", "cpu", "float32", folder, joints)
+
+
 def test_each_photo_has_the_views_that_a_search_looks_at(
     tiny_data: ReidData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    smaller = TrainingViews("entry:shifter", "cpu", "float32", tmp_path)(tiny_data, SETTINGS)
+    smaller = views_in(tmp_path, tiny_data)(tiny_data, SETTINGS)
     assert smaller.images.shape == (19, 2, 3, 64, 32)
     monkeypatch.setattr(Shifter, "size", SETTINGS.size)
-    beside = TrainingViews("entry:shifter", "cpu", "float32", tmp_path)(tiny_data, SETTINGS)
+    beside = views_in(tmp_path, tiny_data)(tiny_data, SETTINGS)
     photos = photos_of(tiny_data, load_annotations(tiny_data.root), tiny_data.train["path"].tolist())
     images, known = GeneratedViews(Shifter(), shipped_views(2)).make(photos)
     np.testing.assert_array_equal(beside.images, images)
@@ -47,8 +53,9 @@ def test_each_photo_has_the_views_that_a_search_looks_at(
 def test_generated_images_are_looked_at_alone(tiny_data: ReidData, tmp_path: Path) -> None:
     source = ["generated" if number % 2 else "real" for number in range(len(tiny_data.train))]
     mixed = replace(tiny_data, train=tiny_data.train.assign(source=source))
-    beside = TrainingViews("entry:shifter", "cpu", "float32", tmp_path)(mixed, SETTINGS)
-    plain = TrainingViews("entry:shifter", "cpu", "float32", tmp_path)(tiny_data, SETTINGS)
+    beside = views_in(tmp_path / "mixed", tiny_data)(mixed, SETTINGS)
+    plain = views_in(tmp_path / "plain", tiny_data)(tiny_data, SETTINGS)
+    assert plain.known.sum() == 17
     np.testing.assert_array_equal(beside.known, plain.known & (np.arange(len(source)) % 2 == 0))
     np.testing.assert_array_equal(beside.images[beside.known], plain.images[beside.known])
 
@@ -84,6 +91,17 @@ def test_on_the_command_line(
     assert beside[2] != plain[2]
     assert run("--train-with-views", 2, "--pose-weight", 1)[:2] == (2, 1.0)
     assert run("--train-with-views", 2, "--pose-weight", 1, "--set", "views_weight=2")[:2] == (2, 2.0)
+    (tmp_path / "mine.yaml").write_text("views_weight: 5\n")
+    assert run("--recipe", tmp_path / "mine.yaml", "--train-with-views", 2, "--pose-weight", 1)[:2] == (2, 5.0)
+    for file in (tmp_path / "made").glob("*.csv"):
+        file.unlink()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        main([*map(str, command), "--train-with-views", "2"])
+    assert ended.value.code == 2
+    said = capsys.readouterr()
+    assert "made has no keypoints" in said.err
+    assert "Training" not in said.err  # nothing was trained before that was found
     with pytest.raises(SystemExit):
         main([*map(str, command), "--train-with-views", "13"])
     assert "13 is not in the range" in capsys.readouterr().err
